@@ -1,0 +1,175 @@
+"""Run one replay into a recording and judge it: what every command that replays calls.
+
+    trace + profile + plan + options  ->  Session  ->  recording directory  ->  verdict
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from faults.kinds import FaultPlan, FaultRule
+from replay.device import choose_device
+from replay.profile import EngineProfile
+from replay.recording import (
+    EPISODES_SCHEMA,
+    RUN_SCHEMA,
+    Recording,
+    RecordingWriter,
+    recording_directory,
+    write_json,
+)
+from replay.session import Session, SessionOptions, SessionResult
+from replay.verdict import Verdict, judge
+from traces.dataset import Trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayRequest:
+    """Everything one replay depends on, and nothing else."""
+
+    trace: Trace
+    profile: EngineProfile
+    plan: FaultPlan
+    options: SessionOptions
+    device: str = "auto"
+    #: The command line that does this again.
+    reproduce: str = ""
+
+
+def replay(
+    request: ReplayRequest,
+    out: Path | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Replay, record to `out` (or nowhere for good) and return the summary.
+
+    Raises:
+        TraceError: the trace breaks a rule of its schema.
+        RecordingError: `out` cannot be written.
+        InvariantError: the replay itself is broken.
+    """
+    with recording_directory(out) as directory:
+        device = choose_device(request.device)
+        recorder = RecordingWriter(directory)
+        session = Session(
+            request.trace,
+            request.profile,
+            request.plan,
+            request.options,
+            recorder,
+            device,
+            progress,
+        )
+        started, started_cpu = time.perf_counter(), time.process_time()
+        result = session.run()
+        elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
+        write_json(directory / "run.json", _run_document(request, session, result, device))
+        verdict = judge(Recording.open(directory))
+        summary = verdict.summary | {
+            "timing": {
+                "replay_s": round(elapsed_s, 3),
+                "cpu_s": round(cpu_s, 3),
+                "requests_per_s": round(result.requests / elapsed_s, 1) if elapsed_s else 0.0,
+            }
+        }
+        _write_episodes(directory / "episodes.parquet", verdict)
+        write_json(directory / "summary.json", summary)
+        return summary
+
+
+def _run_document(
+    request: ReplayRequest, session: Session, result: SessionResult, device: torch.device
+) -> dict[str, Any]:
+    """run.json: enough to replay the run, and what the tables do not hold."""
+    journal, auditor = session.injector.journal, session.auditor
+    return {
+        "schema": RUN_SCHEMA,
+        "kvreplay": version("kvreplay"),
+        "reproduce": request.reproduce,
+        "trace": {
+            "path": str(request.trace.path),
+            "sha256": request.trace.sha256(),
+            "requests": request.trace.request_count,
+            "block_size": request.trace.block_size,
+            "source": request.trace.source,
+        },
+        "profile": request.profile.to_dict(),
+        "plan": {
+            "source": request.plan.source,
+            "comment": request.plan.comment,
+            "rules": [_rule_document(rule) for rule in request.plan.rules],
+        },
+        "options": asdict(request.options),
+        "pools": [
+            {"pool": name, "total_tokens": total, "page_size": request.profile.page_size}
+            for name, total in session.pool_names
+        ],
+        "phases": [asdict(phase) for phase in result.phases],
+        "budget_exhausted": result.budget_exhausted,
+        "stopped_early": result.stopped_early,
+        "engine": {
+            "check_fired": auditor.engine_check_fired,
+            "died_us": auditor.died_us,
+            "died_pool": auditor.died_pool,
+            "died_message": auditor.died_message,
+        },
+        "oracles": {"ledger_violations": session.ledger_violations()},
+        "faults": {
+            "totals": {
+                "planned": journal.planned,
+                "landed": journal.landed,
+                "never_fired": journal.never_fired,
+            },
+            "rules": {name: asdict(rule) for name, rule in journal.rules.items()},
+            "never_fired": [name for name, rule in journal.rules.items() if rule.planned == 0],
+        },
+        "environment": {
+            "device": str(device),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "pyarrow": pa.__version__,
+            "machine": platform.machine(),
+        },
+    }
+
+
+def _rule_document(rule: FaultRule) -> dict[str, Any]:
+    """A rule without the conditions it does not have; sets become sorted lists."""
+    given = {name: value for name, value in asdict(rule).items() if value is not None}
+    return {
+        name: sorted(value) if isinstance(value, frozenset) else value
+        for name, value in given.items()
+    }
+
+
+def _write_episodes(path: Path, verdict: Verdict) -> None:
+    rows = [
+        {
+            "episode": episode.number,
+            "pool": episode.pool,
+            "direction": episode.direction,
+            "verdict": "persistent" if episode.is_open else "transient",
+            "kinds": ", ".join(f"{kind} {pages}" for kind, pages in episode.kinds.items()),
+            "opened_audit": episode.opened_audit,
+            "opened_us": episode.opened_us,
+            "closed_audit": episode.closed_audit,
+            "closed_us": episode.closed_us,
+            "widest_audit": episode.widest_audit,
+            "gap_tokens": episode.gap_tokens,
+            "quiet_gap_tokens": episode.quiet_gap_tokens,
+            "owners": len({owner.request_id for owner in episode.owners}),
+            "causes": list(episode.causes),
+        }
+        for episode in verdict.episodes
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, EPISODES_SCHEMA), path, compression="zstd")

@@ -1,0 +1,121 @@
+"""The `kvreplay` command: verbs by name, imported only when asked for.
+
+`kvreplay --help` must answer at once, so nothing but click is imported here; each verb's module is
+loaded by dotted name when the verb is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+#: Verb -> (dotted name of its click command, one-line help shown without importing it).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("replay.commands.demo.demo", "The whole story in one command, no input needed."),
+    "trace": ("replay.commands.trace.trace", "Make, import and look at request traces."),
+    "run": ("replay.commands.run.run", "Replay a trace, with faults, and give a verdict."),
+    "reproduce": (
+        "replay.commands.reproduce.reproduce",
+        "Make the two numbers an engine printed happen again.",
+    ),
+    "report": ("replay.commands.report.report", "Draw recordings as one offline HTML page."),
+    "profiles": ("replay.commands.profiles.profiles", "List the engine profiles and their fields."),
+    "faults": ("replay.commands.faults.faults", "List the faults and the keys of a plan."),
+}
+
+EXIT_UNEXPECTED_VERDICT = 1
+EXIT_BAD_INPUT = 2
+EXIT_INCONCLUSIVE = 3
+EXIT_INTERNAL_ERROR = 4
+EXIT_INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A click group whose verbs are imported when they are used, never to list them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name every verb, in the order of the tour."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one verb, or None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module_name, _, attribute = COMMANDS[cmd_name][0].rpartition(".")
+        command = getattr(importlib.import_module(module_name), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name][0]} is not a click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs' one-line helps without importing the verbs."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: kvreplay demo",
+)
+@click.version_option(package_name="kvreplay", prog_name="kvreplay")
+def cli() -> None:
+    """Replay LLM request traces against a KV-cache allocator and scheduler pair.
+
+    Faults are injected into KV-transfer completion events; every accounting mismatch is then called
+    transient (it heals) or persistent (it never does), with its owners and the event that did it.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and exit: 0 as expected, 1 verdict, 2 input, 3 inconclusive, 4 defect."""
+    sys.exit(run_command_line(sys.argv[1:]))
+
+
+def run_command_line(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; never a traceback for bad input."""
+    try:
+        result = cli.main(args=arguments, prog_name="kvreplay", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as problem:
+        problem.show()
+        return EXIT_BAD_INPUT
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("kvreplay: interrupted; nothing half-written was left behind", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): silence the interpreter's last flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as problem:
+        return _report_problem(problem)
+
+
+def _report_problem(problem: Exception) -> int:
+    from replay.errors import USER_ERRORS
+
+    if isinstance(problem, USER_ERRORS):
+        click.echo(f"kvreplay: {problem}", err=True)
+        return EXIT_BAD_INPUT
+    if isinstance(problem, OSError):
+        where = f" {problem.filename}" if problem.filename else ""
+        click.echo(f"kvreplay: cannot use{where}: {problem.strerror or problem}", err=True)
+        return EXIT_BAD_INPUT
+    if os.environ.get("KVREPLAY_TRACEBACK"):
+        raise problem
+    click.echo(
+        f"kvreplay: internal error, please report it: {type(problem).__name__}: {problem} "
+        "(set KVREPLAY_TRACEBACK=1 for the traceback)",
+        err=True,
+    )
+    return EXIT_INTERNAL_ERROR
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One module per command-line verb; `replay.cli` imports them only when they are asked for."""

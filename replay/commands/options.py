@@ -1,0 +1,81 @@
+"""Option parsing that several verbs share."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+
+class ProbabilityAndDelay(click.ParamType[tuple[float, float]]):
+    """`P:MS`: a probability and a delay in milliseconds."""
+
+    name = "P:MS"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float]:
+        """Split and parse; click reports what is wrong."""
+        if isinstance(value, tuple):
+            return value
+        probability, colon, delay_ms = str(value).partition(":")
+        try:
+            if not colon:
+                raise ValueError
+            return float(probability), float(delay_ms)
+        except ValueError:
+            self.fail(
+                f"{value!r} is not PROBABILITY:MILLISECONDS, such as 0.01:500", param, ctx
+            )
+
+
+def parse_overrides(assignments: tuple[str, ...]) -> dict[str, str]:
+    """Turn `FIELD=VALUE` texts into a dictionary; the profile checks names and values."""
+    overrides: dict[str, str] = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(
+                f"{assignment!r} is not FIELD=VALUE, such as page_size=16", param_hint="--set"
+            )
+        overrides[name.strip()] = value.strip()
+    return overrides
+
+
+def command_line(*words: object) -> str:
+    """One line that a shell reads back as these words."""
+    return shlex.join(str(word) for word in words)
+
+
+@contextmanager
+def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None] | None]:
+    """A bar on stderr when that is a terminal, else None."""
+    if not click.get_text_stream("stderr").isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda advance: bar.update(task, advance=advance)
+
+
+def show_path(path: Path) -> str:
+    """A path as the user would type it."""
+    return shlex.quote(str(path))

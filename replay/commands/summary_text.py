@@ -1,0 +1,60 @@
+"""A summary as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from replay.commands.options import show_path
+
+#: Verdicts are told apart by their sign as well as by their colour.
+_SIGNS = {"clean": "=", "transient": "~", "persistent": "!", "inconclusive": "?"}
+_COLOURS = {"clean": "green", "transient": "yellow", "persistent": "red", "inconclusive": "magenta"}
+
+
+def print_summary(summary: dict[str, Any], out: Path | None) -> None:
+    """Print the verdict, the equation, who owns the gap and how the requests fared."""
+    verdict = summary["verdict"]
+    sign = f"[{_SIGNS[verdict]}] {verdict.upper()}"
+    click.secho(sign, fg=_COLOURS[verdict], bold=True, nl=False)
+    click.echo(f"  {summary['why']}")
+    if (mismatch := summary["mismatch"]) is not None:
+        click.echo(f"  {equation(mismatch)}")
+        kinds = ", ".join(f"{pages} {kind}" for kind, pages in summary["kinds"].items())
+        click.echo(f"  pages by kind: {kinds}; growth: {summary['growth'] or 'none'}")
+        fired = "fired" if summary["engine_check_fired"] else "stayed silent"
+        click.echo(f"  the engine's own check {fired}; in its words:")
+        for line in summary["engine_message"].rstrip("\n").split("\n"):
+            click.echo(f"    {line}")
+    if summary["engine_died_us"] is not None:
+        when = summary["engine_died_us"] / 1e6
+        first_line = summary["engine_died_message"].split("\n")[0]
+        click.echo(f"  the real engine would have died at {when:.3f} s: {first_line}")
+    requests, faults = summary["requests"], summary["faults"]
+    click.echo(
+        f"  requests: {requests['finished']} finished, {requests['aborted']} aborted, "
+        f"{requests['failed']} failed, {requests['stuck']} stuck, of {requests['total']}"
+    )
+    click.echo(
+        f"  faults: {faults['landed']} landed of {faults['planned']} planned; "
+        f"{faults['never_fired']} rules never fired"
+    )
+    click.echo(
+        f"  {summary['audits']} audits over {summary['virtual_us'] / 1e6:.1f} virtual seconds; "
+        f"{summary['timing']['requests_per_s']:.0f} requests/s"
+    )
+    if out is not None:
+        click.echo(f"  recording: {show_path(out)}")
+
+
+def equation(mismatch: dict[str, Any]) -> str:
+    """Both sides of the broken equation and the gap in whole pages, on one line."""
+    return (
+        f"{mismatch['pool']}: available {mismatch['available']} + evictable "
+        f"{mismatch['evictable']} + protected {mismatch['protected']} = "
+        f"{mismatch['available'] + mismatch['evictable'] + mismatch['protected']}, total "
+        f"{mismatch['total']}: gap {mismatch['gap']} tokens = {mismatch['pages']} pages of "
+        f"{mismatch['page_size']}"
+    )

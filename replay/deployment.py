@@ -1,0 +1,114 @@
+"""The pair as deployed: instances, ranks and pools of one profile, and the router before them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from replay.audit import Rank
+from replay.clock import Clock
+from replay.engine.cache import ChunkCache, RadixCache
+from replay.engine.decode import DecodeInstance
+from replay.engine.decode_rank import DecodeRank
+from replay.engine.ports import Link, Watcher
+from replay.engine.prefill import PrefillInstance
+from replay.engine.prefill_rank import PrefillRank
+from replay.engine.request import Request
+from replay.pool.pool import KvPool
+from replay.profile import EngineProfile
+
+#: Block size assumed where a trace has no block hashes, so that the number is never zero.
+_NO_BLOCKS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """All instances of a pair."""
+
+    profile: EngineProfile
+    prefills: list[PrefillInstance]
+    decodes: list[DecodeInstance]
+
+    def ranks(self) -> Iterator[Rank]:
+        """Every rank, prefill first."""
+        for prefill in self.prefills:
+            yield from prefill.ranks
+        for decode in self.decodes:
+            yield from decode.ranks
+
+    def route(self, ordinal: int) -> tuple[PrefillRank, DecodeRank]:
+        """Choose ranks for a request: instances and decode DP ranks in turn.
+
+        The prefill DP rank follows from the room (`room % prefill_dp`), as in sglang 0.4.6.post4,
+        `disaggregation/mooncake/conn.py`.
+        """
+        prefill = self.prefills[ordinal % len(self.prefills)]
+        turn, which = divmod(ordinal, len(self.decodes))
+        decode = self.decodes[which]
+        return (
+            prefill.ranks[ordinal % self.profile.prefill_dp],
+            decode.ranks[turn % self.profile.decode_dp],
+        )
+
+    def wake(self, rank: Rank) -> None:
+        """Have the instance of this rank look at its queues."""
+        if isinstance(rank, DecodeRank):
+            next(each for each in self.decodes if rank in each.ranks).wake()
+        else:
+            next(each for each in self.prefills if rank in each.ranks).wake()
+
+    def can_ever_fit(self, request: Request) -> bool:
+        """Whether empty pools on both sides could hold this request."""
+        profile, decode, prefill = self.profile, request.decode.pool, request.prefill.pool
+        headroom = max(profile.reserved_decode_tokens, request.output_tokens)
+        return (
+            decode.pages_for(request.input_tokens + headroom) <= decode.total_pages
+            and prefill.pages_for(request.input_tokens) <= prefill.total_pages
+        )
+
+
+def build_deployment(
+    profile: EngineProfile,
+    block_size: int | None,
+    clock: Clock,
+    link: Link,
+    watcher: Watcher,
+    device: torch.device,
+    every_step: bool,
+) -> Deployment:
+    """Create every instance, rank and pool of a profile on one device."""
+    blocks = block_size or _NO_BLOCKS
+
+    def pool(name: str, total_tokens: int) -> KvPool:
+        return KvPool(name, total_tokens, profile.page_size, profile.kv_words_per_page, device)
+
+    prefills, decodes = [], []
+    for number in range(profile.prefill_instances):
+        prefill = PrefillInstance(profile, clock, watcher)
+        for dp_rank in range(profile.prefill_dp):
+            name = f"prefill{number}/dp{dp_rank}"
+            memory = pool(name, profile.prefill_total_tokens)
+            cache = _create_cache(profile, memory, blocks)
+            prefill.add_rank(
+                PrefillRank(name, dp_rank, profile, memory, cache, blocks, link, watcher)
+            )
+        prefills.append(prefill)
+    for number in range(profile.decode_instances):
+        decode = DecodeInstance(profile, clock, watcher, every_step)
+        for dp_rank in range(profile.decode_dp):
+            name = f"decode{number}/dp{dp_rank}"
+            memory = pool(name, profile.total_tokens)
+            decode.add_rank(DecodeRank(name, dp_rank, profile, memory, link, watcher))
+        decodes.append(decode)
+    return Deployment(profile, prefills, decodes)
+
+
+def _create_cache(
+    profile: EngineProfile, pool: KvPool, block_size: int
+) -> RadixCache | ChunkCache:
+    if profile.prefill_cache == "chunk":
+        return ChunkCache()
+    return RadixCache(pool, math.lcm(block_size, profile.page_size) // profile.page_size)

@@ -1,0 +1,1 @@
+"""The reference pair: prefill and decode schedulers over device-resident pools."""

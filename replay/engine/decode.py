@@ -1,0 +1,119 @@
+"""A decode instance: DP ranks that step together, leaping over iterations in which nothing happens.
+
+Under DP attention all ranks run every forward together, a rank without requests an idle batch (the
+slowest rank sets the pace). Between two events of one instance only decode lengths grow, so the
+instance plans one leap to the next iteration that matters; whatever arrives meanwhile cuts the leap
+at the first iteration boundary that would have seen it.
+
+    boundary            boundary (planned)
+       |---step---step---step---step---|
+                  ^ arrival: the leap now ends here --> boundary
+"""
+
+from __future__ import annotations
+
+from replay.clock import Clock, Priority, Timer
+from replay.engine.decode_rank import DecodeRank
+from replay.engine.ports import Watcher
+from replay.profile import EngineProfile
+
+
+class DecodeInstance:
+    """All DP ranks of one decode server, in lockstep on the virtual clock."""
+
+    def __init__(
+        self, profile: EngineProfile, clock: Clock, watcher: Watcher, every_step: bool
+    ) -> None:
+        self.ranks: list[DecodeRank] = []
+        self._profile = profile
+        self._clock = clock
+        self._watcher = watcher
+        self._steps_per_leap_max = 1 if every_step else None
+        #: Decode steps run so far, and for each rank how many of them it spent on a prebuilt batch.
+        self._steps = 0
+        self._skipped: dict[str, int] = {}
+        #: The leap under way: it began at `_began_us` with iterations of `_step_us` each, 0 when
+        #: the engine idles.
+        self._began_us = 0
+        self._step_us = 0
+        self._timer: Timer | None = None
+        self._unchecked: set[str] = set()
+
+    def add_rank(self, rank: DecodeRank) -> None:
+        """Let a rank take part; all of them before the first event."""
+        self.ranks.append(rank)
+        self._skipped[rank.name] = 0
+
+    def wake(self) -> None:
+        """Something arrived for a rank: have the next iteration boundary look at it."""
+        now = self._clock.now_us
+        period = self._step_us or self._profile.poll_interval_us
+        periods = max(1, -(-(now - self._began_us) // period))
+        boundary = self._began_us + periods * period
+        if self._timer is not None:
+            if self._timer.at_us <= boundary:
+                return
+            self._clock.cancel(self._timer)
+        self._timer = self._clock.schedule(boundary, Priority.ENGINE, self._boundary)
+
+    def _boundary(self) -> None:
+        now = self._clock.now_us
+        self._timer = None
+        self._account_for_steps(now)
+        for rank in self.ranks:
+            if rank.needs_attention or rank.prebuilt or self._is_due(rank):
+                rank.iterate(now, self._steps - self._skipped[rank.name])
+                self._unchecked.add(rank.name)
+        self._plan(now)
+
+    def _account_for_steps(self, now: int) -> None:
+        """Count the decode steps since the leap began."""
+        if self._step_us == 0:
+            return
+        steps = (now - self._began_us) // self._step_us
+        self._steps += steps
+        for rank in self.ranks:
+            if rank.prebuilt:
+                # The prebuilt batch took this rank's place in the one iteration of this leap.
+                self._skipped[rank.name] += steps
+            rank.cover(steps)
+
+    def _is_due(self, rank: DecodeRank) -> bool:
+        steps = self._steps - self._skipped[rank.name]
+        if self._steps_per_leap_max is not None and len(rank.running):
+            return True
+        return rank.running.next_step_of_interest() <= steps
+
+    def _plan(self, now: int) -> None:
+        """Choose how long the next iterations take and how many of them can be leapt over."""
+        self._began_us = now
+        decoding = [len(rank.running) for rank in self.ranks if not rank.prebuilt]
+        widest = max(decoding, default=0)
+        if any(rank.prebuilt for rank in self.ranks):
+            self._step_us = self._iteration_us(widest) if widest else self._profile.poll_interval_us
+            self._schedule(steps=1)
+        elif widest:
+            self._step_us = self._iteration_us(widest)
+            steps = min(
+                rank.running.next_step_of_interest() - (self._steps - self._skipped[rank.name])
+                for rank in self.ranks
+                if len(rank.running)
+            )
+            self._schedule(min(steps, self._steps_per_leap_max or steps))
+        else:
+            self._step_us = 0
+            self._check_idle()
+
+    def _schedule(self, steps: int) -> None:
+        at_us = self._began_us + steps * self._step_us
+        self._timer = self._clock.schedule(at_us, Priority.ENGINE, self._boundary)
+
+    def _iteration_us(self, batch: int) -> int:
+        return self._profile.decode_step_us + self._profile.decode_step_us_per_request * batch
+
+    def _check_idle(self) -> None:
+        """Let every rank whose gate is open run the engine's own check, once a change."""
+        for rank in self.ranks:
+            if rank.name in self._unchecked and rank.is_gate_open():
+                self._unchecked.discard(rank.name)
+                self._watcher.rank_idle(rank)

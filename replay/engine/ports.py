@@ -1,0 +1,55 @@
+"""What the schedulers need from the outside: the link between the sides, and somebody who watches.
+
+The engine package depends on these protocols only; `replay.transfer` and `replay.session` implement
+them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from replay.engine.decode_rank import DecodeRank
+    from replay.engine.prefill_rank import PrefillRank
+    from replay.engine.request import Request
+
+
+class Link(Protocol):
+    """The wires between a prefill instance and a decode instance."""
+
+    def send_metadata(self, request: Request) -> None:
+        """Tell prefill that decode has pages for this request."""
+
+    def start_transfer(self, request: Request) -> None:
+        """Set the request's bytes in motion, from its prefill pages to its decode pages."""
+
+    def notify_prefill(self, request: Request) -> None:
+        """Tell prefill that decode has given the request up."""
+
+    def notify_decode(self, request: Request) -> None:
+        """Tell decode that prefill has dropped the request and no writer is left."""
+
+
+class Watcher(Protocol):
+    """Who is told what happens; nothing it does may change the engines' course."""
+
+    def rank_changed(self, rank: DecodeRank | PrefillRank, iterations: int) -> None:
+        """Some accounting of this rank changed; `iterations` engine iterations were covered."""
+
+    def rank_idle(self, rank: DecodeRank | PrefillRank) -> None:
+        """The engine is idle and its gate is open: it would check itself now."""
+
+    def engine_died(self, rank: DecodeRank | PrefillRank, message: str) -> None:
+        """The real engine would raise these words here and die."""
+
+    def pages_read(self, request: Request, pages: int) -> None:
+        """Decode is about to read this request's first `pages` pages: compare their contents."""
+
+    def waiting_for_release(self, request: Request, side: str) -> None:
+        """A completion of this request is overdue on one side, "prefill" or "decode"."""
+
+    def released_again(self, request: Request) -> None:
+        """The engine is about to release the pages of an ended request once more."""
+
+    def request_ended(self, request: Request) -> None:
+        """One side is done with the request."""

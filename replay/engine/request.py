@@ -1,0 +1,138 @@
+"""One request as the pair sees it, and the states it passes on each side.
+
+    decode    prealloc -> transfer -> waiting -> prebuilt -> running -> finished
+                 |           |           |                    |  ^
+                 |           |           |                    v  |
+                 |           |           |                 retracted
+                 +-----------+-----------+--> aborted | failed | lost (forgotten with its pages)
+                             +--> deferred (ended, but a writer may still write its pages)
+
+    prefill   bootstrap -> waiting -> running -> inflight -> done
+                  +-----------+----------+----------+--> dropped (aborted or failed)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+if TYPE_CHECKING:
+    from replay.engine.cache import RadixNode
+    from replay.engine.decode_rank import DecodeRank
+    from replay.engine.prefill_rank import PrefillRank
+
+
+class DecodeState(Enum):
+    """Where a request is on the decode side."""
+
+    PREALLOC = "prealloc"
+    TRANSFER = "transfer"
+    WAITING = "waiting"
+    PREBUILT = "prebuilt"
+    RUNNING = "running"
+    RETRACTED = "retracted"
+    DEFERRED = "deferred"
+    FINISHED = "finished"
+    ABORTED = "aborted"
+    FAILED = "failed"
+    LOST = "lost"
+
+
+DECODE_ENDED = frozenset(
+    {DecodeState.FINISHED, DecodeState.ABORTED, DecodeState.FAILED, DecodeState.LOST}
+)
+
+
+class PrefillState(Enum):
+    """Where a request is on the prefill side."""
+
+    BOOTSTRAP = "bootstrap"
+    WAITING = "waiting"
+    RUNNING = "running"
+    INFLIGHT = "inflight"
+    DONE = "done"
+    DROPPED = "dropped"
+
+
+PREFILL_ENDED = frozenset({PrefillState.DONE, PrefillState.DROPPED})
+
+
+class TransferState(Enum):
+    """How far the bytes of a request have come."""
+
+    NOT_STARTED = "not-started"
+    MOVING = "moving"
+    LANDED = "landed"
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One request in flight: its trace row, its place on both sides, and when it got there.
+
+    Times are virtual microseconds, -1 until they are known.
+    """
+
+    ordinal: int
+    request_id: str
+    cycle: int
+    arrival_us: int
+    input_tokens: int
+    output_tokens: int
+    block_hashes: npt.NDArray[np.uint64] | None
+    cancel_us: int | None
+    room: int
+    prefill: PrefillRank
+    decode: DecodeRank
+
+    # Decode side.
+    decode_state: DecodeState = DecodeState.PREALLOC
+    decode_row: int = -1
+    #: Tokens whose KV the decode pool holds for this request.
+    kv_tokens: int = 0
+    #: Decode iterations still to run.
+    steps_left: int = 0
+    #: Attempt number, part of the tag that its pages carry.
+    epoch: int = 0
+    awaiting_completions: set[tuple[int, int]] = field(default_factory=set)
+    transfer_failed: bool = False
+
+    # Prefill side.
+    prefill_state: PrefillState = PrefillState.BOOTSTRAP
+    prefill_row: int = -1
+    cache_node: RadixNode | None = None
+    prefilled_tokens: int = 0
+    prefill_pages: int = 0
+    #: Leading pages of the row that the prefix cache owns.
+    cached_pages: int = 0
+    cancelled: bool = False
+    awaiting_acknowledgements: set[int] = field(default_factory=set)
+    #: Pages given back by the first release, kept where a profile may release them again.
+    released_pages: torch.Tensor | None = None
+
+    # The bytes.
+    payload: torch.Tensor | None = None
+    transfer_state: TransferState = TransferState.NOT_STARTED
+
+    # When.
+    preallocated_us: int = -1
+    prefill_start_us: int = -1
+    transfer_start_us: int = -1
+    landed_us: int = -1
+    consumed_us: int = -1
+    running_us: int = -1
+    ended_us: int = -1
+
+    @property
+    def decode_ended(self) -> bool:
+        """Whether the client has its answer, or never will."""
+        return self.decode_state in DECODE_ENDED
+
+    @property
+    def prefill_ended(self) -> bool:
+        """Whether the prefill side is done with it."""
+        return self.prefill_state in PREFILL_ENDED

@@ -1,0 +1,47 @@
+"""Every exception of the project, drawn once.
+
+    ValueError                          the input is wrong; the command line exits with 2
+      traces.errors.TraceError          a trace file, or a log to import
+      faults.errors.PlanError           a fault plan or shortcut
+      replay.errors.ProfileError        an engine profile, its topology or a --set override
+      replay.errors.RecordingError      a recording directory that cannot be read or written
+      replay.errors.NoSuchGapError      no set of requests makes the gap that was asked for
+    RuntimeError
+      replay.errors.ReplayError         the replay itself is broken; the command line exits with 4
+        replay.errors.InvariantError    two sides of an equation differ; the message shows both
+        replay.errors.BoundExceededError a loop or queue outgrew its bound
+
+`traces` and `faults` know nobody, so their errors live with them and meet the others only in
+`ValueError`; everything a user can mend is in that upper half.
+"""
+
+from faults.errors import PlanError
+from traces.errors import TraceError
+
+
+class ProfileError(ValueError):
+    """An engine profile is unknown, inconsistent, or overridden with a value it cannot take."""
+
+
+class RecordingError(ValueError):
+    """A recording directory is missing, incomplete or cannot be written."""
+
+
+class NoSuchGapError(ValueError):
+    """No set of requests and faults makes the gap that was asked for."""
+
+
+class ReplayError(RuntimeError):
+    """The replay broke its own rules: a defect of kvreplay, not of the input."""
+
+
+class InvariantError(ReplayError):
+    """Two sides of an equation that must agree do not; the message shows both."""
+
+
+class BoundExceededError(ReplayError):
+    """A loop or a queue outgrew the bound that it can never reach in a correct replay."""
+
+
+#: What a user can mend: reported as one sentence with exit code 2.
+USER_ERRORS = (TraceError, PlanError, ProfileError, RecordingError, NoSuchGapError)

@@ -1,0 +1,124 @@
+"""What the schedulers say they hold of a pool, kept apart from what the allocator says is free.
+
+An audit compares the two sides:
+
+    total = available + evictable + protected + live + in_transfer + gap
+
+Every page that a request acquires is in exactly one of these columns, and moves along the arrows:
+
+    in_transfer --consumed--> live --finished--> (released)
+        |  ^                    |
+        |  | completed late     | dropped by the engine without a release
+        v  |                    v
+      stalled                departed            over_freed (released more often than acquired)
+      \\__________________ the gap ___________________________________/
+
+Pages only; the audit turns them into tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+
+class ShareKind(Enum):
+    """Why a request's pages are in the gap."""
+
+    STALLED = "stalled"
+    CACHE_HELD = "cache-held"
+    DEPARTED = "departed"
+    OVER_FREED = "over-freed"
+    COUNTER_DRIFT = "counter-drift"
+
+
+@dataclass(frozen=True, slots=True)
+class GapShare:
+    """One request's share of a pool's gap: positive pages leak, negative pages are over-freed."""
+
+    ordinal: int
+    kind: ShareKind
+    pages: int
+
+
+class PoolAccount:
+    """Host counts of one pool; every change is O(1)."""
+
+    __slots__ = (
+        "_shares",
+        "_stalled",
+        "cache_held_pages",
+        "changed",
+        "gap_pages",
+        "live_pages",
+        "transfer_pages",
+    )
+
+    def __init__(self) -> None:
+        self.live_pages = 0
+        self.transfer_pages = 0
+        #: What the shares add up to; an audit finds the same number from the other side.
+        self.gap_pages = 0
+        #: The part of it that the prefix cache counts as protected.
+        self.cache_held_pages = 0
+        #: Shares that changed since the last audit, which empties it; a dict for its order.
+        self.changed: dict[tuple[int, ShareKind], None] = {}
+        self._shares: dict[tuple[int, ShareKind], int] = {}
+        #: Overdue requests; one whose pages are all in the cache has no pages of its own to stall.
+        self._stalled: set[int] = set()
+
+    def stall(self, ordinal: int, pages: int) -> None:
+        """A transfer is overdue: its pages leave `in_transfer` and enter the gap."""
+        self._stalled.add(ordinal)
+        self.transfer_pages -= pages
+        self._add(ordinal, ShareKind.STALLED, pages)
+
+    def resume(self, ordinal: int) -> None:
+        """An overdue transfer was consumed after all, or is about to be released."""
+        self._stalled.remove(ordinal)
+        pages = self.share(ordinal, ShareKind.STALLED)
+        self.transfer_pages += pages
+        self._add(ordinal, ShareKind.STALLED, -pages)
+
+    def is_stalled(self, ordinal: int) -> bool:
+        """Whether this request's transfer is overdue."""
+        return ordinal in self._stalled
+
+    def concerns(self, ordinal: int) -> bool:
+        """Whether part of the gap is this request's, or was until the last audit."""
+        keys = [(ordinal, kind) for kind in ShareKind]
+        return any(key in self._shares or key in self.changed for key in keys)
+
+    def hold_in_cache(self, ordinal: int, pages: int) -> None:
+        """Cache pages are locked by an overdue transfer: more of them, or fewer (negative)."""
+        self.cache_held_pages += pages
+        self._add(ordinal, ShareKind.CACHE_HELD, pages)
+
+    def depart(self, ordinal: int, pages: int) -> None:
+        """The engine forgot a request without releasing these pages."""
+        if pages:
+            self._add(ordinal, ShareKind.DEPARTED, pages)
+
+    def over_free(self, ordinal: int, pages: int) -> None:
+        """The engine released pages that this request no longer held."""
+        self._add(ordinal, ShareKind.OVER_FREED, -pages)
+
+    def share(self, ordinal: int, kind: ShareKind) -> int:
+        """Pages of one share, 0 when there is none."""
+        return self._shares.get((ordinal, kind), 0)
+
+    def shares(self) -> Iterator[GapShare]:
+        """Who owns the gap, in the order in which the shares opened."""
+        for (ordinal, kind), pages in self._shares.items():
+            yield GapShare(ordinal, kind, pages)
+
+    def _add(self, ordinal: int, kind: ShareKind, pages: int) -> None:
+        key = (ordinal, kind)
+        total = self._shares.get(key, 0) + pages
+        if total == 0:
+            self._shares.pop(key, None)
+        else:
+            self._shares[key] = total
+        self.gap_pages += pages
+        self.changed[key] = None

@@ -1,0 +1,56 @@
+"""Block tables: which pages hold a request's KV, in order, one row a request.
+
+The table lives on the pool's device and grows by doubling, so that a row is written and read with
+one tensor operation however many pages it has.
+"""
+
+from __future__ import annotations
+
+import torch
+
+_FIRST_ROWS = 32
+_FIRST_COLUMNS = 256
+
+
+class BlockTable:
+    """Page ids, int64 [rows, columns]; row numbers are handed out lowest first."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._pages = torch.zeros((_FIRST_ROWS, _FIRST_COLUMNS), dtype=torch.int64, device=device)
+        self._free_rows = list(range(_FIRST_ROWS - 1, -1, -1))
+
+    def open_row(self) -> int:
+        """Hand out a row."""
+        if not self._free_rows:
+            self._grow(rows=2 * self._pages.shape[0], columns=self._pages.shape[1])
+        return self._free_rows.pop()
+
+    def close_row(self, row: int) -> None:
+        """Take a row back."""
+        self._free_rows.append(row)
+
+    def write(self, row: int, start: int, pages: torch.Tensor) -> None:
+        """Put pages (int64 [n]) at positions start .. start + n of one row."""
+        end = start + pages.numel()
+        self.fit_columns(end)
+        self._pages[row, start:end] = pages
+
+    def scatter(self, rows: torch.Tensor, columns: torch.Tensor, pages: torch.Tensor) -> None:
+        """Put pages[i] at (rows[i], columns[i]); the caller has called `fit_columns`."""
+        self._pages.index_put_((rows, columns), pages)
+
+    def read(self, row: int, start: int, end: int) -> torch.Tensor:
+        """Pages at positions start .. end of one row, int64 [end - start]; a view."""
+        return self._pages[row, start:end]
+
+    def fit_columns(self, columns: int) -> None:
+        """Make sure that positions below `columns` exist."""
+        if columns > self._pages.shape[1]:
+            self._grow(rows=self._pages.shape[0], columns=max(columns, 2 * self._pages.shape[1]))
+
+    def _grow(self, rows: int, columns: int) -> None:
+        old_rows, old_columns = self._pages.shape
+        grown = torch.zeros((rows, columns), dtype=torch.int64, device=self._pages.device)
+        grown[:old_rows, :old_columns] = self._pages
+        self._free_rows.extend(range(rows - 1, old_rows - 1, -1))
+        self._pages = grown

@@ -1,0 +1,118 @@
+"""One rank's KV pool: free list, ledger, block table and bytes, moved together.
+
+The schedulers speak to this class only, so that a page can never change hands in one place and not
+in the others. Beside the device tensors it keeps two small host tables, the shadow of the ledger:
+how many pages each request holds here, and how many it has given back too often.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from replay.errors import InvariantError
+from replay.pool.account import PoolAccount
+from replay.pool.allocator import PageAllocator, create_allocator
+from replay.pool.block_table import BlockTable
+from replay.pool.ledger import CACHE, FIRST_OWNER, PageLedger
+from replay.pool.storage import KvStorage
+
+
+class KvPool:
+    """A pool of `total_tokens` on one device, in pages of `page_size` tokens."""
+
+    def __init__(
+        self,
+        name: str,
+        total_tokens: int,
+        page_size: int,
+        words_per_page: int,
+        device: torch.device,
+    ) -> None:
+        self.name = name
+        self.page_size = page_size
+        self.total_pages = total_tokens // page_size
+        self.device = device
+        self.allocator: PageAllocator = create_allocator(self.total_pages, page_size, device)
+        self.ledger = PageLedger(self.total_pages, device)
+        self.storage = KvStorage(self.total_pages, words_per_page, device)
+        self.table = BlockTable(device)
+        self.account = PoolAccount()
+        self.held_pages: dict[int, int] = {}
+
+    @property
+    def available_pages(self) -> int:
+        """Pages on the free list."""
+        return self.allocator.available_pages
+
+    def pages_for(self, tokens: int) -> int:
+        """Pages that hold this many tokens."""
+        return -(-tokens // self.page_size)
+
+    def acquire(self, ordinal: int, count: int) -> torch.Tensor | None:
+        """Give `count` pages to request `ordinal`; int64 [count], or None when fewer are free."""
+        pages = self.allocator.alloc(count)
+        if pages is None:
+            return None
+        self.ledger.acquire(pages, ordinal + FIRST_OWNER)
+        self.held_pages[ordinal] = self.held_pages.get(ordinal, 0) + count
+        return pages
+
+    def acquire_many(
+        self,
+        ordinals: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int64],
+        owner_of_page: torch.Tensor,
+    ) -> torch.Tensor:
+        """Take pages for several requests at once, in the order of `owner_of_page`.
+
+        `ordinals` and `counts` are int64 [batch]; `owner_of_page` holds the ordinal that gets each
+        page, int64 [sum of counts] on the pool's device. Returns int64 [sum of counts].
+
+        Raises:
+            InvariantError: fewer pages are free; the caller must have made sure of them.
+        """
+        pages = self.allocator.alloc(owner_of_page.numel())
+        if pages is None:
+            raise InvariantError(
+                f"{self.name}: a running batch needs {owner_of_page.numel()} pages, "
+                f"free are {self.available_pages}"
+            )
+        self.ledger.acquire(pages, owner_of_page + FIRST_OWNER)
+        for ordinal, count in zip(ordinals.tolist(), counts.tolist(), strict=True):
+            if count:
+                self.held_pages[ordinal] = self.held_pages.get(ordinal, 0) + count
+        return pages
+
+    def release(self, ordinal: int, pages: torch.Tensor) -> None:
+        """Take pages back from request `ordinal`, as often as the engine says so."""
+        self.release_group([(ordinal, pages)])
+
+    def release_group(self, group: list[tuple[int, torch.Tensor]]) -> None:
+        """Take back the pages of several requests at once, as SGLang's free groups do."""
+        for ordinal, pages in group:
+            self.ledger.release(pages, ordinal + FIRST_OWNER)
+            self._note_released(ordinal, pages.numel())
+        freed = [pages for _, pages in group]
+        self.allocator.free(freed[0] if len(freed) == 1 else torch.cat(freed))
+
+    def give_to_cache(self, ordinal: int, pages: torch.Tensor) -> None:
+        """Hand pages of a request over to the prefix cache."""
+        self.ledger.hand_over(pages, ordinal + FIRST_OWNER, CACHE)
+        self._note_released(ordinal, pages.numel())
+
+    def release_from_cache(self, pages: torch.Tensor) -> None:
+        """Take back pages that the prefix cache evicts."""
+        self.ledger.release(pages, CACHE)
+        self.allocator.free(pages)
+
+    def _note_released(self, ordinal: int, count: int) -> None:
+        left = self.held_pages.get(ordinal, 0) - count
+        if left < 0:
+            self.account.over_free(ordinal, -left)
+            left = 0
+        if left == 0:
+            self.held_pages.pop(ordinal, None)
+        else:
+            self.held_pages[ordinal] = left

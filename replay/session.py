@@ -1,0 +1,315 @@
+"""One replay: builds the pair, feeds it a trace under a fault plan, and records what it sees.
+
+    inject    the trace arrives and faults act, until nothing healthy is left to happen
+    heal      no faults; what is late arrives and what times out does, within a budget
+    repeat-n  the same trace again without faults, to see whether what is left grows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from faults.injector import FaultInjector
+from faults.kinds import FaultPlan
+from replay.audit import Auditor, Rank
+from replay.clock import Clock, Priority
+from replay.contents import ContentOracle
+from replay.deployment import Deployment, build_deployment
+from replay.engine.request import DecodeState, PrefillState, Request
+from replay.profile import EngineProfile
+from replay.recording import RecordingWriter
+from replay.transfer import TransferLink
+from traces.schema import TraceRequest
+
+
+class TraceSource(Protocol):
+    """A trace that can be read from the start any number of times."""
+
+    @property
+    def block_size(self) -> int | None:
+        """Tokens of one prompt block, or None when the trace has no block hashes."""
+
+    def iter_requests(self) -> Iterator[TraceRequest]:
+        """Its requests in order of arrival."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """What a replay is told beside the trace, the profile and the plan."""
+
+    seed: int = 0
+    repeats: int = 0
+    heal_budget_us: int = 600_000_000
+    every_step: bool = False
+    stop_on_engine_error: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase of a replay, in virtual time."""
+
+    phase: str
+    start_us: int
+    end_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResult:
+    """What a replay knows at its end beside its tables."""
+
+    phases: tuple[Phase, ...]
+    requests: int
+    budget_exhausted: bool
+    stopped_early: bool
+
+
+#: Requests between two progress reports.
+_PROGRESS_EVERY = 256
+
+
+class Session:
+    """A replay under way; implements `replay.engine.ports.Watcher`."""
+
+    def __init__(
+        self,
+        trace: TraceSource,
+        profile: EngineProfile,
+        plan: FaultPlan,
+        options: SessionOptions,
+        recorder: RecordingWriter,
+        device: torch.device,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self.clock = Clock()
+        self.injector = FaultInjector(plan, options.seed)
+        self.auditor = Auditor(self.clock, recorder, profile, self._find)
+        self.contents = ContentOracle(recorder)
+        self._trace = trace
+        self._profile = profile
+        self._options = options
+        self._recorder = recorder
+        self._progress = progress
+        self._link = TransferLink(profile, self.clock, self.injector, recorder)
+        self._pair: Deployment = build_deployment(
+            profile, trace.block_size, self.clock, self._link, self, device, options.every_step
+        )
+        self._link.connect(self._pair.prefills, self._pair.decodes)
+        for rank in self._pair.ranks():
+            self.auditor.watch(rank)
+        self._requests: dict[int, Request] = {}
+        #: Ended requests that an audit may still have to name.
+        self._lingering: list[Request] = []
+        self._ordinal = 0
+        self._phases: list[Phase] = []
+        self._stop = False
+
+    @property
+    def pool_names(self) -> list[tuple[str, int]]:
+        """Every pool's name and its total tokens."""
+        return [
+            (rank.name, rank.pool.total_pages * rank.pool.page_size) for rank in self._pair.ranks()
+        ]
+
+    def ledger_violations(self) -> int:
+        """Pages that changed hands as in no correct engine, over all pools."""
+        return sum(rank.pool.ledger.violations().total for rank in self._pair.ranks())
+
+    def run(self) -> SessionResult:
+        """Replay the trace through all phases."""
+        start = self.clock.now_us
+        self.auditor.audit_all()
+        self._feed(self._trace.iter_requests(), cycle=0, shift_us=0)
+        self._run_until_quiet()
+        self._end_phase("inject", start)
+
+        start, self.auditor.phase = self.clock.now_us, "heal"
+        self.injector.disarm()
+        deadline = start + self._options.heal_budget_us
+        while not self._stop and self.clock.run_next(until_us=deadline):
+            pass
+        budget_exhausted = self.clock.has_events() and not self._stop
+        if not budget_exhausted:
+            self._stall_the_rest()
+        self._end_phase("heal", start)
+
+        for cycle in range(1, self._options.repeats + 1):
+            if self._stop:
+                break
+            start = self.clock.now_us
+            self.auditor.phase = f"repeat-{cycle}"
+            self._feed(self._trace.iter_requests(), cycle, shift_us=start)
+            self._run_until_quiet()
+            self._end_phase(self.auditor.phase, start)
+        self._close()
+        return SessionResult(tuple(self._phases), self._ordinal, budget_exhausted, self._stop)
+
+    # Phases.
+
+    def _run_until_quiet(self) -> None:
+        """Run until no healthy work is left; what is late or timed may still come."""
+        while self.clock.pending_work and not self._stop:
+            self.clock.run_next()
+
+    def _stall_the_rest(self) -> None:
+        """Nothing is left to happen, so whoever still waits for a transfer waits for ever."""
+        for request in list(self._requests.values()):
+            if request.decode_state is DecodeState.TRANSFER:
+                request.decode.stall(request)
+            if request.prefill_state is PrefillState.INFLIGHT:
+                request.prefill.stall(request)
+
+    def _end_phase(self, phase: str, start_us: int) -> None:
+        self.contents.flush()
+        self.auditor.audit_all(page_exact=True)
+        self._phases.append(Phase(phase, start_us, self.clock.now_us))
+
+    def _close(self) -> None:
+        self.auditor.close(lambda ordinal: self._link.outlook[ordinal] > 0)
+        for request in list(self._requests.values()):
+            if not (request.decode_ended and request.prefill_ended):
+                self._write_request(request)
+        self._recorder.close()
+
+    # Arrivals.
+
+    def _feed(self, requests: Iterable[TraceRequest], cycle: int, shift_us: int) -> None:
+        """Schedule the first arrival; each arrival schedules the next."""
+        rows = iter(requests)
+
+        def schedule_next() -> None:
+            row = next(rows, None)
+            if row is not None:
+                at_us = row.arrival_us + shift_us
+                self.clock.schedule(at_us, Priority.DELIVERY, lambda: arrive(row))
+
+        def arrive(row: TraceRequest) -> None:
+            self._arrive(row, cycle, shift_us)
+            schedule_next()
+
+        schedule_next()
+
+    def _arrive(self, row: TraceRequest, cycle: int, shift_us: int) -> None:
+        ordinal = self._ordinal
+        self._ordinal += 1
+        prefill, decode = self._pair.route(ordinal)
+        request = Request(
+            ordinal=ordinal,
+            request_id=row.request_id if cycle == 0 else f"{row.request_id}#{cycle}",
+            cycle=cycle,
+            arrival_us=self.clock.now_us,
+            input_tokens=row.input_tokens,
+            output_tokens=row.output_tokens,
+            block_hashes=row.block_hashes,
+            cancel_us=None if row.cancel_us is None else row.cancel_us + shift_us,
+            room=ordinal,
+            prefill=prefill,
+            decode=decode,
+        )
+        self._requests[ordinal] = request
+        if self._pair.can_ever_fit(request):
+            decode.arrive(request)
+            prefill.arrive(request)
+            if request.cancel_us is not None:
+                cancel_us = max(request.cancel_us, self.clock.now_us)
+                self.clock.schedule(cancel_us, Priority.DELIVERY, lambda: self._cancel(request))
+        else:
+            request.prefill_state = PrefillState.DROPPED
+            decode.reject(request, self.clock.now_us)
+        self._pair.wake(decode)
+        if self._progress is not None and self._ordinal % _PROGRESS_EVERY == 0:
+            self._progress(_PROGRESS_EVERY)
+
+    def _cancel(self, request: Request) -> None:
+        """The client went away: the router tells both sides."""
+        if not request.decode_ended:
+            request.decode.abort(request)
+            self._pair.wake(request.decode)
+        if not request.prefill_ended:
+            request.prefill.abort(request)
+            self._pair.wake(request.prefill)
+
+    # What the schedulers tell (replay.engine.ports.Watcher).
+
+    def rank_changed(self, rank: Rank, iterations: int) -> None:
+        """Audit the rank's pool."""
+        self.auditor.audit(rank, iterations)
+        if self._lingering:
+            lingering, self._lingering = self._lingering, []
+            for request in lingering:
+                self._let_go(request)
+
+    def rank_idle(self, rank: Rank) -> None:
+        """Run the engine's own check, and stop here if that would kill it and was asked for."""
+        self.auditor.engine_check(rank)
+        self._maybe_stop()
+
+    def engine_died(self, rank: Rank, message: str) -> None:
+        """Note that the real engine would have raised and died."""
+        self.auditor.note_death(rank, message)
+        self._maybe_stop()
+
+    def pages_read(self, request: Request, pages: int) -> None:
+        """Compare what decode reads with what it should read."""
+        self.contents.check(request, pages, self.clock.now_us)
+
+    def waiting_for_release(self, request: Request, side: str) -> None:
+        """A completion is overdue: start the engine's timeout, if it has one."""
+        self._link.overdue(request, side)
+
+    def released_again(self, request: Request) -> None:
+        """Keep an ended request at hand: it is about to own a part of the gap."""
+        self._requests[request.ordinal] = request
+        self._lingering.append(request)
+
+    def request_ended(self, request: Request) -> None:
+        """Write a request down once both sides are done with it, and let go of it."""
+        if not (request.decode_ended and request.prefill_ended):
+            return
+        self._write_request(request)
+        self._let_go(request)
+
+    # Helpers.
+
+    def _let_go(self, request: Request) -> None:
+        """Forget an ended request, unless an audit still has to name it."""
+        accounts = (request.decode.pool.account, request.prefill.pool.account)
+        if any(account.concerns(request.ordinal) for account in accounts):
+            self._lingering.append(request)
+        else:
+            self._requests.pop(request.ordinal, None)
+
+    def _find(self, ordinal: int) -> Request:
+        return self._requests[ordinal]
+
+    def _maybe_stop(self) -> None:
+        if self._options.stop_on_engine_error and self.auditor.died_us is not None:
+            self._stop = True
+
+    def _write_request(self, request: Request) -> None:
+        self._recorder.request(
+            (
+                request.request_id,
+                request.cycle,
+                request.room,
+                request.prefill.name,
+                request.decode.name,
+                request.input_tokens,
+                request.output_tokens,
+                request.decode.pool.pages_for(request.input_tokens),
+                request.cached_pages,
+                request.prefill_state.value,
+                request.decode_state.value,
+                request.arrival_us,
+                request.preallocated_us,
+                request.prefill_start_us,
+                request.transfer_start_us,
+                request.landed_us,
+                request.consumed_us,
+                request.running_us,
+                request.ended_us,
+            )
+        )

@@ -1,0 +1,270 @@
+"""The wires between the two sides: control messages, the bytes themselves, and completion events.
+
+One transfer, seen from the link (times are virtual; every arrow but the copy is an event):
+
+    decode has pages --metadata--> prefill ... prompt computed --> bytes move --> bytes land (copy)
+                                                                                     |
+                   decode receivers <--completion events-- [fault injector] <--------+
+                   prefill senders  <--acknowledgements--- [fault injector] <--------+
+
+The destination pages are those that decode named in its metadata, whoever owns them when the bytes
+land: that is how a page released too early is overwritten.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import torch
+
+from faults.injector import Delivery, FaultInjector, Outcome
+from faults.kinds import CompletionEvent, Direction
+from replay.clock import Clock, Priority
+from replay.engine.decode import DecodeInstance
+from replay.engine.prefill import PrefillInstance
+from replay.engine.request import (
+    DecodeState,
+    PrefillState,
+    Request,
+    TransferState,
+)
+from replay.parallel import TransferParties
+from replay.pool.storage import write_tag
+from replay.profile import EngineProfile
+from replay.recording import EventRow, RecordingWriter
+
+
+class TransferLink:
+    """Carries metadata, bytes and completion events; implements `replay.engine.ports.Link`."""
+
+    def __init__(
+        self,
+        profile: EngineProfile,
+        clock: Clock,
+        injector: FaultInjector,
+        recorder: RecordingWriter,
+    ) -> None:
+        self._profile = profile
+        self._clock = clock
+        self._injector = injector
+        self._recorder = recorder
+        self._parties: TransferParties = profile.parties()
+        self._prefill_of: dict[str, PrefillInstance] = {}
+        self._decode_of: dict[str, DecodeInstance] = {}
+        self._destinations: dict[int, torch.Tensor] = {}
+        self._events_sent = 0
+        #: Deliveries and timers under way that could still move a request on, by ordinal.
+        self.outlook: Counter[int] = Counter()
+
+    def connect(
+        self, prefills: list[PrefillInstance], decodes: list[DecodeInstance]
+    ) -> None:
+        """Know which instance to wake for which rank."""
+        for prefill in prefills:
+            self._prefill_of.update({rank.name: prefill for rank in prefill.ranks})
+        for decode in decodes:
+            self._decode_of.update({rank.name: decode for rank in decode.ranks})
+
+    # What the schedulers ask for.
+
+    def send_metadata(self, request: Request) -> None:
+        """Tell prefill where the bytes go, and start waiting for them."""
+        count = request.decode.pool.pages_for(request.input_tokens)
+        pages = request.decode.pool.table.read(request.decode_row, 0, count)
+        self._destinations[request.ordinal] = pages.clone()
+        request.awaiting_completions = set(self._parties.completions)
+        request.awaiting_acknowledgements = set(self._parties.real_senders)
+
+        def arrive() -> None:
+            request.prefill.metadata_arrived(request)
+            self._wake_prefill(request)
+
+        self._later(self._profile.control_latency_us, arrive)
+        if self._profile.waiting_timeout_us is not None:
+            self._arm(request, self._profile.waiting_timeout_us, self._waiting_timed_out)
+
+    def start_transfer(self, request: Request) -> None:
+        """Set the bytes in motion; they land when the whole prompt has been copied."""
+        request.transfer_state = TransferState.MOVING
+        request.transfer_start_us = self._clock.now_us
+        source = request.prefill.pool.table.read(
+            request.prefill_row, 0, request.prefill.pool.pages_for(request.input_tokens)
+        ).clone()
+        duration = (
+            self._profile.transfer_us + self._profile.transfer_us_per_page * source.numel()
+        )
+        self._later(duration, lambda: self._land(request, source))
+
+    def notify_prefill(self, request: Request) -> None:
+        """Tell prefill that decode has given the request up."""
+        if request.prefill_ended:
+            return
+
+        def arrive() -> None:
+            request.prefill.abort(request)
+            self._wake_prefill(request)
+
+        self._later(self._profile.control_latency_us, arrive)
+
+    def notify_decode(self, request: Request) -> None:
+        """Tell decode that prefill has dropped the request, if this engine does."""
+
+        def arrive() -> None:
+            if self._profile.peer_is_notified:
+                request.decode.fail(request)
+            else:
+                request.decode.come_due(request)
+            request.decode.writer_quiet(request)
+            self._wake_decode(request)
+
+        self._destinations.pop(request.ordinal, None)
+        self._later(self._profile.control_latency_us, arrive)
+
+    def overdue(self, request: Request, side: str) -> None:
+        """Start the timeout, if this engine has one, of a completion that did not come."""
+        if side == "decode" and self._profile.completion_timeout_us is not None:
+            self._arm(request, self._profile.completion_timeout_us, self._completion_timed_out)
+        if side == "prefill" and self._profile.acknowledgement_timeout_us is not None:
+            timeout_us = self._profile.acknowledgement_timeout_us
+            self._arm(request, timeout_us, self._acknowledgement_timed_out)
+
+    # The bytes.
+
+    def _land(self, request: Request, source: torch.Tensor) -> None:
+        request.transfer_state = TransferState.LANDED
+        request.landed_us = self._clock.now_us
+        destination = self._destinations.pop(request.ordinal, None)
+        if destination is not None:
+            request.decode.pool.storage.receive(
+                destination,
+                request.prefill.pool.storage,
+                source,
+                write_tag(request.ordinal, request.epoch),
+            )
+        request.decode.writer_quiet(request)
+        if request.decode_state is DecodeState.DEFERRED:
+            self._wake_decode(request)
+        for prefill_tp_rank, decode_tp_rank in self._parties.completions:
+            self._send(request, "decode", prefill_tp_rank, decode_tp_rank)
+        for prefill_tp_rank in self._parties.real_senders:
+            self._send(request, "prefill", prefill_tp_rank, 0)
+
+    # Completion events.
+
+    def _send(
+        self, request: Request, direction: Direction, prefill_tp_rank: int, decode_tp_rank: int
+    ) -> None:
+        rank = request.decode if direction == "decode" else request.prefill
+        event = CompletionEvent(
+            request_id=request.request_id,
+            direction=direction,
+            prefill_tp_rank=prefill_tp_rank,
+            decode_tp_rank=decode_tp_rank,
+            pool=rank.name,
+            dp_rank=rank.dp_rank,
+            bootstrap_room=request.room,
+            pages=rank.pool.pages_for(request.input_tokens),
+            sent_us=self._clock.now_us,
+            due_us=self._clock.now_us + self._profile.completion_latency_us,
+        )
+        number = self._events_sent
+        self._events_sent += 1
+        outcome = self._injector.decide(event)
+        for rule in outcome.dropped_by:
+            self._recorder.event(EventRow.lost(number, event, rule))
+        for copy, delivery in enumerate(outcome.deliveries):
+            self._schedule_delivery(request, number, event, copy, delivery)
+        self._watch_due(request, event, outcome)
+
+    def _schedule_delivery(
+        self, request: Request, number: int, event: CompletionEvent, copy: int, delivery: Delivery
+    ) -> None:
+        late = delivery.at_us > event.due_us
+        key = self._recorder.expect(EventRow.undelivered(number, copy, event, delivery))
+        if late:
+            self.outlook[request.ordinal] += 1
+
+        def arrive() -> None:
+            if late:
+                self._settle(request)
+            self._injector.note_landed(delivery, copy)
+            result = self._deliver(request, event, delivery.failed)
+            self._recorder.delivered(key, self._clock.now_us, result)
+
+        self._clock.schedule(delivery.at_us, Priority.DELIVERY, arrive, is_work=not late)
+
+    def _deliver(self, request: Request, event: CompletionEvent, failed: bool) -> str:
+        if event.direction == "decode":
+            result = request.decode.complete(
+                request, event.prefill_tp_rank, event.decode_tp_rank, failed
+            )
+            self._wake_decode(request)
+        else:
+            result = request.prefill.acknowledge(request, event.prefill_tp_rank, failed)
+            self._wake_prefill(request)
+        return result
+
+    def _watch_due(self, request: Request, event: CompletionEvent, outcome: Outcome) -> None:
+        """Have the harness look at the receiver when a lost or late event was due."""
+        if any(delivery.at_us <= event.due_us for delivery in outcome.deliveries):
+            return
+
+        def come_due() -> None:
+            if event.direction == "decode":
+                request.decode.come_due(request)
+                self._wake_decode(request)
+            else:
+                request.prefill.come_due(request)
+                self._wake_prefill(request)
+
+        self._clock.schedule(event.due_us, Priority.HARNESS, come_due)
+
+    # Timeouts.
+
+    def _arm(self, request: Request, after_us: int, fire: Callable[[Request], None]) -> None:
+        self.outlook[request.ordinal] += 1
+
+        def expire() -> None:
+            self._settle(request)
+            fire(request)
+
+        self._clock.schedule(
+            self._clock.now_us + after_us, Priority.HARNESS, expire, is_work=False
+        )
+
+    def _waiting_timed_out(self, request: Request) -> None:
+        if request.decode_state is not DecodeState.TRANSFER:
+            return
+        if request.transfer_state is not TransferState.NOT_STARTED:
+            return
+        assert self._profile.waiting_timeout_us is not None
+        if self._profile.timeout_asks_sender and request.prefill_state is not PrefillState.DROPPED:
+            self._arm(request, self._profile.waiting_timeout_us, self._waiting_timed_out)
+            return
+        request.decode.fail(request)
+        self._wake_decode(request)
+
+    def _completion_timed_out(self, request: Request) -> None:
+        request.decode.fail(request)
+        self._wake_decode(request)
+
+    def _acknowledgement_timed_out(self, request: Request) -> None:
+        request.prefill.give_up(request)
+        self._wake_prefill(request)
+
+    # Helpers.
+
+    def _settle(self, request: Request) -> None:
+        self.outlook[request.ordinal] -= 1
+        if self.outlook[request.ordinal] == 0:
+            del self.outlook[request.ordinal]
+
+    def _later(self, latency_us: int, action: Callable[[], None]) -> None:
+        self._clock.schedule(self._clock.now_us + latency_us, Priority.DELIVERY, action)
+
+    def _wake_prefill(self, request: Request) -> None:
+        self._prefill_of[request.prefill.name].wake()
+
+    def _wake_decode(self, request: Request) -> None:
+        self._decode_of[request.decode.name].wake()

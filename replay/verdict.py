@@ -1,0 +1,398 @@
+"""The verdict: a pure function of a recording.
+
+    clean          no gap in any audit, no wrong bytes, every request ended
+    transient      every gap closed before the heal budget ended
+    persistent     a gap was still open after healing (or bytes were wrong, or a request never ended)
+    inconclusive   the budget ended while something could still close a gap, or a rule never fired
+
+Nothing but the recording's tables and run.json is read, in the order of their audit numbers, so the
+verdict does not depend on row groups or on how the tables were written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from replay.messages import PoolCounts, token_pool_message
+from replay.pool.account import ShareKind
+from replay.recording import SUMMARY_SCHEMA, Recording
+
+#: Repeat cycles needed before growth can be told from a one-off.
+GROWTH_CYCLES_MIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A stay of one request's pages in a gap, as owners.parquet has it."""
+
+    pool: str
+    request_id: str
+    share: str
+    pages: int
+    opened_audit: int
+    opened_us: int
+    closed_audit: int | None
+    can_progress: bool
+
+    @property
+    def kind(self) -> str:
+        """What it is called: held, stuck, orphaned, cache-held, over-freed or counter-drift."""
+        return kind_of(self.share, self.closed_audit is not None, self.can_progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A gap of one pool, from the audit that opens it to the audit that closes it, in tokens."""
+
+    number: int
+    pool: str
+    opened_audit: int
+    opened_us: int
+    closed_audit: int | None
+    closed_us: int | None
+    widest_audit: int
+    gap_tokens: int
+    quiet_audit: int | None
+    quiet_gap_tokens: int | None
+    last_gap_tokens: int
+    owners: tuple[Owner, ...]
+    kinds: dict[str, int]
+    causes: tuple[int, ...]
+
+    @property
+    def direction(self) -> str:
+        """"leak" when pages are missing, "over-free" when there are too many."""
+        return "leak" if self.gap_tokens > 0 else "over-free"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no audit closed it."""
+        return self.closed_audit is None
+
+    @property
+    def could_close(self) -> bool:
+        """Whether something under way at the end could still close it."""
+        return self.is_open and any(
+            owner.closed_audit is None and owner.can_progress for owner in self.owners
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a recording means: the summary and its episodes."""
+
+    summary: dict[str, Any]
+    episodes: tuple[Episode, ...]
+
+
+def kind_of(share: str, closed: bool, can_progress: bool) -> str:
+    """The kind of a stay in a gap, from what the audit saw."""
+    if share == ShareKind.STALLED.value:
+        return "held" if closed or can_progress else "stuck"
+    if share == ShareKind.DEPARTED.value:
+        return "orphaned"
+    return share
+
+
+def judge(recording: Recording) -> Verdict:
+    """Find the episodes of a recording and give its verdict."""
+    audits = recording.table("audits").sort_by([("audit", "ascending")])
+    owners = _read_owners(recording.table("owners"))
+    faulted = _faulted_events(recording.table("events"))
+    episodes = find_episodes(audits, owners, faulted)
+    requests = _count_requests(recording.table("requests"))
+    wrong_pages = pc.sum(recording.table("contents")["wrong_pages"]).as_py() or 0
+    run = recording.run
+    verdict, why = _verdict(run, episodes, requests, wrong_pages)
+    worst = _worst(episodes)
+    mismatch = None if worst is None else _mismatch(run, audits, worst)
+    summary = {
+        "schema": SUMMARY_SCHEMA,
+        "verdict": verdict,
+        "why": why,
+        "growth": _growth(run, audits),
+        "direction": None if worst is None else worst.direction,
+        "kinds": _kinds(episodes, wrong_pages),
+        "mismatch": mismatch,
+        "final_gap": _final_gap(run, audits),
+        "engine_message": _engine_message(run, mismatch),
+        "engine_check_fired": run["engine"]["check_fired"],
+        "engine_died_us": run["engine"]["died_us"],
+        "engine_died_message": run["engine"]["died_message"],
+        "episodes": len(episodes),
+        "episodes_open": sum(episode.is_open for episode in episodes),
+        "faults": run["faults"]["totals"],
+        "requests": requests,
+        "oracles": {
+            "count": len(episodes),
+            "ledger": run["oracles"]["ledger_violations"],
+            "contents": wrong_pages,
+            "liveness": requests["stuck"],
+        },
+        "audits": audits.num_rows,
+        "iterations": pc.sum(audits["iterations"]).as_py() or 0,
+        "virtual_us": max((phase["end_us"] for phase in run["phases"]), default=0),
+        "reproduce": run["reproduce"],
+    }
+    return Verdict(summary, episodes)
+
+
+def find_episodes(
+    audits: pa.Table, owners: list[Owner], faulted: dict[tuple[str, str], list[int]]
+) -> tuple[Episode, ...]:
+    """Cut every pool's audits into episodes, ordered by the audit that opens them."""
+    found: list[Episode] = []
+    for pool in sorted(pc.unique(audits["pool"]).to_pylist()):
+        rows = audits.filter(pc.equal(audits["pool"], pool))
+        columns = {
+            name: rows[name].to_numpy() for name in ("audit", "time_us", "gap", "quiet")
+        }
+        mine = [owner for owner in owners if owner.pool == pool]
+        for start, end in _runs(columns["gap"] != 0):
+            found.append(_episode(pool, columns, start, end, mine, faulted))
+    found.sort(key=lambda episode: (episode.opened_audit, episode.pool))
+    return tuple(_numbered(found))
+
+
+def _numbered(episodes: list[Episode]) -> list[Episode]:
+    return [replace(episode, number=number) for number, episode in enumerate(episodes)]
+
+
+def _episode(
+    pool: str,
+    columns: dict[str, npt.NDArray[Any]],
+    start: int,
+    end: int,
+    owners: list[Owner],
+    faulted: dict[tuple[str, str], list[int]],
+) -> Episode:
+    """The episode of rows start .. end, where row `end`, if there is one, closes it."""
+    audit, time_us, gap, quiet = (columns[name] for name in ("audit", "time_us", "gap", "quiet"))
+    widest = start + int(np.argmax(np.abs(gap[start:end])))
+    quiet_rows = np.flatnonzero(quiet[start:end]) + start
+    widest_quiet = (
+        int(quiet_rows[np.argmax(np.abs(gap[quiet_rows]))]) if len(quiet_rows) else None
+    )
+    closed = end if end < len(gap) else None
+    last_audit = int(audit[closed]) if closed is not None else None
+    opened_audit = int(audit[start])
+    mine = tuple(
+        owner
+        for owner in owners
+        if (last_audit is None or owner.opened_audit < last_audit)
+        and (owner.closed_audit is None or owner.closed_audit > opened_audit)
+    )
+    kinds: Counter[str] = Counter()
+    for owner in mine:
+        if closed is not None or owner.closed_audit is None:
+            kinds[owner.kind] += abs(owner.pages)
+    causes = sorted({event for owner in mine for event in faulted.get((pool, owner.request_id), ())})
+    return Episode(
+        number=0,
+        pool=pool,
+        opened_audit=opened_audit,
+        opened_us=int(time_us[start]),
+        closed_audit=last_audit,
+        closed_us=int(time_us[closed]) if closed is not None else None,
+        widest_audit=int(audit[widest]),
+        gap_tokens=int(gap[widest]),
+        quiet_audit=int(audit[widest_quiet]) if widest_quiet is not None else None,
+        quiet_gap_tokens=int(gap[widest_quiet]) if widest_quiet is not None else None,
+        last_gap_tokens=int(gap[end - 1]),
+        owners=mine,
+        kinds=dict(sorted(kinds.items())),
+        causes=tuple(causes),
+    )
+
+
+def _runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Stretches of True as (start, end), end exclusive."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
+
+
+def _verdict(
+    run: dict[str, Any],
+    episodes: tuple[Episode, ...],
+    requests: dict[str, int],
+    wrong_pages: int,
+) -> tuple[str, str]:
+    """The verdict and one sentence that says why."""
+    never_fired = run["faults"]["totals"]["never_fired"]
+    if run["stopped_early"]:
+        return "persistent" if _any_stuck(episodes) else "inconclusive", (
+            "the replay stopped where the engine would have died"
+        )
+    open_ones = [episode for episode in episodes if episode.is_open]
+    if wrong_pages:
+        return "persistent", f"decode read {wrong_pages} pages that held other bytes than its own"
+    if any(not episode.could_close for episode in open_ones):
+        pages = sum(
+            abs(owner.pages)
+            for episode in open_ones
+            for owner in episode.owners
+            if owner.closed_audit is None
+        )
+        return "persistent", f"{pages} pages were still unaccounted for when nothing was left to come"
+    if open_ones:
+        return "inconclusive", "the heal budget ended before what is under way could close the gap"
+    if requests["stuck"]:
+        if run["budget_exhausted"]:
+            return "inconclusive", "the heal budget ended while requests were still under way"
+        return "persistent", f"{requests['stuck']} requests never ended, although no page is missing"
+    if never_fired:
+        names = ", ".join(repr(name) for name in run["faults"]["never_fired"])
+        return "inconclusive", f"nothing was tested: the rule {names} never fired"
+    if episodes:
+        return "transient", f"all {len(episodes)} gaps closed"
+    return "clean", "every page was accounted for in every audit"
+
+
+def _any_stuck(episodes: tuple[Episode, ...]) -> bool:
+    return any(episode.is_open and not episode.could_close for episode in episodes)
+
+
+def _worst(episodes: tuple[Episode, ...]) -> Episode | None:
+    """The worst episode: an open one before a closed one, then the widest, then the first."""
+    if not episodes:
+        return None
+    return max(
+        episodes,
+        key=lambda each: (
+            each.is_open and not each.could_close,
+            each.is_open,
+            abs(each.quiet_gap_tokens or 0) or abs(each.gap_tokens),
+            -each.number,
+        ),
+    )
+
+
+def _mismatch(run: dict[str, Any], audits: pa.Table, worst: Episode) -> dict[str, Any]:
+    """The widest quiet gap of the worst episode; the widest of all if none was quiet."""
+    number = worst.quiet_audit if worst.quiet_audit is not None else worst.widest_audit
+    row = audits.filter(pc.equal(audits["audit"], number)).to_pylist()[0]
+    page_size = run["profile"]["page_size"]
+    return {
+        "pool": worst.pool,
+        "available": row["available"],
+        "evictable": row["evictable"],
+        "protected": row["protected"],
+        "total": _pool_totals(run)[worst.pool],
+        "gap": row["gap"],
+        "page_size": page_size,
+        "pages": row["gap"] // page_size,
+        "quiet": row["quiet"],
+        "audit": number,
+        "time_us": row["time_us"],
+    }
+
+
+def _engine_message(run: dict[str, Any], mismatch: dict[str, Any] | None) -> str | None:
+    """The mismatch in the engine's own words, or else what it died of."""
+    if mismatch is None:
+        died: str | None = run["engine"]["died_message"]
+        return died
+    counts = PoolCounts(
+        mismatch["available"], mismatch["evictable"], mismatch["protected"], mismatch["total"]
+    )
+    return token_pool_message(run["profile"]["message_style"], counts)
+
+
+def _kinds(episodes: tuple[Episode, ...], wrong_pages: int) -> dict[str, int]:
+    """Pages by kind: of what is still open, or of everything when nothing is."""
+    still_open = [episode for episode in episodes if episode.is_open]
+    kinds: Counter[str] = Counter()
+    for episode in still_open or episodes:
+        kinds.update(episode.kinds)
+    if wrong_pages:
+        kinds["stale-write"] = wrong_pages
+    return dict(sorted(kinds.items()))
+
+
+def _final_gap(run: dict[str, Any], audits: pa.Table) -> dict[str, Any]:
+    """Every pool's gap when healing ended, and their sum."""
+    healed = audits.filter(pc.is_in(audits["phase"], pa.array(["inject", "heal"])))
+    last = dict(zip(healed["pool"].to_pylist(), healed["gap"].to_pylist(), strict=True))
+    pools = {pool: gap for pool, gap in sorted(last.items()) if gap}
+    tokens = sum(pools.values())
+    return {"tokens": tokens, "pages": tokens // run["profile"]["page_size"], "pools": pools}
+
+
+def _growth(run: dict[str, Any], audits: pa.Table) -> str | None:
+    """Whether the gap grew over the clean cycles: one-off, growing, or unknown."""
+    cycles = [phase["phase"] for phase in run["phases"] if phase["phase"].startswith("repeat-")]
+    phases = audits["phase"].to_pylist()
+    pools = audits["pool"].to_pylist()
+    gaps = audits["gap"].to_pylist()
+    ends: list[int] = []
+    last: dict[str, int] = {}
+    wanted = ["heal", *cycles]
+    at = 0
+    for phase in wanted:
+        while at < len(phases) and (phases[at] == phase or phases[at] == "inject"):
+            last[pools[at]] = gaps[at]
+            at += 1
+        ends.append(sum(abs(gap) for gap in last.values()))
+    if ends[-1] == 0:
+        return None
+    if len(cycles) < GROWTH_CYCLES_MIN:
+        return "unknown"
+    return "growing" if ends[-1] > ends[0] else "one-off"
+
+
+def _pool_totals(run: dict[str, Any]) -> dict[str, int]:
+    return {pool["pool"]: pool["total_tokens"] for pool in run["pools"]}
+
+
+def _read_owners(table: pa.Table) -> list[Owner]:
+    names = (
+        "pool",
+        "request_id",
+        "share",
+        "pages",
+        "opened_audit",
+        "opened_us",
+        "closed_audit",
+        "can_progress",
+    )
+    columns = [table[name].to_pylist() for name in names]
+    rows = [Owner(*row) for row in zip(*columns, strict=True)]
+    rows.sort(key=lambda owner: (owner.opened_audit, owner.pool, owner.request_id, owner.share))
+    return rows
+
+
+def _faulted_events(events: pa.Table) -> dict[tuple[str, str], list[int]]:
+    """Event numbers that a rule touched, by (pool, request)."""
+    touched = events.filter(pc.is_valid(events["rule"]))
+    found: dict[tuple[str, str], list[int]] = {}
+    for pool, request_id, event in zip(
+        touched["pool"].to_pylist(),
+        touched["request_id"].to_pylist(),
+        touched["event"].to_pylist(),
+        strict=True,
+    ):
+        found.setdefault((pool, request_id), []).append(event)
+    return found
+
+
+def _count_requests(requests: pa.Table) -> dict[str, int]:
+    """Requests of the trace itself (not of repeat cycles) by how they ended."""
+    first = requests.filter(pc.equal(requests["cycle"], 0))
+    states = Counter(first["decode_state"].to_pylist())
+    counts = {
+        "total": first.num_rows,
+        "finished": states["finished"],
+        "aborted": states["aborted"] + states["lost"],
+        "failed": states["failed"],
+    }
+    counts["stuck"] = counts["total"] - sum(
+        counts[name] for name in ("finished", "aborted", "failed")
+    )
+    return counts

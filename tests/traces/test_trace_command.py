@@ -1,0 +1,104 @@
+"""`kvreplay trace`: outputs for people and machines, exit code 2 and one sentence for bad input."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from replay.cli import run_command_line
+from traces.dataset import open_trace
+
+ROW = '{"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [1, 2]}\n'
+
+
+@pytest.fixture
+def kvreplay(capsys):
+    def run(*arguments):
+        code = run_command_line([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_synth_writes_what_it_says(kvreplay, tmp_path):
+    path = tmp_path / "t.parquet"
+    code, out, err = kvreplay("trace", "synth", "-o", path, "--requests", 50, "--seed", 3, "--json")
+    facts = json.loads(out)
+    assert (code, err) == (0, "")
+    assert facts["sha256"] == open_trace(path).sha256()
+    assert (facts["requests"], facts["seed"], facts["block_size"]) == (50, 3, 512)
+    again = tmp_path / "again.parquet"
+    code, out, _ = kvreplay("trace", "synth", "-o", again, "--requests", 50, "--seed", 3)
+    assert (code, out) == (0, f"{again}: 50 requests, seed 3\n")
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_import_prints_what_became_of_every_row(kvreplay, tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text(ROW + ROW.replace(": 5,", ": 0,"))
+    path = tmp_path / "t.parquet"
+    arguments = ("trace", "import", log, "--format", "mooncake", "-o", path)
+    code, out, err = kvreplay(*arguments)
+    assert (code, err) == (0, "")
+    for words in ("read", "written", "skipped", "output_length is 0", "first in line 2"):
+        assert words in out
+    code, out, _ = kvreplay(*arguments, "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert (facts["rows_read"], facts["rows_written"]) == (2, 1)
+    assert facts["skipped"] == {"output_length is 0": 1}
+
+
+def test_inspect_for_people_and_for_machines(kvreplay, tmp_path):
+    path = tmp_path / "[bold]t.parquet"
+    kvreplay("trace", "synth", "-o", path, "--requests", 40, "--abort-rate", 0.5)
+    code, out, err = kvreplay("trace", "inspect", path)
+    assert (code, err) == (0, "")
+    for words in ("requests", "40", "rate per s: mean", "p50", "aborts: count", "[bold]t.parquet"):
+        assert words in out.replace("\n", "")
+    code, out, _ = kvreplay("trace", "inspect", path, "--json")
+    facts = json.loads(out)
+    assert code == 0
+    assert facts["requests"] == 40
+    assert all(type(facts[key]) is int for key in ("requests", "input_tokens", "output_tokens"))
+
+
+def test_bad_input_is_one_sentence_and_exit_code_2(kvreplay, tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text(ROW + "{")
+    out_path = tmp_path / "t.parquet"
+    cases = [
+        (("inspect", log), "is not a Parquet file"),
+        (("inspect", tmp_path), "is a directory"),
+        (("inspect", tmp_path / "none"), "no such file"),
+        (("import", log, "--format", "mooncake", "-o", out_path), "line 2 is not JSON"),
+        (("import", tmp_path, "--format", "mooncake", "-o", out_path), "is a directory"),
+        (("import", log, "--format", "csv", "-o", out_path), "Invalid value for '--format'"),
+        (("import", log, "--format", "mooncake"), "Missing option '-o'"),
+        (("synth", "-o", out_path, "--abort-rate", 2), "abort_rate is 2.0; it must be between"),
+        (("synth", "-o", out_path, "--requests", "x"), "Invalid value for '--requests'"),
+        (("synth", "-o", tmp_path / "no" / "t", "--requests", 1), "cannot be written"),
+    ]
+    for arguments, message in cases:
+        code, out, err = kvreplay("trace", *arguments)
+        assert (code, out) == (2, ""), arguments
+        assert message in err and "Traceback" not in err, err
+    assert [p.name for p in tmp_path.iterdir()] == ["log.jsonl"]
+
+
+@pytest.mark.parametrize("verb", ["synth", "import", "inspect"])
+def test_help_has_an_example(kvreplay, verb):
+    code, out, _ = kvreplay("trace", verb, "--help")
+    assert code == 0
+    assert f"Example:\n    kvreplay trace {verb} " in out
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, replay.commands.trace; "
+        "print([m for m in ('numpy', 'polars', 'pyarrow', 'faker', 'torch', 'rich') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

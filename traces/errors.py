@@ -1,0 +1,9 @@
+"""What can be wrong with a trace. The whole exception tree is drawn in `replay.errors`."""
+
+
+class TraceError(ValueError):
+    """A trace, or a log to import as one, cannot be used.
+
+    The message is one sentence: which file, which column, row or line, what is wrong there,
+    and how to mend it.
+    """
