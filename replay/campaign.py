@@ -19,6 +19,7 @@ import torch
 
 from faults.kinds import FaultPlan, FaultRule
 from replay.device import choose_device
+from replay.pool.arrays import arrays_on
 from replay.profile import EngineProfile
 from replay.recording import (
     EPISODES_SCHEMA,
@@ -67,7 +68,7 @@ def replay(
             request.plan,
             request.options,
             recorder,
-            device,
+            arrays_on(device),
             progress,
         )
         started, started_cpu = time.perf_counter(), time.process_time()

@@ -6,9 +6,8 @@ leaves one number there; the numbers are fetched together, so that reads never w
 
 from __future__ import annotations
 
-import torch
-
 from replay.engine.request import Request
+from replay.pool.arrays import Array, Arrays
 from replay.pool.storage import write_tag
 from replay.recording import RecordingWriter
 
@@ -19,20 +18,20 @@ _PENDING_READS_MAX = 2048
 class ContentOracle:
     """Compares page contents with what each request should find, and records what is wrong."""
 
-    def __init__(self, recorder: RecordingWriter) -> None:
+    def __init__(self, recorder: RecordingWriter, arrays: Arrays) -> None:
+        self._arrays = arrays
         self._recorder = recorder
-        self._pending: list[tuple[int, str, str, int, torch.Tensor]] = []
+        self._pending: list[tuple[int, str, str, int, Array]] = []
         self.wrong_reads = 0
         self.wrong_pages = 0
 
     def check(self, request: Request, pages: int, time_us: int) -> None:
         """Compare the first `pages` pages of a request on the decode side."""
         pool = request.decode.pool
-        assert request.payload is not None
+        assert request.content is not None
+        tag = write_tag(request.ordinal, request.epoch)
         wrong = pool.storage.count_mismatches(
-            pool.table.read(request.decode_row, 0, pages),
-            request.payload[:pages],
-            write_tag(request.ordinal, request.epoch),
+            pool.table.read(request.decode_row, 0, pages), request.content[:pages] ^ tag
         )
         self._pending.append((time_us, request.decode.name, request.request_id, pages, wrong))
         if len(self._pending) >= _PENDING_READS_MAX:
@@ -42,7 +41,7 @@ class ContentOracle:
         """Fetch the outstanding comparisons from the device and write down the wrong ones."""
         if not self._pending:
             return
-        counts = torch.stack([read[-1] for read in self._pending]).tolist()
+        counts = self._arrays.to_list([read[-1] for read in self._pending])
         for (time_us, pool, request_id, pages, _), wrong in zip(self._pending, counts, strict=True):
             if wrong:
                 self.wrong_reads += 1

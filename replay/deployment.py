@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-
 from replay.audit import Rank
 from replay.clock import Clock
 from replay.engine.cache import ChunkCache, RadixCache
@@ -17,6 +15,7 @@ from replay.engine.ports import Link, Watcher
 from replay.engine.prefill import PrefillInstance
 from replay.engine.prefill_rank import PrefillRank
 from replay.engine.request import Request
+from replay.pool.arrays import Arrays
 from replay.pool.pool import KvPool
 from replay.profile import EngineProfile
 
@@ -76,14 +75,14 @@ def build_deployment(
     clock: Clock,
     link: Link,
     watcher: Watcher,
-    device: torch.device,
+    arrays: Arrays,
     every_step: bool,
 ) -> Deployment:
     """Create every instance, rank and pool of a profile on one device."""
     blocks = block_size or _NO_BLOCKS
 
     def pool(name: str, total_tokens: int) -> KvPool:
-        return KvPool(name, total_tokens, profile.page_size, profile.kv_words_per_page, device)
+        return KvPool(name, total_tokens, profile.page_size, profile.kv_words_per_page, arrays)
 
     prefills, decodes = [], []
     for number in range(profile.prefill_instances):
@@ -97,11 +96,13 @@ def build_deployment(
             )
         prefills.append(prefill)
     for number in range(profile.decode_instances):
-        decode = DecodeInstance(profile, clock, watcher, every_step)
+        decode = DecodeInstance(profile, clock, watcher)
         for dp_rank in range(profile.decode_dp):
             name = f"decode{number}/dp{dp_rank}"
             memory = pool(name, profile.total_tokens)
-            decode.add_rank(DecodeRank(name, dp_rank, profile, memory, link, watcher))
+            decode.add_rank(
+                DecodeRank(name, dp_rank, profile, memory, link, watcher, every_step)
+            )
         decodes.append(decode)
     return Deployment(profile, prefills, decodes)
 

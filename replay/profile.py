@@ -49,8 +49,8 @@ class EngineProfile:
     request_slots: int = 2048
     #: First-token buffers on one rank; sglang makes twice as many as request slots.
     metadata_slots: int = 4096
-    #: Words of 8 bytes stored for each page; the last one is the writer's tag.
-    kv_words_per_page: int = 2
+    #: Words of 8 bytes really stored, copied and compared for each page.
+    kv_words_per_page: int = 1
     prefill_cache: Literal["radix", "chunk"] = "radix"
     chunked_prefill_tokens: int = 16_384
 
@@ -119,10 +119,6 @@ class EngineProfile:
         for field_name in _AT_LEAST_ONE:
             if getattr(self, field_name) < 1:
                 raise ProfileError(f"profile field {field_name} must be at least 1")
-        if self.kv_words_per_page < 2:
-            raise ProfileError(
-                "profile field kv_words_per_page must be at least 2: one word of content and a tag"
-            )
         for field_name in ("total_tokens", "prefill_total_tokens"):
             _require_whole_pages(field_name, getattr(self, field_name), self.page_size)
         self.parties()
@@ -165,7 +161,7 @@ class EngineProfile:
 _AT_LEAST_ONE = (
     "prefill_instances prefill_tp prefill_dp decode_instances decode_tp decode_dp page_size "
     "total_tokens prefill_total_tokens request_slots metadata_slots chunked_prefill_tokens "
-    "prefill_step_us decode_step_us poll_interval_us"
+    "prefill_step_us decode_step_us poll_interval_us kv_words_per_page"
 ).split()
 
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
-
 from faults.injector import FaultInjector
 from faults.kinds import FaultPlan
 from replay.audit import Auditor, Rank
@@ -20,6 +18,7 @@ from replay.clock import Clock, Priority
 from replay.contents import ContentOracle
 from replay.deployment import Deployment, build_deployment
 from replay.engine.request import DecodeState, PrefillState, Request
+from replay.pool.arrays import Arrays
 from replay.profile import EngineProfile
 from replay.recording import RecordingWriter
 from replay.transfer import TransferLink
@@ -81,13 +80,13 @@ class Session:
         plan: FaultPlan,
         options: SessionOptions,
         recorder: RecordingWriter,
-        device: torch.device,
+        arrays: Arrays,
         progress: Callable[[int], None] | None = None,
     ) -> None:
         self.clock = Clock()
         self.injector = FaultInjector(plan, options.seed)
         self.auditor = Auditor(self.clock, recorder, profile, self._find)
-        self.contents = ContentOracle(recorder)
+        self.contents = ContentOracle(recorder, arrays)
         self._trace = trace
         self._profile = profile
         self._options = options
@@ -95,7 +94,7 @@ class Session:
         self._progress = progress
         self._link = TransferLink(profile, self.clock, self.injector, recorder)
         self._pair: Deployment = build_deployment(
-            profile, trace.block_size, self.clock, self._link, self, device, options.every_step
+            profile, trace.block_size, self.clock, self._link, self, arrays, options.every_step
         )
         self._link.connect(self._pair.prefills, self._pair.decodes)
         for rank in self._pair.ranks():

@@ -16,8 +16,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-import torch
-
 from faults.injector import Delivery, FaultInjector, Outcome
 from faults.kinds import CompletionEvent, Direction
 from replay.clock import Clock, Priority
@@ -30,6 +28,7 @@ from replay.engine.request import (
     TransferState,
 )
 from replay.parallel import TransferParties
+from replay.pool.arrays import Array
 from replay.pool.storage import write_tag
 from replay.profile import EngineProfile
 from replay.recording import EventRow, RecordingWriter
@@ -52,7 +51,7 @@ class TransferLink:
         self._parties: TransferParties = profile.parties()
         self._prefill_of: dict[str, PrefillInstance] = {}
         self._decode_of: dict[str, DecodeInstance] = {}
-        self._destinations: dict[int, torch.Tensor] = {}
+        self._destinations: dict[int, Array] = {}
         self._events_sent = 0
         #: Deliveries and timers under way that could still move a request on, by ordinal.
         self.outlook: Counter[int] = Counter()
@@ -72,7 +71,7 @@ class TransferLink:
         """Tell prefill where the bytes go, and start waiting for them."""
         count = request.decode.pool.pages_for(request.input_tokens)
         pages = request.decode.pool.table.read(request.decode_row, 0, count)
-        self._destinations[request.ordinal] = pages.clone()
+        self._destinations[request.ordinal] = request.decode.pool.arrays.copy(pages)
         request.awaiting_completions = set(self._parties.completions)
         request.awaiting_acknowledgements = set(self._parties.real_senders)
 
@@ -90,9 +89,10 @@ class TransferLink:
         request.transfer_start_us = self._clock.now_us
         source = request.prefill.pool.table.read(
             request.prefill_row, 0, request.prefill.pool.pages_for(request.input_tokens)
-        ).clone()
+        )
+        source = request.prefill.pool.arrays.copy(source)
         duration = (
-            self._profile.transfer_us + self._profile.transfer_us_per_page * source.numel()
+            self._profile.transfer_us + self._profile.transfer_us_per_page * len(source)
         )
         self._later(duration, lambda: self._land(request, source))
 
@@ -131,7 +131,7 @@ class TransferLink:
 
     # The bytes.
 
-    def _land(self, request: Request, source: torch.Tensor) -> None:
+    def _land(self, request: Request, source: Array) -> None:
         request.transfer_state = TransferState.LANDED
         request.landed_us = self._clock.now_us
         destination = self._destinations.pop(request.ordinal, None)

@@ -38,6 +38,9 @@ __all__ = ["Trace", "TraceWriter", "open_trace"]
 #: Rows decoded and checked at once; also what one row's `block_hashes` view keeps alive.
 BATCH_ROWS = 4096
 
+#: Compressed bytes of one column read ahead.
+READ_BUFFER_BYTES = 2**20
+
 _PARQUET_MAGIC = b"PAR1"
 
 
@@ -172,7 +175,8 @@ def _open_parquet(path: Path) -> Any:
             f"{path}: is not a Parquet file ({found}); convert a log with `kvreplay trace import`"
         )
     try:
-        return pq.ParquetFile(str(path))
+        # pyarrow's default, pre_buffer=True, keeps every row group it has read until the end.
+        return pq.ParquetFile(str(path), pre_buffer=False, buffer_size=READ_BUFFER_BYTES)
     except (pa.ArrowException, OSError) as problem:
         raise TraceError(
             f"{path}: starts like a Parquet file but has no readable footer "
@@ -230,14 +234,13 @@ def _python_column(batch: Any, name: str) -> Any:
 def _hash_views(column: Any) -> list[npt.NDArray[np.uint64] | None]:
     """Slice a list<uint64> column into one read-only uint64 view a row, None where null."""
     values = column.values.to_numpy()
-    values.flags.writeable = False
     bounds = column.offsets.to_numpy().tolist()
     views: list[npt.NDArray[np.uint64] | None] = [
         values[start:stop] for start, stop in pairwise(bounds)
     ]
     if column.null_count:
         for row in np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)).tolist():
-            pass
+            views[row] = None
     return views
 
 

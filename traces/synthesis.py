@@ -186,25 +186,23 @@ def _arrival_chunks(
     A unit-rate Poisson process is stretched by the inverse of the accumulated rate: a straight
     line for `poisson`; for `bursty` a polyline whose slope alternates between two rates.
     """
-    calm_per_s = burst_per_s = options.rate_per_s
-    calm_s_mean = options.burst_s_mean
-    if options.arrivals == "bursty" and 0.0 < options.burst_share < 1.0:
-        share = options.burst_share
-        calm_per_s = options.rate_per_s / (1.0 - share + share * options.burst_factor)
-        burst_per_s = calm_per_s * options.burst_factor
-        calm_s_mean = options.burst_s_mean * (1.0 - share) / share
+    share = options.burst_share
+    calm_per_s = options.rate_per_s / (1.0 - share + share * options.burst_factor)
+    burst_per_s = calm_per_s * options.burst_factor
+    calm_s_mean = options.cycle_s_mean - options.burst_s_mean
     total = 0.0
     knots = [(0.0, 0.0)]
     in_burst = False
     while True:
         steps = total + np.cumsum(streams.gaps.exponential(1.0, CHUNK_REQUESTS))
         total = float(steps[-1])
+        if options.arrivals == "poisson":
+            yield (steps / options.rate_per_s * 1e6).astype(np.int64)
+            continue
         while knots[-1][0] < total:
             seconds = float(
                 streams.bursts.exponential(options.burst_s_mean if in_burst else calm_s_mean)
             )
-            # An endless row of tiny phases would never reach `total`.
-            seconds = max(seconds, 1e-3)
             rate_per_s = burst_per_s if in_burst else calm_per_s
             work, time_s = knots[-1]
             knots.append((work + seconds * rate_per_s, time_s + seconds))

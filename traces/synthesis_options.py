@@ -15,6 +15,9 @@ LENGTHS = ("lognormal", "mixture")
 
 _TIME_US_MAX = 2**53
 
+# Fewer arrivals in a cycle of calm and burst than this: time is spent on bursts that nobody sees.
+_CYCLE_ARRIVALS_MIN = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class SynthesisOptions:
@@ -83,11 +86,13 @@ class SynthesisOptions:
         self._require_between("tenants", 1, 100_000)
         self._require_between("system_tokens_median", 0, self.input_tokens_max)
         self._require_between("seed", 0, 2**128 - 1)
-        for name in ("burst_share", "long_share", "abort_rate"):
+        self._require_between("burst_share", 1e-4, 1.0 - 1e-4)
+        for name in ("long_share", "abort_rate"):
             self._require_between(name, 0.0, 1.0)
         for name in ("tokens_sigma", "tenant_skew"):
             self._require_between(name, 0.0, 10.0)
-        for name in ("burst_factor", "long_factor", "turns_mean"):
+        self._require_between("burst_factor", 1.0, 1e3)
+        for name in ("long_factor", "turns_mean"):
             self._require_between(name, 1.0, 1e6)
         for name in ("rate_per_s", "burst_s_mean"):
             self._require_between(name, 1e-6, 1e6)
@@ -98,6 +103,17 @@ class SynthesisOptions:
                 f"synthesis: {self.requests} requests at {self.rate_per_s} per second take too "
                 "long for microseconds; raise rate_per_s"
             )
+
+        if self.arrivals == "bursty" and self.cycle_s_mean * self.rate_per_s < _CYCLE_ARRIVALS_MIN:
+            raise TraceError(
+                f"synthesis: at {self.rate_per_s} arrivals per second, bursts of "
+                f"{self.burst_s_mean} s would pass unseen; raise burst_s_mean or rate_per_s"
+            )
+
+    @property
+    def cycle_s_mean(self) -> float:
+        """Mean seconds from the start of a burst to the start of the next."""
+        return self.burst_s_mean / self.burst_share
 
     def describe(self) -> str:
         """Return a one-line source note: the seed, the size and whatever differs from the defaults."""

@@ -171,7 +171,7 @@ def confirm_repeats(path: Path, name: str, suspects: Mapping[str, int]) -> None:
     """
     wanted = pa.array(list(suspects), pa.string())
     base = 0
-    with pq.ParquetFile(str(path)) as parquet:
+    with pq.ParquetFile(str(path), pre_buffer=False, buffer_size=2**20) as parquet:
         for batch in parquet.iter_batches(columns=["request_id"]):
             column = batch.column(0).cast(pa.string())
             for row in np.flatnonzero(pc.is_in(column, wanted).to_numpy(zero_copy_only=False)):

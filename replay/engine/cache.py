@@ -21,8 +21,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 
-import torch
-
+from replay.pool.arrays import Array
 from replay.pool.pool import KvPool
 
 
@@ -41,7 +40,7 @@ class RadixNode:
     )
 
     def __init__(
-        self, parent: RadixNode | None, keys: Sequence[int], pages: torch.Tensor | None
+        self, parent: RadixNode | None, keys: Sequence[int], pages: Array | None
     ) -> None:
         self.parent = parent
         self.keys = keys
@@ -92,7 +91,7 @@ class RadixCache:
         """How many cache units end at `node`."""
         return sum(len(each.keys) for each in self._upwards(node))
 
-    def insert(self, ordinal: int, keys: Sequence[int], row_pages: torch.Tensor) -> RadixNode:
+    def insert(self, ordinal: int, keys: Sequence[int], row_pages: Array) -> RadixNode:
         """Hand a request's units over to the tree and return the node at which they end.
 
         `row_pages` is the request's row, int64 [len(keys) * unit_pages]. Units that another request
@@ -103,11 +102,11 @@ class RadixCache:
         cached = self.prefix_units(node)
         if cached == len(keys):
             return node
-        child = RadixNode(node, keys[cached:], row_pages[cached * self.unit_pages :].clone())
+        child = RadixNode(node, keys[cached:], self.pool.arrays.copy(row_pages[cached * self.unit_pages :]))
         assert child.pages is not None
         child.last_access = self._accesses
         node.children[keys[cached]] = child
-        self.evictable_pages += child.pages.numel()
+        self.evictable_pages += len(child.pages)
         self.pool.give_to_cache(ordinal, child.pages)
         self._queue_if_evictable(child)
         return child
@@ -162,7 +161,7 @@ class RadixCache:
                 continue
             if node.children or node.locks > 0 or node.parent is None or node.pages is None:
                 continue
-            freed += node.pages.numel()
+            freed += len(node.pages)
             self._remove(node)
 
     def _remove(self, node: RadixNode) -> None:
@@ -170,7 +169,7 @@ class RadixCache:
         assert parent is not None
         assert node.pages is not None
         del parent.children[node.keys[0]]
-        self.evictable_pages -= node.pages.numel()
+        self.evictable_pages -= len(node.pages)
         self.pool.release_from_cache(node.pages)
         node.parent, node.pages = None, None
         self._queue_if_evictable(parent)
@@ -218,7 +217,7 @@ class ChunkCache:
 
 
 def _size(node: RadixNode) -> int:
-    return 0 if node.pages is None else node.pages.numel()
+    return 0 if node.pages is None else len(node.pages)
 
 
 def _common_length(ours: Sequence[int], theirs: Sequence[int], start: int) -> int:

@@ -22,16 +22,14 @@ class DecodeInstance:
     """All DP ranks of one decode server, in lockstep on the virtual clock."""
 
     def __init__(
-        self, profile: EngineProfile, clock: Clock, watcher: Watcher, every_step: bool
+        self, profile: EngineProfile, clock: Clock, watcher: Watcher
     ) -> None:
         self.ranks: list[DecodeRank] = []
         self._profile = profile
         self._clock = clock
         self._watcher = watcher
-        self._steps_per_leap_max = 1 if every_step else None
-        #: Decode steps run so far, and for each rank how many of them it spent on a prebuilt batch.
+        #: Decode steps run so far; a rank counts for itself how many it spent on prebuilt batches.
         self._steps = 0
-        self._skipped: dict[str, int] = {}
         #: The leap under way: it began at `_began_us` with iterations of `_step_us` each, 0 when
         #: the engine idles.
         self._began_us = 0
@@ -42,7 +40,6 @@ class DecodeInstance:
     def add_rank(self, rank: DecodeRank) -> None:
         """Let a rank take part; all of them before the first event."""
         self.ranks.append(rank)
-        self._skipped[rank.name] = 0
 
     def wake(self) -> None:
         """Something arrived for a rank: have the next iteration boundary look at it."""
@@ -61,8 +58,8 @@ class DecodeInstance:
         self._timer = None
         self._account_for_steps(now)
         for rank in self.ranks:
-            if rank.needs_attention or rank.prebuilt or self._is_due(rank):
-                rank.iterate(now, self._steps - self._skipped[rank.name])
+            if rank.needs_attention or rank.interest_step <= self._steps:
+                rank.iterate(now, self._steps)
                 self._unchecked.add(rank.name)
         self._plan(now)
 
@@ -75,14 +72,7 @@ class DecodeInstance:
         for rank in self.ranks:
             if rank.prebuilt:
                 # The prebuilt batch took this rank's place in the one iteration of this leap.
-                self._skipped[rank.name] += steps
-            rank.cover(steps)
-
-    def _is_due(self, rank: DecodeRank) -> bool:
-        steps = self._steps - self._skipped[rank.name]
-        if self._steps_per_leap_max is not None and len(rank.running):
-            return True
-        return rank.running.next_step_of_interest() <= steps
+                rank.skipped_steps += steps
 
     def _plan(self, now: int) -> None:
         """Choose how long the next iterations take and how many of them can be leapt over."""
@@ -94,12 +84,7 @@ class DecodeInstance:
             self._schedule(steps=1)
         elif widest:
             self._step_us = self._iteration_us(widest)
-            steps = min(
-                rank.running.next_step_of_interest() - (self._steps - self._skipped[rank.name])
-                for rank in self.ranks
-                if len(rank.running)
-            )
-            self._schedule(min(steps, self._steps_per_leap_max or steps))
+            self._schedule(min(rank.interest_step for rank in self.ranks) - self._steps)
         else:
             self._step_us = 0
             self._check_idle()

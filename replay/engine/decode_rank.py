@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections import deque
 
-import torch
-
 from replay.engine.ports import Link, Watcher
 from replay.engine.request import DecodeState, Request, TransferState
-from replay.engine.running_batch import RunningBatch
+from replay.engine.running_batch import NEVER, RunningBatch
+from replay.pool.arrays import Array
 from replay.pool.pool import KvPool
 from replay.pool.storage import write_tag
 from replay.profile import EngineProfile
@@ -34,6 +33,7 @@ class DecodeRank:
         pool: KvPool,
         link: Link,
         watcher: Watcher,
+        every_step: bool = False,
     ) -> None:
         self.name = name
         self.dp_rank = dp_rank
@@ -55,7 +55,12 @@ class DecodeRank:
         self.concluded: list[Request] = []
         self.due: list[Request] = []
         self._aborts: list[Request] = []
-        self._iterations_covered = 0
+        #: Decode steps that went to a prebuilt batch instead of this rank's running batch.
+        self.skipped_steps = 0
+        #: The instance's step at which this rank must be looked at, if nothing arrives before.
+        self.interest_step = NEVER
+        self._every_step = every_step
+        self._steps_audited = 0
         self._died_of: set[int] = set()
 
     # What arrives from outside, between iterations.
@@ -105,9 +110,9 @@ class DecodeRank:
     # One iteration.
 
     def iterate(self, now_us: int, steps: int) -> None:
-        """Run one iteration's bookkeeping; `steps` decode steps have been run so far in all."""
+        """Run one iteration's bookkeeping; the instance has run `steps` decode steps so far."""
         self.needs_attention = False
-        self.running.advance(steps)
+        self.running.advance(steps - self.skipped_steps)
         self._finish(now_us)
         self._receive_aborts(now_us)
         self._release_deferred(now_us)
@@ -116,14 +121,20 @@ class DecodeRank:
         self._poll_transfers(now_us)
         self._merge_prebuilt()
         self._build_prebuilt(now_us)
-        if not self.prebuilt:
+        if self.prebuilt:
+            self.interest_step = steps + 1
+        else:
             self._retract_until_it_fits()
-        self.watcher.rank_changed(self, self._iterations_covered)
-        self._iterations_covered = 0
+            self.interest_step = self._next_interest(steps)
+        self.watcher.rank_changed(self, steps - self._steps_audited)
+        self._steps_audited = steps
 
-    def cover(self, iterations: int) -> None:
-        """Count engine iterations that the next audit stands for."""
-        self._iterations_covered += iterations
+    def _next_interest(self, steps: int) -> int:
+        if not len(self.running):
+            return NEVER
+        if self._every_step:
+            return steps + 1
+        return self.running.next_step_of_interest() + self.skipped_steps
 
     def is_gate_open(self) -> bool:
         """Whether the queues that gate the engine's idle check are empty."""
@@ -166,9 +177,9 @@ class DecodeRank:
             request.epoch += 1
             count = self.pool.pages_for(request.kv_tokens)
             pages = self._take_pages(request, count)
-            assert request.payload is not None
+            assert request.content is not None
             tag = write_tag(request.ordinal, request.epoch)
-            self.pool.storage.write(pages, request.payload[:count], tag)
+            self.pool.storage.write(pages, request.content[:count] ^ tag)
             self.pool.account.live_pages += count
             request.decode_state = DecodeState.WAITING
             self.waiting.append(request)
@@ -212,7 +223,7 @@ class DecodeRank:
             self.transfer[request.ordinal] = request
             self.link.send_metadata(request)
 
-    def _take_pages(self, request: Request, count: int) -> torch.Tensor:
+    def _take_pages(self, request: Request, count: int) -> Array:
         pages = self.pool.acquire(request.ordinal, count)
         assert pages is not None, "admission leaves room for what it admits"
         request.decode_row = self.pool.table.open_row()

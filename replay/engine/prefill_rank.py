@@ -12,13 +12,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-import torch
-
 from replay.engine.cache import ChunkCache, RadixCache
 from replay.engine.ports import Link, Watcher
 from replay.engine.request import PrefillState, Request, TransferState
 from replay.pool.pool import KvPool
-from replay.pool.storage import request_payload, write_tag
+from replay.pool.storage import request_content
 from replay.profile import EngineProfile
 
 
@@ -169,7 +167,7 @@ class PrefillRank:
         request.prefill_pages = request.cached_pages
         request.prefilled_tokens = cached_tokens
         self._write_cached_pages(request)
-        self._make_payload(request)
+        self._make_content(request)
         return True
 
     def _add_chunk(self, request: Request, budget: int) -> int:
@@ -186,9 +184,8 @@ class PrefillRank:
                 self._chunked = request
                 return budget
             self.pool.table.write(request.prefill_row, request.prefill_pages, pages)
-            assert request.payload is not None
-            payload = request.payload[request.prefill_pages : target]
-            self.pool.storage.write(pages, payload, write_tag(request.ordinal, request.epoch))
+            assert request.content is not None
+            self.pool.storage.write(pages, request.content[request.prefill_pages : target])
             self.pool.account.live_pages += count
         request.prefill_pages = target
         request.prefilled_tokens += tokens
@@ -229,7 +226,7 @@ class PrefillRank:
         duplicates = request.cached_pages - before - given
         if duplicates:
             # Another request cached these units meanwhile: ours are freed, the row reads the tree's.
-            mine = row[before : before + duplicates].clone()
+            mine = self.pool.arrays.copy(row[before : before + duplicates])
             self.pool.release(request.ordinal, mine)
             self._write_cached_pages(request)
         self.pool.account.live_pages -= request.cached_pages - before
@@ -279,7 +276,7 @@ class PrefillRank:
             request.prefill_row, request.cached_pages, request.prefill_pages
         )
         if self.profile.duplicate_acknowledgement == "free-again":
-            request.released_pages = pages.clone()
+            request.released_pages = self.pool.arrays.copy(pages)
         self.pool.release(request.ordinal, pages)
         self._unlock(request)
         self.pool.table.close_row(request.prefill_row)
@@ -341,11 +338,11 @@ class PrefillRank:
         for node in self.cache.path(request.cache_node):
             assert node.pages is not None
             self.pool.table.write(request.prefill_row, at, node.pages)
-            at += node.pages.numel()
+            at += len(node.pages)
 
-    def _make_payload(self, request: Request) -> None:
+    def _make_content(self, request: Request) -> None:
         generated = max(1, request.output_tokens - 1)
-        words = request_payload(
+        words = request_content(
             request.block_hashes,
             self._block_size,
             self.pool.page_size,
@@ -353,7 +350,7 @@ class PrefillRank:
             self.pool.pages_for(request.input_tokens + generated),
             request.ordinal,
         )
-        request.payload = torch.from_numpy(words).to(self.pool.device, non_blocking=True)
+        request.content = self.pool.arrays.upload(words)
 
     def _unit_tokens(self, cache: RadixCache) -> int:
         return cache.unit_pages * self.pool.page_size

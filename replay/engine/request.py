@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
+
+from replay.pool.arrays import Array
 
 if TYPE_CHECKING:
     from replay.engine.cache import RadixNode
@@ -112,10 +113,10 @@ class Request:
     cancelled: bool = False
     awaiting_acknowledgements: set[int] = field(default_factory=set)
     #: Pages given back by the first release, kept where a profile may release them again.
-    released_pages: torch.Tensor | None = None
+    released_pages: Array | None = None
 
-    # The bytes.
-    payload: torch.Tensor | None = None
+    # The bytes: content word of every page it will ever have, int64 [pages], on the device.
+    content: Array | None = None
     transfer_state: TransferState = TransferState.NOT_STARTED
 
     # When.

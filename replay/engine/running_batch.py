@@ -10,12 +10,11 @@ from __future__ import annotations
 import heapq
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from replay.engine.request import DecodeState, Request
+from replay.pool.ledger import FIRST_OWNER
 from replay.pool.pool import KvPool
-from replay.pool.storage import payload_at, write_tag
+from replay.pool.storage import content_at, write_tag
 
 #: A step beyond every replay: "nothing of interest".
 NEVER = 1 << 62
@@ -51,14 +50,14 @@ class RunningBatch:
         if elapsed <= 0 or not self.requests:
             return
         page_size = self._pool.page_size
-        pages_before = [-(-request.kv_tokens // page_size) for request in self.requests]
-        pages_after = []
+        pages_before, pages_after = [], []
         for request in self.requests:
+            pages_before.append(-(-request.kv_tokens // page_size))
             request.kv_tokens += elapsed
             request.steps_left -= elapsed
             pages_after.append(-(-request.kv_tokens // page_size))
         if pages_after != pages_before:
-            self._take_pages(np.array(pages_before), np.array(pages_after), elapsed)
+            self._take_pages(pages_before, pages_after, elapsed)
 
     def take_finished(self) -> list[Request]:
         """Remove and return the requests that have decoded their last token, in batch order."""
@@ -92,33 +91,47 @@ class RunningBatch:
         return max(self.requests, key=lambda request: (request.steps_left, request.ordinal))
 
     def _take_pages(
-        self,
-        pages_before: npt.NDArray[np.int64],
-        pages_after: npt.NDArray[np.int64],
-        elapsed: int,
+        self, pages_before: list[int], pages_after: list[int], elapsed: int
     ) -> None:
-        """Take and fill the pages of `elapsed` steps; both arrays are int64 [batch]."""
-        page_size = self._pool.page_size
-        counts = pages_after - pages_before
-        total = int(counts.sum())
-        index = np.repeat(np.arange(len(counts)), counts)
-        nth = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
-        columns = pages_before[index] + nth
-        tokens_before = np.array([request.kv_tokens - elapsed for request in self.requests])
-        order = np.lexsort((index, columns * page_size - tokens_before[index]))
-        index, columns = index[order], columns[order]
-
-        ordinals = np.array([request.ordinal for request in self.requests], dtype=np.int64)
-        rows = np.array([request.decode_row for request in self.requests], dtype=np.int64)
-        tags = np.array([write_tag(each.ordinal, each.epoch) for each in self.requests])
-        device = self._pool.device
-        pages = self._pool.acquire_many(ordinals, counts, self._on(ordinals[index]))
-        table = self._pool.table
-        table.fit_columns(int(columns.max()) + 1)
-        table.scatter(self._on(rows[index]), self._on(columns), pages)
-        payload = payload_at(ordinals[index].view(np.uint64), columns)
-        self._pool.storage.write(pages, self._on(payload), torch.from_numpy(tags[index]).to(device))
-        self._pool.account.live_pages += total
-
-    def _on(self, values: npt.NDArray[np.int64]) -> torch.Tensor:
-        return torch.from_numpy(values).to(self._pool.device, non_blocking=True)
+        """Take and fill the pages of `elapsed` steps at once."""
+        pool, growing = self._pool, []
+        for request, before, after in zip(self.requests, pages_before, pages_after, strict=True):
+            if after > before:
+                growing.append((request, before, after - before))
+        counts = [count for _, _, count in growing]
+        # One row for each page: request, table row, position, first token, tag; host int64 [5, n].
+        facts = np.repeat(
+            np.array(
+                [
+                    (
+                        request.ordinal,
+                        request.decode_row,
+                        before,
+                        request.kv_tokens - elapsed,
+                        write_tag(request.ordinal, request.epoch),
+                    )
+                    for request, before, _ in growing
+                ],
+                dtype=np.int64,
+            ).T,
+            counts,
+            axis=1,
+        )
+        if facts.shape[1] > len(growing):
+            starts = np.repeat(np.cumsum(counts) - counts, counts)
+            facts[2] += np.arange(facts.shape[1]) - starts
+        # A page is taken at the step that writes its first token; stable, so ties stay in batch
+        # order.
+        taken_at = facts[2] * pool.page_size - facts[3]
+        facts = facts[:, np.argsort(taken_at, kind="stable")]
+        ordinals, rows, columns, _, tags = facts
+        facts[3] = content_at(ordinals.view(np.uint64), columns) ^ tags
+        facts[0] += FIRST_OWNER
+        on_device = pool.arrays.upload(facts)
+        pages = pool.acquire_many(
+            [request.ordinal for request, _, _ in growing], counts, pool.arrays.as_owners(on_device[0])
+        )
+        pool.table.fit_columns(int(columns.max()) + 1)
+        pool.table.scatter(on_device[1], on_device[2], pages)
+        pool.storage.write(pages, on_device[3])
+        pool.account.live_pages += len(pages)

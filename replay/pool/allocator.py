@@ -22,11 +22,13 @@ from typing import Protocol
 
 import torch
 
+from replay.pool.arrays import Array, Arrays
+
 _FIRST_CAPACITY_PAGES = 1024
 
 
 class PageAllocator(Protocol):
-    """Hands out page ids (int64 tensors on one device) and takes them back."""
+    """Hands out page ids (int64 arrays on one device) and takes them back."""
 
     page_size: int
     total_pages: int
@@ -35,56 +37,55 @@ class PageAllocator(Protocol):
     def available_pages(self) -> int:
         """How many pages the free list holds; more than `total_pages` after an over-free."""
 
-    def alloc(self, count: int) -> torch.Tensor | None:
+    def alloc(self, count: int) -> Array | None:
         """Take `count` pages from the head, int64 [count], or None when fewer are free."""
 
-    def free(self, pages: torch.Tensor) -> None:
+    def free(self, pages: Array) -> None:
         """Take distinct pages back, int64 [n]. A page that is free already is listed twice."""
 
-    def free_list(self) -> torch.Tensor:
+    def free_list(self) -> Array:
         """The whole free list from head to tail, int64 [available]; O(pool), for audits only."""
 
 
-def create_allocator(total_pages: int, page_size: int, device: torch.device) -> PageAllocator:
+def create_allocator(total_pages: int, page_size: int, arrays: Arrays) -> PageAllocator:
     """Create the allocator that SGLang would: by token for a page size of 1, else by page."""
     if page_size == 1:
-        return TokenAllocator(total_pages, device)
-    return PagedAllocator(total_pages, page_size, device)
+        return TokenAllocator(total_pages, arrays)
+    return PagedAllocator(total_pages, page_size, arrays)
 
 
 class _FreshRange:
     """The pages never used so far: `next_page .. total_pages`, ascending."""
 
-    __slots__ = ("_device", "_next_page", "_total_pages")
+    __slots__ = ("_arrays", "_next_page", "_total_pages")
 
-    def __init__(self, total_pages: int, device: torch.device) -> None:
+    def __init__(self, total_pages: int, arrays: Arrays) -> None:
         self._next_page = 1
         self._total_pages = total_pages
-        self._device = device
+        self._arrays = arrays
 
     @property
     def count(self) -> int:
         return self._total_pages - self._next_page + 1
 
-    def take(self, count: int) -> torch.Tensor:
+    def take(self, count: int) -> Array:
         start = self._next_page
         self._next_page += count
-        return torch.arange(start, start + count, dtype=torch.int64, device=self._device)
+        return self._arrays.arange(start, start + count)
 
-    def peek_all(self) -> torch.Tensor:
-        return torch.arange(
-            self._next_page, self._total_pages + 1, dtype=torch.int64, device=self._device
-        )
+    def peek_all(self) -> Array:
+        return self._arrays.arange(self._next_page, self._total_pages + 1)
 
 
 class TokenAllocator:
     """First in, first out, one token a page (SGLang's TokenToKVPoolAllocator)."""
 
-    def __init__(self, total_pages: int, device: torch.device) -> None:
+    def __init__(self, total_pages: int, arrays: Arrays) -> None:
         self.page_size = 1
         self.total_pages = total_pages
-        self._fresh = _FreshRange(total_pages, device)
-        self._ring = torch.empty(_FIRST_CAPACITY_PAGES, dtype=torch.int64, device=device)
+        self._arrays = arrays
+        self._fresh = _FreshRange(total_pages, arrays)
+        self._ring = arrays.empty((_FIRST_CAPACITY_PAGES,), torch.int64)
         self._ring_head = 0
         self._ring_count = 0
 
@@ -93,7 +94,7 @@ class TokenAllocator:
         """How many pages the free list holds."""
         return self._fresh.count + self._ring_count
 
-    def alloc(self, count: int) -> torch.Tensor | None:
+    def alloc(self, count: int) -> Array | None:
         """Take `count` pages from the head, int64 [count], or None when fewer are free."""
         if count > self.available_pages:
             return None
@@ -103,15 +104,15 @@ class TokenAllocator:
         returned = self._take_from_ring(count - from_fresh)
         if from_fresh == 0:
             return returned
-        return torch.cat((self._fresh.take(from_fresh), returned))
+        return self._arrays.concatenate((self._fresh.take(from_fresh), returned))
 
-    def free(self, pages: torch.Tensor) -> None:
+    def free(self, pages: Array) -> None:
         """Append distinct pages at the tail, in the order given."""
-        count = pages.numel()
+        count = len(pages)
         if count == 0:
             return
         self._reserve(count)
-        capacity = self._ring.numel()
+        capacity = len(self._ring)
         tail = (self._ring_head + self._ring_count) % capacity
         first = min(count, capacity - tail)
         self._ring[tail : tail + first] = pages[:first]
@@ -119,29 +120,31 @@ class TokenAllocator:
             self._ring[: count - first] = pages[first:]
         self._ring_count += count
 
-    def free_list(self) -> torch.Tensor:
+    def free_list(self) -> Array:
         """The whole free list from head to tail; O(pool), for audits only."""
-        return torch.cat((self._fresh.peek_all(), self._peek_ring(self._ring_count)))
+        return self._arrays.concatenate(
+            (self._fresh.peek_all(), self._peek_ring(self._ring_count))
+        )
 
-    def _take_from_ring(self, count: int) -> torch.Tensor:
+    def _take_from_ring(self, count: int) -> Array:
         taken = self._peek_ring(count)
-        self._ring_head = (self._ring_head + count) % self._ring.numel()
+        self._ring_head = (self._ring_head + count) % len(self._ring)
         self._ring_count -= count
         return taken
 
-    def _peek_ring(self, count: int) -> torch.Tensor:
-        head, capacity = self._ring_head, self._ring.numel()
+    def _peek_ring(self, count: int) -> Array:
+        head, capacity = self._ring_head, len(self._ring)
         if head + count <= capacity:
-            return self._ring[head : head + count].clone()
-        return torch.cat((self._ring[head:], self._ring[: head + count - capacity]))
+            return self._arrays.copy(self._ring[head : head + count])
+        return self._arrays.concatenate((self._ring[head:], self._ring[: head + count - capacity]))
 
     def _reserve(self, count: int) -> None:
         """Make room for `count` more; doubling keeps the cost O(pages touched) on average."""
         needed = self._ring_count + count
-        capacity = self._ring.numel()
+        capacity = len(self._ring)
         if needed <= capacity:
             return
-        grown = torch.empty(max(needed, 2 * capacity), dtype=torch.int64, device=self._ring.device)
+        grown = self._arrays.empty((max(needed, 2 * capacity),), torch.int64)
         grown[: self._ring_count] = self._peek_ring(self._ring_count)
         self._ring, self._ring_head = grown, 0
 
@@ -149,12 +152,13 @@ class TokenAllocator:
 class PagedAllocator:
     """Whole pages; pages given back go in front, ascending (SGLang's paged allocator)."""
 
-    def __init__(self, total_pages: int, page_size: int, device: torch.device) -> None:
+    def __init__(self, total_pages: int, page_size: int, arrays: Arrays) -> None:
         self.page_size = page_size
         self.total_pages = total_pages
-        self._fresh = _FreshRange(total_pages, device)
+        self._arrays = arrays
+        self._fresh = _FreshRange(total_pages, arrays)
         # The freed part, kept backwards: its end is the head of the free list.
-        self._stack = torch.empty(_FIRST_CAPACITY_PAGES, dtype=torch.int64, device=device)
+        self._stack = arrays.empty((_FIRST_CAPACITY_PAGES,), torch.int64)
         self._depth = 0
 
     @property
@@ -162,37 +166,38 @@ class PagedAllocator:
         """How many pages the free list holds."""
         return self._depth + self._fresh.count
 
-    def alloc(self, count: int) -> torch.Tensor | None:
+    def alloc(self, count: int) -> Array | None:
         """Take `count` pages from the head, int64 [count], or None when fewer are free."""
         if count > self.available_pages:
             return None
         from_stack = min(count, self._depth)
         if from_stack == 0:
             return self._fresh.take(count)
-        returned = self._stack[self._depth - from_stack : self._depth].flip(0)
+        returned = self._arrays.backwards(self._stack[self._depth - from_stack : self._depth])
         self._depth -= from_stack
         if from_stack == count:
             return returned
-        return torch.cat((returned, self._fresh.take(count - from_stack)))
+        return self._arrays.concatenate((returned, self._fresh.take(count - from_stack)))
 
-    def free(self, pages: torch.Tensor) -> None:
+    def free(self, pages: Array) -> None:
         """Put distinct pages in front, ascending from the head."""
-        count = pages.numel()
+        count = len(pages)
         if count == 0:
             return
-        if self._depth + count > self._stack.numel():
+        if self._depth + count > len(self._stack):
             self._grow(self._depth + count)
         # Sorting stands in for SGLang's `torch.unique`: the same order for distinct pages, and its
         # output length is known, so a CUDA device need not be waited for.
-        self._stack[self._depth : self._depth + count] = torch.sort(pages, descending=True).values
+        self._stack[self._depth : self._depth + count] = self._arrays.sorted_descending(pages)
         self._depth += count
 
-    def free_list(self) -> torch.Tensor:
+    def free_list(self) -> Array:
         """The whole free list from head to tail; O(pool), for audits only."""
-        return torch.cat((self._stack[: self._depth].flip(0), self._fresh.peek_all()))
+        freed = self._arrays.backwards(self._stack[: self._depth])
+        return self._arrays.concatenate((freed, self._fresh.peek_all()))
 
     def _grow(self, needed: int) -> None:
-        capacity = max(needed, 2 * self._stack.numel())
-        grown = torch.empty(capacity, dtype=torch.int64, device=self._stack.device)
+        capacity = max(needed, 2 * len(self._stack))
+        grown = self._arrays.empty((capacity,), torch.int64)
         grown[: self._depth] = self._stack[: self._depth]
         self._stack = grown

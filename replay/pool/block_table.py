@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import torch
 
+from replay.pool.arrays import Array, Arrays
+
 _FIRST_ROWS = 32
 _FIRST_COLUMNS = 256
 
@@ -15,8 +17,9 @@ _FIRST_COLUMNS = 256
 class BlockTable:
     """Page ids, int64 [rows, columns]; row numbers are handed out lowest first."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._pages = torch.zeros((_FIRST_ROWS, _FIRST_COLUMNS), dtype=torch.int64, device=device)
+    def __init__(self, arrays: Arrays) -> None:
+        self._arrays = arrays
+        self._pages = arrays.zeros((_FIRST_ROWS, _FIRST_COLUMNS), torch.int64)
         self._free_rows = list(range(_FIRST_ROWS - 1, -1, -1))
 
     def open_row(self) -> int:
@@ -29,17 +32,17 @@ class BlockTable:
         """Take a row back."""
         self._free_rows.append(row)
 
-    def write(self, row: int, start: int, pages: torch.Tensor) -> None:
+    def write(self, row: int, start: int, pages: Array) -> None:
         """Put pages (int64 [n]) at positions start .. start + n of one row."""
-        end = start + pages.numel()
+        end = start + len(pages)
         self.fit_columns(end)
         self._pages[row, start:end] = pages
 
-    def scatter(self, rows: torch.Tensor, columns: torch.Tensor, pages: torch.Tensor) -> None:
+    def scatter(self, rows: Array, columns: Array, pages: Array) -> None:
         """Put pages[i] at (rows[i], columns[i]); the caller has called `fit_columns`."""
-        self._pages.index_put_((rows, columns), pages)
+        self._arrays.put_cells(self._pages, rows, columns, pages)
 
-    def read(self, row: int, start: int, end: int) -> torch.Tensor:
+    def read(self, row: int, start: int, end: int) -> Array:
         """Pages at positions start .. end of one row, int64 [end - start]; a view."""
         return self._pages[row, start:end]
 
@@ -50,7 +53,7 @@ class BlockTable:
 
     def _grow(self, rows: int, columns: int) -> None:
         old_rows, old_columns = self._pages.shape
-        grown = torch.zeros((rows, columns), dtype=torch.int64, device=self._pages.device)
+        grown = self._arrays.zeros((rows, columns), torch.int64)
         grown[:old_rows, :old_columns] = self._pages
         self._free_rows.extend(range(rows - 1, old_rows - 1, -1))
         self._pages = grown

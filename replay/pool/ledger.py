@@ -16,7 +16,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+
+from replay.pool.arrays import Array, Arrays
+from replay.pool.device_counter import DeviceCounter
 
 #: Owner codes that are not requests. Request number n owns pages under the code n + FIRST_OWNER.
 FREE = 0
@@ -29,60 +33,60 @@ class LedgerViolations:
     """How many pages changed hands in a way that no correct engine would let them."""
 
     acquired_while_owned: int
-    released_while_free: int
     released_by_another: int
 
     @property
     def total(self) -> int:
         """All violations together, in pages."""
-        return self.acquired_while_owned + self.released_while_free + self.released_by_another
+        return self.acquired_while_owned + self.released_by_another
 
 
 class PageLedger:
     """Owner of each page: int32 [total_pages + 1] on the pool's device; page 0 is padding."""
 
-    def __init__(self, total_pages: int, device: torch.device) -> None:
-        self._owner = torch.zeros(total_pages + 1, dtype=torch.int32, device=device)
-        self._double_acquired = torch.zeros((), dtype=torch.int64, device=device)
-        self._not_held = torch.zeros((), dtype=torch.int64, device=device)
-        self._already_free = torch.zeros((), dtype=torch.int64, device=device)
+    def __init__(self, total_pages: int, arrays: Arrays) -> None:
+        self._arrays = arrays
+        self._owner = arrays.zeros((total_pages + 1,), torch.int32)
+        self._acquired_while_owned = DeviceCounter(arrays)
+        self._released_by_another = DeviceCounter(arrays)
 
-    def acquire(self, pages: torch.Tensor, owner: int | torch.Tensor) -> None:
-        """Note that pages (int64 [n], straight from the free list) now belong to `owner`.
+    def acquire(self, pages: Array, owner: int) -> None:
+        """Note that pages (int64 [n], straight from the free list) now belong to `owner`."""
+        held_by = self._arrays.gather(self._owner, pages)
+        self._acquired_while_owned.add(self._arrays.count_nonzero(held_by))
+        self._arrays.fill(self._owner, pages, owner)
 
-        The owner is one code for all pages, or int64 [n].
-        """
-        self._double_acquired += torch.count_nonzero(self._owner[pages])
-        self._owner[pages] = owner if isinstance(owner, int) else owner.to(torch.int32)
+    def acquire_many(self, pages: Array, owners: Array) -> None:
+        """Note that each page (int64 [n]) now belongs to the owner beside it (int32 [n])."""
+        held_by = self._arrays.gather(self._owner, pages)
+        self._acquired_while_owned.add(self._arrays.count_nonzero(held_by))
+        self._arrays.put(self._owner, pages, owners)
 
-    def hand_over(self, pages: torch.Tensor, owner: int, new_owner: int) -> None:
-        """Note that pages pass from one owner to another without being freed."""
-        self._not_held += torch.count_nonzero(self._owner[pages] - owner)
-        self._owner[pages] = new_owner
+    def hand_over(self, pages: Array, owner: int, new_owner: int) -> None:
+        """Note that pages pass from `owner` to another, FREE when they are released."""
+        held_by = self._arrays.gather(self._owner, pages)
+        self._released_by_another.add(self._arrays.count_nonzero(held_by - owner))
+        self._arrays.fill(self._owner, pages, new_owner)
 
-    def release(self, pages: torch.Tensor, owner: int) -> None:
+    def release(self, pages: Array, owner: int) -> None:
         """Note that `owner` gives pages back to the free list."""
-        held_by = self._owner[pages]
-        self._not_held += torch.count_nonzero(held_by - owner)
-        self._already_free += pages.numel() - torch.count_nonzero(held_by)
-        self._owner[pages] = FREE
+        self.hand_over(pages, owner, FREE)
 
-    def count_held(self, pages: torch.Tensor, owner: int) -> int:
+    def count_held(self, pages: Array, owner: int) -> int:
         """How many of these pages `owner` holds. Waits for the device: audits only."""
-        return int((self._owner[pages] == owner).sum())
+        return int((self._arrays.gather(self._owner, pages) == owner).sum())
 
     def count_by_owner(self) -> dict[int, int]:
         """Pages held by each owner code but FREE. O(pool) and waits for the device."""
-        codes, counts = torch.unique(self._owner[1:], return_counts=True)
+        owners = torch.as_tensor(self._owner[1:]).cpu().numpy()
+        codes, counts = np.unique(owners, return_counts=True)
         by_owner = dict(zip(codes.tolist(), counts.tolist(), strict=True))
         by_owner.pop(FREE, None)
         return by_owner
 
     def violations(self) -> LedgerViolations:
         """Read the counters. Waits for the device: audits only."""
-        already_free = int(self._already_free)
         return LedgerViolations(
-            acquired_while_owned=int(self._double_acquired),
-            released_while_free=already_free,
-            released_by_another=int(self._not_held) - already_free,
+            acquired_while_owned=self._acquired_while_owned.read(),
+            released_by_another=self._released_by_another.read(),
         )

@@ -7,20 +7,17 @@ how many pages each request holds here, and how many it has given back too often
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
 from replay.errors import InvariantError
 from replay.pool.account import PoolAccount
 from replay.pool.allocator import PageAllocator, create_allocator
+from replay.pool.arrays import Array, Arrays
 from replay.pool.block_table import BlockTable
 from replay.pool.ledger import CACHE, FIRST_OWNER, PageLedger
 from replay.pool.storage import KvStorage
 
 
 class KvPool:
-    """A pool of `total_tokens` on one device, in pages of `page_size` tokens."""
+    """A pool of `total_tokens` in pages of `page_size` tokens."""
 
     def __init__(
         self,
@@ -28,16 +25,16 @@ class KvPool:
         total_tokens: int,
         page_size: int,
         words_per_page: int,
-        device: torch.device,
+        arrays: Arrays,
     ) -> None:
         self.name = name
         self.page_size = page_size
         self.total_pages = total_tokens // page_size
-        self.device = device
-        self.allocator: PageAllocator = create_allocator(self.total_pages, page_size, device)
-        self.ledger = PageLedger(self.total_pages, device)
-        self.storage = KvStorage(self.total_pages, words_per_page, device)
-        self.table = BlockTable(device)
+        self.arrays = arrays
+        self.allocator: PageAllocator = create_allocator(self.total_pages, page_size, arrays)
+        self.ledger = PageLedger(self.total_pages, arrays)
+        self.storage = KvStorage(self.total_pages, words_per_page, arrays)
+        self.table = BlockTable(arrays)
         self.account = PoolAccount()
         self.held_pages: dict[int, int] = {}
 
@@ -50,7 +47,7 @@ class KvPool:
         """Pages that hold this many tokens."""
         return -(-tokens // self.page_size)
 
-    def acquire(self, ordinal: int, count: int) -> torch.Tensor | None:
+    def acquire(self, ordinal: int, count: int) -> Array | None:
         """Give `count` pages to request `ordinal`; int64 [count], or None when fewer are free."""
         pages = self.allocator.alloc(count)
         if pages is None:
@@ -60,49 +57,46 @@ class KvPool:
         return pages
 
     def acquire_many(
-        self,
-        ordinals: npt.NDArray[np.int64],
-        counts: npt.NDArray[np.int64],
-        owner_of_page: torch.Tensor,
-    ) -> torch.Tensor:
-        """Take pages for several requests at once, in the order of `owner_of_page`.
+        self, ordinals: list[int], counts: list[int], owners: Array
+    ) -> Array:
+        """Take pages for several requests at once; int64 [sum of counts] from head to tail.
 
-        `ordinals` and `counts` are int64 [batch]; `owner_of_page` holds the ordinal that gets each
-        page, int64 [sum of counts] on the pool's device. Returns int64 [sum of counts].
+        Request `ordinals[i]` gets `counts[i]` of them; `owners` says which page is whose, int32
+        [sum of counts], as ordinal + FIRST_OWNER on the pool's device.
 
         Raises:
             InvariantError: fewer pages are free; the caller must have made sure of them.
         """
-        pages = self.allocator.alloc(owner_of_page.numel())
+        pages = self.allocator.alloc(len(owners))
         if pages is None:
             raise InvariantError(
-                f"{self.name}: a running batch needs {owner_of_page.numel()} pages, "
+                f"{self.name}: a running batch needs {len(owners)} pages, "
                 f"free are {self.available_pages}"
             )
-        self.ledger.acquire(pages, owner_of_page + FIRST_OWNER)
-        for ordinal, count in zip(ordinals.tolist(), counts.tolist(), strict=True):
+        self.ledger.acquire_many(pages, owners)
+        for ordinal, count in zip(ordinals, counts, strict=True):
             if count:
                 self.held_pages[ordinal] = self.held_pages.get(ordinal, 0) + count
         return pages
 
-    def release(self, ordinal: int, pages: torch.Tensor) -> None:
+    def release(self, ordinal: int, pages: Array) -> None:
         """Take pages back from request `ordinal`, as often as the engine says so."""
         self.release_group([(ordinal, pages)])
 
-    def release_group(self, group: list[tuple[int, torch.Tensor]]) -> None:
+    def release_group(self, group: list[tuple[int, Array]]) -> None:
         """Take back the pages of several requests at once, as SGLang's free groups do."""
         for ordinal, pages in group:
             self.ledger.release(pages, ordinal + FIRST_OWNER)
-            self._note_released(ordinal, pages.numel())
+            self._note_released(ordinal, len(pages))
         freed = [pages for _, pages in group]
-        self.allocator.free(freed[0] if len(freed) == 1 else torch.cat(freed))
+        self.allocator.free(freed[0] if len(freed) == 1 else self.arrays.concatenate(freed))
 
-    def give_to_cache(self, ordinal: int, pages: torch.Tensor) -> None:
+    def give_to_cache(self, ordinal: int, pages: Array) -> None:
         """Hand pages of a request over to the prefix cache."""
         self.ledger.hand_over(pages, ordinal + FIRST_OWNER, CACHE)
-        self._note_released(ordinal, pages.numel())
+        self._note_released(ordinal, len(pages))
 
-    def release_from_cache(self, pages: torch.Tensor) -> None:
+    def release_from_cache(self, pages: Array) -> None:
         """Take back pages that the prefix cache evicts."""
         self.ledger.release(pages, CACHE)
         self.allocator.free(pages)

@@ -1,12 +1,14 @@
 """The KV bytes themselves: what a transfer copies and what decode reads back.
 
-A page is a row of int64 words, `[ payload ... payload | tag ]`:
-  - payload says whose content it is: the identity of the prompt block and the position in it, the
-    same for every request that shares the prefix. Prefill writes it; a transfer copies it.
-  - tag says who wrote it last: (request, epoch). The writer of a transfer sets it on arrival.
+A page is a row of int64 words, all with the same value:
 
-So a page that holds the right content of the wrong request, or the right request's older attempt,
-is told apart from a good one although every counter balances.
+    prefill pool    content                     whose tokens these are, and at which position
+    decode pool     content XOR writer's tag    the same, as brought by one attempt of one request
+
+Content is the identity of the prompt block and the position in it, the same for every request that
+shares the prefix; the tag is added by the writer of a transfer. So a page that holds another
+request's bytes, the wrong part of the right prompt, or an older attempt's copy is told apart from a
+good one although every counter balances.
 """
 
 from __future__ import annotations
@@ -15,26 +17,29 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-#: Fewest words of a page: one of payload and the tag.
-MIN_WORDS_PER_PAGE = 2
+from replay.pool.arrays import Array, Arrays
 
-_TAG_EPOCH_BITS = 8
+_EPOCH_BITS = 8
 _POSITION_MIXER = np.uint64(0x9E3779B97F4A7C15)
+_TAG_MIXER = 0xC2B2AE3D27D4EB4F
+_WORD_MASK = (1 << 64) - 1
 
 
 def write_tag(ordinal: int, epoch: int) -> int:
-    """The tag of one request's attempt; epochs wrap after 256 attempts."""
-    return (ordinal << _TAG_EPOCH_BITS) | (epoch & ((1 << _TAG_EPOCH_BITS) - 1))
+    """The tag of one request's attempt, a signed 64-bit word; epochs wrap after 256 attempts."""
+    identity = ((ordinal + 1) << _EPOCH_BITS) | (epoch & ((1 << _EPOCH_BITS) - 1))
+    word = identity * _TAG_MIXER & _WORD_MASK
+    return word - (1 << 64) if word >> 63 else word
 
 
-def payload_at(
+def content_at(
     identity: npt.NDArray[np.uint64], positions: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """Payload word of pages of some content identity at some positions of a request, int64 [n]."""
-    return (identity ^ (positions.astype(np.uint64) * _POSITION_MIXER)).view(np.int64)
+    """Content word of pages of some identity at some page positions of a request, int64 [n]."""
+    return (identity ^ (positions.view(np.uint64) * _POSITION_MIXER)).view(np.int64)
 
 
-def request_payload(
+def request_content(
     block_hashes: npt.NDArray[np.uint64] | None,
     block_size: int,
     page_size: int,
@@ -42,7 +47,7 @@ def request_payload(
     total_pages: int,
     ordinal: int,
 ) -> npt.NDArray[np.int64]:
-    """Payload word of every page a request will ever have, int64 [total_pages].
+    """Content word of every page a request will ever have, int64 [total_pages].
 
     A prompt page that ends inside a block of known identity carries that identity, the same for all
     requests that share the prefix. Generated pages, and prompts without hashes, carry the request's
@@ -53,42 +58,36 @@ def request_payload(
         last_token = np.arange(1, prompt_pages + 1, dtype=np.int64) * page_size - 1
         block = np.minimum(last_token // block_size, len(block_hashes) - 1)
         identity[:prompt_pages] = block_hashes[block]
-    return payload_at(identity, np.arange(total_pages, dtype=np.int64))
+    return content_at(identity, np.arange(total_pages, dtype=np.int64))
 
 
 class KvStorage:
-    """Page contents, int64 [total_pages + 1, words_per_page] on the pool's device.
+    """Page contents, int64 [total_pages + 1] or [total_pages + 1, words] on the pool's device.
 
     The memory is not touched before a page is written, so a pool far larger than what a trace uses
     costs nothing on a CPU; on CUDA it is allocated whole.
     """
 
-    def __init__(self, total_pages: int, words_per_page: int, device: torch.device) -> None:
-        self._words = torch.empty(
-            (total_pages + 1, words_per_page), dtype=torch.int64, device=device
-        )
+    def __init__(self, total_pages: int, words_per_page: int, arrays: Arrays) -> None:
+        shape = (total_pages + 1,) if words_per_page == 1 else (total_pages + 1, words_per_page)
+        self._arrays = arrays
+        self._words = arrays.empty(shape, torch.int64)
 
-    def write(self, pages: torch.Tensor, payload: torch.Tensor, tag: int | torch.Tensor) -> None:
-        """Write payload (int64 [n]) into pages (int64 [n]) as the request and epoch of `tag`.
-
-        The tag is one number for all pages, or int64 [n].
-        """
-        rows = payload.unsqueeze(1).repeat(1, self._words.shape[1])
-        rows[:, -1] = tag
-        self._words[pages] = rows
+    def write(self, pages: Array, words: Array) -> None:
+        """Fill pages (int64 [n]) with one word each (int64 [n])."""
+        self._arrays.put(self._words, pages, self._as_rows(words))
 
     def receive(
-        self, pages: torch.Tensor, source: KvStorage, source_pages: torch.Tensor, tag: int
+        self, pages: Array, source: KvStorage, source_pages: Array, tag: int
     ) -> None:
         """Copy page contents from another pool, device to device, and tag them as arrived."""
-        rows = source._words[source_pages]
-        rows[:, -1] = tag
-        self._words[pages] = rows
+        rows = self._arrays.gather(source._words, source_pages)
+        self._arrays.put(self._words, pages, rows ^ tag)
 
-    def count_mismatches(
-        self, pages: torch.Tensor, payload: torch.Tensor, tag: int
-    ) -> torch.Tensor:
-        """How many pages do not hold this payload under this tag: a scalar left on the device."""
-        rows = self._words[pages]
-        wrong = (rows[:, 0] != payload) | (rows[:, -1] != tag)
-        return torch.count_nonzero(wrong)
+    def count_mismatches(self, pages: Array, words: Array) -> Array:
+        """How many words of pages differ from what they should be: a scalar left on the device."""
+        rows = self._arrays.gather(self._words, pages)
+        return self._arrays.count_nonzero(rows ^ self._as_rows(words))
+
+    def _as_rows(self, words: Array) -> Array:
+        return words if self._words.ndim == 1 else words[:, None]

@@ -95,7 +95,7 @@ def test_same_rows_same_bytes_however_they_are_batched(tmp_path, monkeypatch):
     requests = [make_request(i) for i in range(300)]
     columns = {name: [getattr(r, name) for r in requests] for name in COLUMNS}
     digests = set()
-    for step in (1, 7, 64, 300):
+    for step in (1, 7, 64, 100, 300):
         path = tmp_path / f"{step}.parquet"
         with TraceWriter(path, source="test", block_size=16) as writer:
             for start in range(0, 300, step):
@@ -158,6 +158,27 @@ def test_large_offsets_as_polars_writes_them_are_read(tmp_path, write_trace):
     path = tmp_path / "large.parquet"
     pq.write_table(table.cast(schema.with_metadata(table.schema.metadata)), path)
     assert list(map(as_plain, open_trace(path).iter_requests())) == list(map(as_plain, requests))
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(traces.writer, "ROW_GROUP_ROWS", 2000)
+    monkeypatch.setattr(traces.dataset, "BATCH_ROWS", 500)
+    monkeypatch.setattr(traces.dataset, "READ_BUFFER_BYTES", 2**16)
+    rng = np.random.default_rng(0)
+    path = tmp_path / "t.parquet"
+    with TraceWriter(path, source="test", block_size=16) as writer:
+        for index in range(20_000):
+            hashes = rng.integers(0, 2**64, 100, dtype=np.uint64)
+            writer.write(TraceRequest(f"r{index}", index, 1600, 1, hashes))
+    size = path.stat().st_size
+    assert size > 14_000_000
+    before = pa.total_allocated_bytes()
+    peak = max(
+        pa.total_allocated_bytes() - before
+        for index, _ in enumerate(open_trace(path).iter_requests())
+        if index % 500 == 0
+    )
+    assert peak < size / 3
 
 
 def test_an_empty_trace_is_a_trace(write_trace):

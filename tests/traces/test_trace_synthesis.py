@@ -68,6 +68,11 @@ def test_poisson_arrivals_have_the_rate_and_no_memory():
     assert counts.var() / counts.mean() == pytest.approx(1.0, abs=0.35)
 
 
+def test_rare_arrivals_cost_no_more_than_frequent_ones():
+    (request,) = _make(requests=1, rate_per_s=1e-6)
+    assert request.arrival_us > 1e9
+
+
 def test_bursty_arrivals_have_the_rate_and_cluster():
     options = {"arrivals": "bursty", "rate_per_s": 50.0, "burst_s_mean": 1.0}
     arrivals = np.array([r.arrival_us for r in _make(requests=20_000, turns_mean=1.0, **options)])
@@ -166,9 +171,11 @@ def test_keys_differ():
         SynthesisOptions,
         requests=st.integers(1, 60),
         seed=st.integers(0, 2**128 - 1),
-        rate_per_s=st.floats(0.01, 1e6),
+        rate_per_s=st.floats(0.1, 1e6),
         arrivals=st.sampled_from(["poisson", "bursty"]),
-        burst_share=st.floats(0, 1),
+        burst_share=st.floats(1e-4, 0.9999),
+        burst_factor=st.floats(1, 1000),
+        burst_s_mean=st.floats(1, 1e6),
         lengths=st.sampled_from(["lognormal", "mixture"]),
         prompt_tokens_median=st.integers(1, 10_000),
         system_tokens_median=st.integers(0, 700),
@@ -199,6 +206,8 @@ def test_any_options_make_a_valid_trace(options, tmp_path_factory):
         ({"seed": -1}, "seed is -1"),
         ({"abort_rate": 1.5}, "abort_rate is 1.5; it must be between 0 and 1"),
         ({"rate_per_s": float("nan")}, "rate_per_s is nan"),
+        ({"arrivals": "bursty", "rate_per_s": 1e-3}, "would pass unseen; raise burst_s_mean"),
+        ({"burst_share": 0}, "burst_share is 0; it must be between 0.0001 and 0.9999"),
         ({"arrivals": "fast"}, "arrivals is 'fast'; it must be one of poisson, bursty"),
         ({"requests": 2**31 - 1, "rate_per_s": 1e-6}, "raise rate_per_s"),
     ],

@@ -1,0 +1,235 @@
+"""The few array operations that pools need, on a device and on the host.
+
+Everything a pool keeps is a torch tensor on one device. On a CPU most operations touch a few hundred
+pages, and there torch spends far more time on dispatch than on the pages; so for CPU tensors the
+same operations run on NumPy views of the very same memory (`HostArrays`), which is several times
+faster, and for any other device on the tensors themselves (`DeviceArrays`). Both give equal results,
+element by element; tests run every pool on both.
+
+Nothing here waits for a device but `read_sum` and `to_list`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+#: A tensor, or the NumPy view of one. Page ids, contents and counts are int64, owners int32.
+Array: TypeAlias = Any
+
+
+class Arrays(Protocol):
+    """Where arrays live and how they are worked on."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device that holds them."""
+
+    def zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
+        """An array of zeros; on a CPU its memory is not touched before it is written."""
+
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
+        """An array of anything."""
+
+    def arange(self, start: int, end: int) -> Array:
+        """int64 start .. end."""
+
+    def upload(self, values: npt.NDArray[np.int64]) -> Array:
+        """A host array as an array of the device."""
+
+    def concatenate(self, parts: Sequence[Array]) -> Array:
+        """One array of several."""
+
+    def backwards(self, values: Array) -> Array:
+        """A copy in reverse order."""
+
+    def sorted_descending(self, values: Array) -> Array:
+        """A copy, greatest first."""
+
+    def copy(self, values: Array) -> Array:
+        """A copy."""
+
+    def gather(self, values: Array, index: Array) -> Array:
+        """values[index], along the first dimension."""
+
+    def put(self, values: Array, index: Array, new: Array) -> None:
+        """values[index] = new, along the first dimension."""
+
+    def fill(self, values: Array, index: Array, new: int) -> None:
+        """values[index] = new, one number everywhere."""
+
+    def put_cells(self, table: Array, rows: Array, columns: Array, new: Array) -> None:
+        """table[rows[i], columns[i]] = new[i]."""
+
+    def as_owners(self, values: Array) -> Array:
+        """As int32."""
+
+    def count_nonzero(self, values: Array) -> Array:
+        """How many elements are not zero, left on the device."""
+
+    def read_sum(self, scalars: Sequence[Array]) -> int:
+        """The sum of scalars, on the host. Waits for the device."""
+
+    def to_list(self, scalars: Sequence[Array]) -> list[int]:
+        """Scalars, on the host. Waits for the device."""
+
+
+def arrays_on(device: torch.device) -> Arrays:
+    """The operations for a device: host views for the CPU, tensors for the rest."""
+    return HostArrays() if device.type == "cpu" else DeviceArrays(device)
+
+
+class HostArrays:
+    """NumPy views of CPU tensors; a view keeps its tensor's memory alive."""
+
+    @property
+    def device(self) -> torch.device:
+        """The CPU."""
+        return torch.device("cpu")
+
+    def zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
+        """An array of zeros, whose memory is not touched before it is written."""
+        return torch.zeros(shape, dtype=dtype).numpy()
+
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
+        """An array of anything."""
+        return torch.empty(shape, dtype=dtype).numpy()
+
+    def arange(self, start: int, end: int) -> Array:
+        """int64 start .. end."""
+        return np.arange(start, end, dtype=np.int64)
+
+    def upload(self, values: npt.NDArray[np.int64]) -> Array:
+        """The same array."""
+        return values
+
+    def concatenate(self, parts: Sequence[Array]) -> Array:
+        """One array of several."""
+        return np.concatenate(parts)
+
+    def backwards(self, values: Array) -> Array:
+        """A copy in reverse order."""
+        return values[::-1].copy()
+
+    def sorted_descending(self, values: Array) -> Array:
+        """A copy, greatest first."""
+        ascending = values.copy()
+        ascending.sort()
+        return ascending[::-1]
+
+    def copy(self, values: Array) -> Array:
+        """A copy."""
+        return values.copy()
+
+    def gather(self, values: Array, index: Array) -> Array:
+        """values[index], along the first dimension."""
+        return values[index]
+
+    def put(self, values: Array, index: Array, new: Array) -> None:
+        """values[index] = new, along the first dimension."""
+        values[index] = new
+
+    def fill(self, values: Array, index: Array, new: int) -> None:
+        """values[index] = new, one number everywhere."""
+        values[index] = new
+
+    def put_cells(self, table: Array, rows: Array, columns: Array, new: Array) -> None:
+        """table[rows[i], columns[i]] = new[i]."""
+        table[rows, columns] = new
+
+    def as_owners(self, values: Array) -> Array:
+        """As int32."""
+        return values.astype(np.int32)
+
+    def count_nonzero(self, values: Array) -> Array:
+        """How many elements are not zero."""
+        return np.count_nonzero(values)
+
+    def read_sum(self, scalars: Sequence[Array]) -> int:
+        """The sum of scalars."""
+        return int(sum(scalars))
+
+    def to_list(self, scalars: Sequence[Array]) -> list[int]:
+        """Scalars as they are."""
+        return list(scalars)
+
+
+class DeviceArrays:
+    """Torch tensors on any device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    @property
+    def device(self) -> torch.device:
+        """The device that holds them."""
+        return self._device
+
+    def zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
+        """A tensor of zeros."""
+        return torch.zeros(shape, dtype=dtype, device=self._device)
+
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
+        """A tensor of anything."""
+        return torch.empty(shape, dtype=dtype, device=self._device)
+
+    def arange(self, start: int, end: int) -> Array:
+        """int64 start .. end."""
+        return torch.arange(start, end, dtype=torch.int64, device=self._device)
+
+    def upload(self, values: npt.NDArray[np.int64]) -> Array:
+        """The values as a tensor on the device."""
+        tensor = torch.from_numpy(np.ascontiguousarray(values))
+        return tensor.to(self._device, non_blocking=True)
+
+    def concatenate(self, parts: Sequence[Array]) -> Array:
+        """One tensor of several."""
+        return torch.cat(tuple(parts))
+
+    def backwards(self, values: Array) -> Array:
+        """A copy in reverse order."""
+        return values.flip(0)
+
+    def sorted_descending(self, values: Array) -> Array:
+        """A copy, greatest first."""
+        return torch.sort(values, descending=True).values
+
+    def copy(self, values: Array) -> Array:
+        """A copy."""
+        return values.clone()
+
+    def gather(self, values: Array, index: Array) -> Array:
+        """values[index], along the first dimension."""
+        return values.index_select(0, index)
+
+    def put(self, values: Array, index: Array, new: Array) -> None:
+        """values[index] = new, along the first dimension."""
+        values.index_copy_(0, index, new.expand(len(index), *values.shape[1:]))
+
+    def fill(self, values: Array, index: Array, new: int) -> None:
+        """values[index] = new, one number everywhere."""
+        values.index_fill_(0, index, new)
+
+    def put_cells(self, table: Array, rows: Array, columns: Array, new: Array) -> None:
+        """table[rows[i], columns[i]] = new[i]."""
+        table.index_put_((rows, columns), new)
+
+    def as_owners(self, values: Array) -> Array:
+        """As int32."""
+        return values.to(torch.int32)
+
+    def count_nonzero(self, values: Array) -> Array:
+        """How many elements are not zero, left on the device."""
+        return torch.count_nonzero(values)
+
+    def read_sum(self, scalars: Sequence[Array]) -> int:
+        """The sum of scalars. Waits for the device."""
+        return int(torch.stack(tuple(scalars)).sum()) if scalars else 0
+
+    def to_list(self, scalars: Sequence[Array]) -> list[int]:
+        """Scalars, on the host. Waits for the device."""
+        return [int(value) for value in torch.stack(tuple(scalars)).tolist()] if scalars else []
