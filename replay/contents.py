@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from replay.engine.request import Request
 from replay.pool.arrays import Array, Arrays
-from replay.pool.storage import write_tag
 from replay.recording import RecordingWriter
 
 #: Reads kept on the device before they are fetched: the bound on the queue.
@@ -29,9 +28,8 @@ class ContentOracle:
         """Compare the first `pages` pages of a request on the decode side."""
         pool = request.decode.pool
         assert request.content is not None
-        tag = write_tag(request.ordinal, request.epoch)
         wrong = pool.storage.count_mismatches(
-            pool.table.read(request.decode_row, 0, pages), request.content[:pages] ^ tag
+            pool.table.read(request.decode_row, 0, pages), request.content[:pages] ^ request.tag
         )
         self._pending.append((time_us, request.decode.name, request.request_id, pages, wrong))
         if len(self._pending) >= _PENDING_READS_MAX:

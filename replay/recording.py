@@ -29,7 +29,6 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from faults.injector import Delivery
 from faults.kinds import CompletionEvent, FaultRule
 from replay.errors import RecordingError
 
@@ -165,19 +164,6 @@ class EventRow(NamedTuple):
     event: CompletionEvent
     failed: bool
     rules: tuple[FaultRule, ...]
-    is_lost: bool
-
-    @classmethod
-    def lost(cls, number: int, event: CompletionEvent, rule: FaultRule) -> EventRow:
-        """An event that one rule dropped."""
-        return cls(number, 0, event, False, (rule,), True)
-
-    @classmethod
-    def undelivered(
-        cls, number: int, copy: int, event: CompletionEvent, delivery: Delivery
-    ) -> EventRow:
-        """A delivery that is under way."""
-        return cls(number, copy, event, delivery.failed, delivery.rules, False)
 
     def to_tuple(self, delivered_us: int | None, result: str) -> tuple[object, ...]:
         """The row as written, in the order of `EVENTS_SCHEMA`."""
@@ -244,8 +230,7 @@ class RecordingWriter:
             name: TableWriter(directory / f"{name}.parquet", schema)
             for name, schema in TABLES.items()
         }
-        self._expected: dict[int, EventRow] = {}
-        self._expectations = 0
+        self._expected: dict[tuple[int, int], EventRow] = {}
         # Bound once: these are the hot ones.
         self.audit = self._tables["audits"].append
         self.owner = self._tables["owners"].append
@@ -256,15 +241,13 @@ class RecordingWriter:
         """Write an event that was lost."""
         self._tables["events"].append(row.to_tuple(None, "lost"))
 
-    def expect(self, row: EventRow) -> int:
-        """Keep a delivery in mind until it arrives; returns its key."""
-        self._expectations += 1
-        self._expected[self._expectations] = row
-        return self._expectations
+    def expect(self, row: EventRow) -> None:
+        """Keep a delivery in mind until it arrives."""
+        self._expected[row.number, row.copy] = row
 
-    def delivered(self, key: int, delivered_us: int, result: str) -> None:
+    def delivered(self, row: EventRow, delivered_us: int, result: str) -> None:
         """Write a delivery that arrived, and what its receiver made of it."""
-        row = self._expected.pop(key)
+        del self._expected[row.number, row.copy]
         self._tables["events"].append(row.to_tuple(delivered_us, result))
 
     def close(self) -> None:

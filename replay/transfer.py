@@ -29,7 +29,6 @@ from replay.engine.request import (
 )
 from replay.parallel import TransferParties
 from replay.pool.arrays import Array
-from replay.pool.storage import write_tag
 from replay.profile import EngineProfile
 from replay.recording import EventRow, RecordingWriter
 
@@ -140,7 +139,7 @@ class TransferLink:
                 destination,
                 request.prefill.pool.storage,
                 source,
-                write_tag(request.ordinal, request.epoch),
+                request.tag,
             )
         request.decode.writer_quiet(request)
         if request.decode_state is DecodeState.DEFERRED:
@@ -172,7 +171,7 @@ class TransferLink:
         self._events_sent += 1
         outcome = self._injector.decide(event)
         for rule in outcome.dropped_by:
-            self._recorder.event(EventRow.lost(number, event, rule))
+            self._recorder.event(EventRow(number, 0, event, False, (rule,)))
         for copy, delivery in enumerate(outcome.deliveries):
             self._schedule_delivery(request, number, event, copy, delivery)
         self._watch_due(request, event, outcome)
@@ -181,16 +180,18 @@ class TransferLink:
         self, request: Request, number: int, event: CompletionEvent, copy: int, delivery: Delivery
     ) -> None:
         late = delivery.at_us > event.due_us
-        key = self._recorder.expect(EventRow.undelivered(number, copy, event, delivery))
+        row = EventRow(number, copy, event, delivery.failed, delivery.rules)
+        self._recorder.expect(row)
         if late:
             self.outlook[request.ordinal] += 1
 
         def arrive() -> None:
             if late:
                 self._settle(request)
-            self._injector.note_landed(delivery, copy)
+            if delivery.rules:
+                self._injector.note_landed(delivery, copy)
             result = self._deliver(request, event, delivery.failed)
-            self._recorder.delivered(key, self._clock.now_us, result)
+            self._recorder.delivered(row, self._clock.now_us, result)
 
         self._clock.schedule(delivery.at_us, Priority.DELIVERY, arrive, is_work=not late)
 

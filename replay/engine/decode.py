@@ -15,6 +15,7 @@ from __future__ import annotations
 from replay.clock import Clock, Priority, Timer
 from replay.engine.decode_rank import DecodeRank
 from replay.engine.ports import Watcher
+from replay.engine.running_batch import NEVER
 from replay.profile import EngineProfile
 
 
@@ -77,14 +78,21 @@ class DecodeInstance:
     def _plan(self, now: int) -> None:
         """Choose how long the next iterations take and how many of them can be leapt over."""
         self._began_us = now
-        decoding = [len(rank.running) for rank in self.ranks if not rank.prebuilt]
-        widest = max(decoding, default=0)
-        if any(rank.prebuilt for rank in self.ranks):
-            self._step_us = self._iteration_us(widest) if widest else self._profile.poll_interval_us
-            self._schedule(steps=1)
-        elif widest:
+        widest, next_step, is_prebuilt = 0, NEVER, False
+        for rank in self.ranks:
+            if rank.interest_step < next_step:
+                next_step = rank.interest_step
+            if rank.prebuilt:
+                is_prebuilt = True
+            elif (batch := len(rank.running.requests)) > widest:
+                widest = batch
+        if widest:
+            # A rank with a prebuilt batch is due at the very next step, so it cuts the leap to one.
             self._step_us = self._iteration_us(widest)
-            self._schedule(min(rank.interest_step for rank in self.ranks) - self._steps)
+            self._schedule(next_step - self._steps)
+        elif is_prebuilt:
+            self._step_us = self._profile.poll_interval_us
+            self._schedule(steps=1)
         else:
             self._step_us = 0
             self._check_idle()

@@ -18,7 +18,6 @@ from replay.engine.request import DecodeState, Request, TransferState
 from replay.engine.running_batch import NEVER, RunningBatch
 from replay.pool.arrays import Array
 from replay.pool.pool import KvPool
-from replay.pool.storage import write_tag
 from replay.profile import EngineProfile
 
 
@@ -174,12 +173,11 @@ class DecodeRank:
             if not self._fits(request.kv_tokens):
                 return
             self.retracted.popleft()
-            request.epoch += 1
+            request.start_attempt()
             count = self.pool.pages_for(request.kv_tokens)
             pages = self._take_pages(request, count)
             assert request.content is not None
-            tag = write_tag(request.ordinal, request.epoch)
-            self.pool.storage.write(pages, request.content[:count] ^ tag)
+            self.pool.storage.write(pages, request.content[:count] ^ request.tag)
             self.pool.account.live_pages += count
             request.decode_state = DecodeState.WAITING
             self.waiting.append(request)
@@ -205,7 +203,7 @@ class DecodeRank:
         """Whether a prompt fits beside the reserve of all admitted requests (pop_preallocated)."""
         admitted = len(self.running) + len(self.transfer) + len(self.waiting) + len(self.prebuilt)
         reserve = self.profile.reserved_decode_tokens * (admitted + 1)
-        return tokens + reserve <= self.pool.available_pages * self.pool.page_size
+        return tokens + reserve <= self.pool.allocator.available_pages * self.pool.page_size
 
     def _preallocate(self, now_us: int) -> None:
         while self.prealloc and self.free_request_slots > 0 and self.free_metadata_slots > 0:

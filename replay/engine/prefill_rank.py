@@ -16,7 +16,7 @@ from replay.engine.cache import ChunkCache, RadixCache
 from replay.engine.ports import Link, Watcher
 from replay.engine.request import PrefillState, Request, TransferState
 from replay.pool.pool import KvPool
-from replay.pool.storage import request_content
+from replay.pool.storage import ContentWriter
 from replay.profile import EngineProfile
 
 
@@ -52,6 +52,7 @@ class PrefillRank:
         self._aborts: list[Request] = []
         self._to_release: list[Request] = []
         self._block_size = block_size
+        self._content = ContentWriter(pool.page_size, block_size)
         self._died_of: set[int] = set()
 
     # What arrives from outside, between iterations.
@@ -342,10 +343,8 @@ class PrefillRank:
 
     def _make_content(self, request: Request) -> None:
         generated = max(1, request.output_tokens - 1)
-        words = request_content(
+        words = self._content.request_content(
             request.block_hashes,
-            self._block_size,
-            self.pool.page_size,
             self.pool.pages_for(request.input_tokens),
             self.pool.pages_for(request.input_tokens + generated),
             request.ordinal,

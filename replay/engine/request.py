@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from replay.pool.arrays import Array
+from replay.pool.storage import write_tag
 
 if TYPE_CHECKING:
     from replay.engine.cache import RadixNode
@@ -97,8 +98,9 @@ class Request:
     kv_tokens: int = 0
     #: Decode iterations still to run.
     steps_left: int = 0
-    #: Attempt number, part of the tag that its pages carry.
+    #: Attempt number, and the tag that its decode pages carry in this attempt.
     epoch: int = 0
+    tag: int = 0
     awaiting_completions: set[tuple[int, int]] = field(default_factory=set)
     transfer_failed: bool = False
 
@@ -127,6 +129,15 @@ class Request:
     consumed_us: int = -1
     running_us: int = -1
     ended_us: int = -1
+
+    def __post_init__(self) -> None:
+        """Make the tag of the first attempt."""
+        self.tag = write_tag(self.ordinal, 0)
+
+    def start_attempt(self) -> None:
+        """Begin another attempt: what the last one wrote is no longer good."""
+        self.epoch += 1
+        self.tag = write_tag(self.ordinal, self.epoch)
 
     @property
     def decode_ended(self) -> bool:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import heapq
 
 import numpy as np
+import numpy.typing as npt
 
 from replay.engine.request import DecodeState, Request
 from replay.pool.ledger import FIRST_OWNER
 from replay.pool.pool import KvPool
-from replay.pool.storage import content_at, write_tag
+from replay.pool.storage import content_at
 
 #: A step beyond every replay: "nothing of interest".
 NEVER = 1 << 62
@@ -74,7 +75,7 @@ class RunningBatch:
         """The step at which a request ends or the pool may run dry, whichever comes first."""
         if not self.requests:
             return NEVER
-        safe_pages = self._pool.available_pages // len(self.requests)
+        safe_pages = self._pool.allocator.available_pages // len(self.requests)
         dry = self._steps + max(1, safe_pages * self._pool.page_size)
         # An entry of a request that was aborted or retracted only makes this step too early.
         return min(dry, max(self._steps + 1, self._ends[0][0]))
@@ -84,9 +85,11 @@ class RunningBatch:
 
         The one with most still to decode goes, as in sglang 0.4.6 `ScheduleBatch.retract_decode`.
         """
+        if len(self.requests) <= self._pool.allocator.available_pages:
+            return None
         page_size = self._pool.page_size
         needed = sum(request.kv_tokens % page_size == 0 for request in self.requests)
-        if needed <= self._pool.available_pages:
+        if needed <= self._pool.allocator.available_pages:
             return None
         return max(self.requests, key=lambda request: (request.steps_left, request.ordinal))
 
@@ -99,39 +102,36 @@ class RunningBatch:
             if after > before:
                 growing.append((request, before, after - before))
         counts = [count for _, _, count in growing]
-        # One row for each page: request, table row, position, first token, tag; host int64 [5, n].
-        facts = np.repeat(
-            np.array(
-                [
-                    (
-                        request.ordinal,
-                        request.decode_row,
-                        before,
-                        request.kv_tokens - elapsed,
-                        write_tag(request.ordinal, request.epoch),
-                    )
-                    for request, before, _ in growing
-                ],
-                dtype=np.int64,
-            ).T,
-            counts,
-            axis=1,
-        )
-        if facts.shape[1] > len(growing):
-            starts = np.repeat(np.cumsum(counts) - counts, counts)
-            facts[2] += np.arange(facts.shape[1]) - starts
-        # A page is taken at the step that writes its first token; stable, so ties stay in batch
-        # order.
-        taken_at = facts[2] * pool.page_size - facts[3]
-        facts = facts[:, np.argsort(taken_at, kind="stable")]
-        ordinals, rows, columns, _, tags = facts
-        facts[3] = content_at(ordinals.view(np.uint64), columns) ^ tags
-        facts[0] += FIRST_OWNER
-        on_device = pool.arrays.upload(facts)
-        pages = pool.acquire_many(
-            [request.ordinal for request, _, _ in growing], counts, pool.arrays.as_owners(on_device[0])
-        )
-        pool.table.fit_columns(int(columns.max()) + 1)
-        pool.table.scatter(on_device[1], on_device[2], pages)
-        pool.storage.write(pages, on_device[3])
+        rows = [
+            (request.ordinal, request.decode_row, before, request.kv_tokens - elapsed, request.tag)
+            for request, before, _ in growing
+        ]
+        facts = _order_pages(np.array(rows, dtype=np.int64).T, counts, pool.page_size)
+        ordinals, table_rows, columns, _, tags = facts
+        words = content_at(ordinals.view(np.uint64), columns) ^ tags
+        upload = pool.arrays.upload
+        pages = pool.acquire_many([row[0] for row in rows], counts, upload(ordinals + FIRST_OWNER))
+        pool.table.fit_columns(max(pages_after))
+        pool.table.scatter(upload(table_rows), upload(columns), pages)
+        pool.storage.write(pages, upload(words))
         pool.account.live_pages += len(pages)
+
+
+def _order_pages(
+    facts: npt.NDArray[np.int64], counts: list[int], page_size: int
+) -> npt.NDArray[np.int64]:
+    """Spread one column for each request over its pages, in the order in which they are taken.
+
+    `facts` is int64 [5, requests]: ordinal, table row, first new position, tokens held before, tag.
+    Returns int64 [5, pages], where the third row has become the position of each page. A page is
+    taken at the step that writes its first token; ties stay in batch order.
+    """
+    if len(counts) == 1 and counts[0] == 1:
+        return facts
+    if max(counts) > 1:
+        facts = facts.repeat(counts, axis=1)
+        starts = np.repeat(np.cumsum(counts) - counts, counts)
+        facts[2] += np.arange(facts.shape[1]) - starts
+    if len(counts) == 1:
+        return facts
+    return facts.take((facts[2] * page_size - facts[3]).argsort(kind="stable"), axis=1)

@@ -87,6 +87,8 @@ class PoolAccount:
 
     def concerns(self, ordinal: int) -> bool:
         """Whether part of the gap is this request's, or was until the last audit."""
+        if not self._shares and not self.changed:
+            return False
         keys = [(ordinal, kind) for kind in ShareKind]
         return any(key in self._shares or key in self.changed for key in keys)
 

@@ -32,10 +32,8 @@ class PageAllocator(Protocol):
 
     page_size: int
     total_pages: int
-
-    @property
-    def available_pages(self) -> int:
-        """How many pages the free list holds; more than `total_pages` after an over-free."""
+    #: How many pages the free list holds; more than `total_pages` after an over-free.
+    available_pages: int
 
     def alloc(self, count: int) -> Array | None:
         """Take `count` pages from the head, int64 [count], or None when fewer are free."""
@@ -83,21 +81,18 @@ class TokenAllocator:
     def __init__(self, total_pages: int, arrays: Arrays) -> None:
         self.page_size = 1
         self.total_pages = total_pages
+        self.available_pages = total_pages
         self._arrays = arrays
         self._fresh = _FreshRange(total_pages, arrays)
         self._ring = arrays.empty((_FIRST_CAPACITY_PAGES,), torch.int64)
         self._ring_head = 0
         self._ring_count = 0
 
-    @property
-    def available_pages(self) -> int:
-        """How many pages the free list holds."""
-        return self._fresh.count + self._ring_count
-
     def alloc(self, count: int) -> Array | None:
         """Take `count` pages from the head, int64 [count], or None when fewer are free."""
         if count > self.available_pages:
             return None
+        self.available_pages -= count
         from_fresh = min(count, self._fresh.count)
         if from_fresh == count:
             return self._fresh.take(count)
@@ -119,6 +114,7 @@ class TokenAllocator:
         if first < count:
             self._ring[: count - first] = pages[first:]
         self._ring_count += count
+        self.available_pages += count
 
     def free_list(self) -> Array:
         """The whole free list from head to tail; O(pool), for audits only."""
@@ -155,21 +151,18 @@ class PagedAllocator:
     def __init__(self, total_pages: int, page_size: int, arrays: Arrays) -> None:
         self.page_size = page_size
         self.total_pages = total_pages
+        self.available_pages = total_pages
         self._arrays = arrays
         self._fresh = _FreshRange(total_pages, arrays)
         # The freed part, kept backwards: its end is the head of the free list.
         self._stack = arrays.empty((_FIRST_CAPACITY_PAGES,), torch.int64)
         self._depth = 0
 
-    @property
-    def available_pages(self) -> int:
-        """How many pages the free list holds."""
-        return self._depth + self._fresh.count
-
     def alloc(self, count: int) -> Array | None:
         """Take `count` pages from the head, int64 [count], or None when fewer are free."""
         if count > self.available_pages:
             return None
+        self.available_pages -= count
         from_stack = min(count, self._depth)
         if from_stack == 0:
             return self._fresh.take(count)
@@ -190,6 +183,7 @@ class PagedAllocator:
         # output length is known, so a CUDA device need not be waited for.
         self._stack[self._depth : self._depth + count] = self._arrays.sorted_descending(pages)
         self._depth += count
+        self.available_pages += count
 
     def free_list(self) -> Array:
         """The whole free list from head to tail; O(pool), for audits only."""

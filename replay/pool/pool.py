@@ -61,7 +61,7 @@ class KvPool:
     ) -> Array:
         """Take pages for several requests at once; int64 [sum of counts] from head to tail.
 
-        Request `ordinals[i]` gets `counts[i]` of them; `owners` says which page is whose, int32
+        Request `ordinals[i]` gets `counts[i]` of them; `owners` says which page is whose, int64
         [sum of counts], as ordinal + FIRST_OWNER on the pool's device.
 
         Raises:
@@ -73,7 +73,7 @@ class KvPool:
                 f"{self.name}: a running batch needs {len(owners)} pages, "
                 f"free are {self.available_pages}"
             )
-        self.ledger.acquire_many(pages, owners)
+        self.ledger.acquire_many(pages, self.arrays.as_owners(owners))
         for ordinal, count in zip(ordinals, counts, strict=True):
             if count:
                 self.held_pages[ordinal] = self.held_pages.get(ordinal, 0) + count

@@ -39,26 +39,43 @@ def content_at(
     return (identity ^ (positions.view(np.uint64) * _POSITION_MIXER)).view(np.int64)
 
 
-def request_content(
-    block_hashes: npt.NDArray[np.uint64] | None,
-    block_size: int,
-    page_size: int,
-    prompt_pages: int,
-    total_pages: int,
-    ordinal: int,
-) -> npt.NDArray[np.int64]:
-    """Content word of every page a request will ever have, int64 [total_pages].
+class ContentWriter:
+    """Makes content words for prompts of one page size and one block size."""
 
-    A prompt page that ends inside a block of known identity carries that identity, the same for all
-    requests that share the prefix. Generated pages, and prompts without hashes, carry the request's
-    own number: nothing is shared.
-    """
-    identity = np.full(total_pages, ordinal, dtype=np.uint64)
-    if block_hashes is not None and len(block_hashes) > 0:
-        last_token = np.arange(1, prompt_pages + 1, dtype=np.int64) * page_size - 1
-        block = np.minimum(last_token // block_size, len(block_hashes) - 1)
-        identity[:prompt_pages] = block_hashes[block]
-    return content_at(identity, np.arange(total_pages, dtype=np.int64))
+    def __init__(self, page_size: int, block_size: int) -> None:
+        self._page_size = page_size
+        self._block_size = block_size
+        self._grow(1024)
+
+    def request_content(
+        self,
+        block_hashes: npt.NDArray[np.uint64] | None,
+        prompt_pages: int,
+        total_pages: int,
+        ordinal: int,
+    ) -> npt.NDArray[np.int64]:
+        """Content word of every page a request will ever have, int64 [total_pages].
+
+        A prompt page that ends inside a block of known identity carries that identity, the same for
+        all requests that share the prefix. Generated pages, and prompts without hashes, carry the
+        request's own number: nothing is shared.
+        """
+        if total_pages > len(self._mixed_positions):
+            self._grow(2 * total_pages)
+        words = self._mixed_positions[:total_pages] ^ np.uint64(ordinal)
+        if block_hashes is not None and len(block_hashes) > 0:
+            block = self._block_of_page[:prompt_pages]
+            identity = block_hashes.take(block, mode="clip")
+            np.bitwise_xor(
+                identity, self._mixed_positions[:prompt_pages], out=words[:prompt_pages]
+            )
+        return words.view(np.int64)
+
+    def _grow(self, pages: int) -> None:
+        positions = np.arange(pages, dtype=np.int64)
+        self._mixed_positions = positions.view(np.uint64) * _POSITION_MIXER
+        #: The block in which each page ends.
+        self._block_of_page = ((positions + 1) * self._page_size - 1) // self._block_size
 
 
 class KvStorage:
