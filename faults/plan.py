@@ -1,22 +1,23 @@
 """Fault plans as people write them: TOML files and the command line's shortcuts.
 
-    comment = "the completion of one request is lost, one in a hundred comes late"
+comment = "the completion of one request is lost, one in a hundred comes late"
 
-    [[rule]]
-    name = "lost"
-    fault = "drop"
-    request_ids = ["r-17"]
+[[rule]]
+name = "lost"
+fault = "drop"
+request_ids = ["r-17"]
 
-    [[rule]]
-    name = "late"
-    fault = "delay"
-    probability = 0.01
-    delay_us = 500_000
+[[rule]]
+name = "late"
+fault = "delay"
+probability = 0.01
+delay_us = 500_000
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -60,15 +61,21 @@ class RuleEntry(BaseModel):
         for key in ("copies", "copy_delay_us"):
             if self.fault != "duplicate" and getattr(self, key) is not None:
                 return f'{key}: only fault = "duplicate" takes it, not "{self.fault}"'
-        if self.after_us is not None and self.before_us is not None:
-            if self.after_us >= self.before_us:
-                return f"before_us: {self.before_us} is not later than after_us {self.after_us}"
+        start_us, end_us = self.after_us or 0, self.before_us
+        if end_us is not None and start_us >= end_us:
+            return f"before_us: {end_us} is not later than after_us {start_us}"
         return None
 
     def to_rule(self) -> FaultRule:
         """The rule itself; an unnamed one is named after its content, never after its place."""
         given = self.model_dump(exclude_none=True, exclude={"name"}, exclude_defaults=True)
-        for key in ("occurrences", "request_ids", "dp_ranks", "prefill_tp_ranks", "decode_tp_ranks"):
+        for key in (
+            "occurrences",
+            "request_ids",
+            "dp_ranks",
+            "prefill_tp_ranks",
+            "decode_tp_ranks",
+        ):
             if key in given:
                 given[key] = frozenset(given[key])
         return FaultRule(name=self.name or self._name_of_content(), **given)
@@ -147,6 +154,27 @@ def combine(*plans: FaultPlan) -> FaultPlan:
     comment = "; ".join(plan.comment for plan in plans if plan.comment)
     source = next((plan.source for plan in plans if plan.source), "")
     return FaultPlan(_uniquely_named(rules, source or "the plan"), comment, source)
+
+
+def plan_text(plan: FaultPlan) -> str:
+    """A plan as a TOML file that `load_plan` reads back."""
+    lines = [f"comment = {_toml(plan.comment)}"] if plan.comment else []
+    defaults = FaultRule("", "drop")
+    for rule in plan.rules:
+        lines += ["", "[[rule]]", f"name = {_toml(rule.name)}", f"fault = {_toml(rule.fault)}"]
+        for key in RuleEntry.model_fields:
+            value = getattr(rule, key)
+            if key in ("name", "fault") or value == getattr(defaults, key):
+                continue
+            lines.append(f"{key} = {_toml(value)}")
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def _toml(value: object) -> str:
+    """A string, number or set as TOML; JSON's escapes are TOML's, but for the delete character."""
+    if isinstance(value, frozenset):
+        return "[" + ", ".join(_toml(each) for each in sorted(value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _probability(option: str, value: float) -> float:

@@ -1,4 +1,4 @@
-"""Audits: is every page of a pool accounted for, and if not, whose pages are missing?
+"""Audits: whether every page of a pool is accounted for, and if not, whose pages are missing.
 
 Two checks are kept apart. The *harness audit* runs whenever accounting could have changed and asks
 where every page is; what is left over is the gap. The *engine check* runs only when the profile's

@@ -1,6 +1,6 @@
 """Run one replay into a recording and judge it: what every command that replays calls.
 
-    trace + profile + plan + options  ->  Session  ->  recording directory  ->  verdict
+trace + profile + plan + options  ->  Session  ->  recording directory  ->  verdict
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from replay.recording import (
 from replay.session import Session, SessionOptions, SessionResult
 from replay.verdict import Verdict, judge
 from traces.dataset import Trace
-
 
 #: Objects made between two collections of the youngest generation during a replay.
 _COLLECT_EVERY = 100_000

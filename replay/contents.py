@@ -1,4 +1,4 @@
-"""The content oracle: does decode read the bytes that prefill computed for it?
+"""The content oracle: whether decode reads the bytes that prefill computed for it.
 
 No counter sees a page that was overwritten or never filled. Each read is compared on the device and
 leaves one number there; the numbers are fetched together, so that reads never wait for the device.

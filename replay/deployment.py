@@ -1,4 +1,4 @@
-"""The pair as deployed: instances, ranks and pools of one profile, and the router before them."""
+"""The pair as deployed: instances, ranks and pools of one profile."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from replay.engine.request import Request
 from replay.pool.arrays import Arrays
 from replay.pool.pool import KvPool
 from replay.profile import EngineProfile
+from replay.routing import decode_place, prefill_place
 
 #: Block size assumed where a trace has no block hashes, so that the number is never zero.
 _NO_BLOCKS = 1
@@ -39,18 +40,10 @@ class Deployment:
             yield from decode.ranks
 
     def route(self, ordinal: int) -> tuple[PrefillRank, DecodeRank]:
-        """Choose ranks for a request: instances and decode DP ranks in turn.
-
-        The prefill DP rank follows from the room (`room % prefill_dp`), as in sglang 0.4.6.post4,
-        `disaggregation/mooncake/conn.py`.
-        """
-        prefill = self.prefills[ordinal % len(self.prefills)]
-        turn, which = divmod(ordinal, len(self.decodes))
-        decode = self.decodes[which]
-        return (
-            prefill.ranks[ordinal % self.profile.prefill_dp],
-            decode.ranks[turn % self.profile.decode_dp],
-        )
+        """The ranks that serve the request arriving as number `ordinal`."""
+        prefill, prefill_dp = prefill_place(self.profile, ordinal)
+        decode, decode_dp = decode_place(self.profile, ordinal)
+        return self.prefills[prefill].ranks[prefill_dp], self.decodes[decode].ranks[decode_dp]
 
     def wake(self, rank: Rank) -> None:
         """Have the instance of this rank look at its queues."""
@@ -100,16 +93,12 @@ def build_deployment(
         for dp_rank in range(profile.decode_dp):
             name = f"decode{number}/dp{dp_rank}"
             memory = pool(name, profile.total_tokens)
-            decode.add_rank(
-                DecodeRank(name, dp_rank, profile, memory, link, watcher, every_step)
-            )
+            decode.add_rank(DecodeRank(name, dp_rank, profile, memory, link, watcher, every_step))
         decodes.append(decode)
     return Deployment(profile, prefills, decodes)
 
 
-def _create_cache(
-    profile: EngineProfile, pool: KvPool, block_size: int
-) -> RadixCache | ChunkCache:
+def _create_cache(profile: EngineProfile, pool: KvPool, block_size: int) -> RadixCache | ChunkCache:
     if profile.prefill_cache == "chunk":
         return ChunkCache()
     return RadixCache(pool, math.lcm(block_size, profile.page_size) // profile.page_size)

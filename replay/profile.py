@@ -45,8 +45,10 @@ class EngineProfile:
     prefill_total_tokens: int = 13_858_304
     #: Tokens kept free for each admitted request (sglang `SGLANG_NUM_RESERVED_DECODE_TOKENS`).
     reserved_decode_tokens: int = 512
-    #: Requests that may hold pages on one rank (sglang `max_running_requests`).
+    #: Requests that may hold pages on one rank (the size of sglang's `req_to_token_pool`).
     request_slots: int = 2048
+    #: Requests that may decode together on one rank; others wait with their KV in place.
+    max_running_requests: int = 2048
     #: First-token buffers on one rank; sglang makes twice as many as request slots.
     metadata_slots: int = 4096
     #: Words of 8 bytes really stored, copied and compared for each page.
@@ -115,7 +117,9 @@ class EngineProfile:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int) and not isinstance(value, bool) and value < 0:
-                raise ProfileError(f"profile field {field.name} is {value}; it must not be negative")
+                raise ProfileError(
+                    f"profile field {field.name} is {value}; it must not be negative"
+                )
         for field_name in _AT_LEAST_ONE:
             if getattr(self, field_name) < 1:
                 raise ProfileError(f"profile field {field_name} must be at least 1")
@@ -159,10 +163,24 @@ class EngineProfile:
 
 
 _AT_LEAST_ONE = (
-    "prefill_instances prefill_tp prefill_dp decode_instances decode_tp decode_dp page_size "
-    "total_tokens prefill_total_tokens request_slots metadata_slots chunked_prefill_tokens "
-    "prefill_step_us decode_step_us poll_interval_us kv_words_per_page"
-).split()
+    "prefill_instances",
+    "prefill_tp",
+    "prefill_dp",
+    "decode_instances",
+    "decode_tp",
+    "decode_dp",
+    "page_size",
+    "total_tokens",
+    "prefill_total_tokens",
+    "request_slots",
+    "max_running_requests",
+    "metadata_slots",
+    "chunked_prefill_tokens",
+    "prefill_step_us",
+    "decode_step_us",
+    "poll_interval_us",
+    "kv_words_per_page",
+)
 
 
 def _require_whole_pages(field_name: str, tokens: int, page_size: int) -> None:

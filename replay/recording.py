@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,7 +215,8 @@ class TableWriter:
             return
         columns = zip(*self._rows, strict=True)
         arrays = [
-            pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)
+            pa.array(column, field.type)
+            for column, field in zip(columns, self._schema, strict=True)
         ]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
         self._rows = []
@@ -370,9 +371,25 @@ def check_replaceable(out: Path) -> None:
         )
 
 
-def write_json(path: Path, document: Mapping[str, object] | Sequence[object]) -> None:
+def write_json(path: Path, document: Mapping[str, object]) -> None:
     """Write a JSON document with a final newline."""
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it appears whole or not at all."""
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
+    ) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).chmod(0o644)
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
 
 
 def _sync(directory: Path) -> None:

@@ -1,8 +1,8 @@
 """One replay: builds the pair, feeds it a trace under a fault plan, and records what it sees.
 
-    inject    the trace arrives and faults act, until nothing healthy is left to happen
-    heal      no faults; what is late arrives and what times out does, within a budget
-    repeat-n  the same trace again without faults, to see whether what is left grows
+inject    the trace arrives and faults act, until nothing healthy is left to happen
+heal      no faults; what is late arrives and what times out does, within a budget
+repeat-n  the same trace again without faults, to see whether what is left grows
 """
 
 from __future__ import annotations

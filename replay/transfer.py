@@ -55,9 +55,7 @@ class TransferLink:
         #: Deliveries and timers under way that could still move a request on, by ordinal.
         self.outlook: Counter[int] = Counter()
 
-    def connect(
-        self, prefills: list[PrefillInstance], decodes: list[DecodeInstance]
-    ) -> None:
+    def connect(self, prefills: list[PrefillInstance], decodes: list[DecodeInstance]) -> None:
         """Know which instance to wake for which rank."""
         for prefill in prefills:
             self._prefill_of.update({rank.name: prefill for rank in prefill.ranks})
@@ -90,9 +88,7 @@ class TransferLink:
             request.prefill_row, 0, request.prefill.pool.pages_for(request.input_tokens)
         )
         source = request.prefill.pool.arrays.copy(source)
-        duration = (
-            self._profile.transfer_us + self._profile.transfer_us_per_page * len(source)
-        )
+        duration = self._profile.transfer_us + self._profile.transfer_us_per_page * len(source)
         self._later(duration, lambda: self._land(request, source))
 
     def notify_prefill(self, request: Request) -> None:
@@ -230,9 +226,7 @@ class TransferLink:
             self._settle(request)
             fire(request)
 
-        self._clock.schedule(
-            self._clock.now_us + after_us, Priority.HARNESS, expire, is_work=False
-        )
+        self._clock.schedule(self._clock.now_us + after_us, Priority.HARNESS, expire, is_work=False)
 
     def _waiting_timed_out(self, request: Request) -> None:
         if request.decode_state is not DecodeState.TRANSFER:

@@ -68,7 +68,7 @@ class Episode:
 
     @property
     def direction(self) -> str:
-        """"leak" when pages are missing, "over-free" when there are too many."""
+        """Either leak (pages are missing) or over-free (there are too many)."""
         return "leak" if self.gap_tokens > 0 else "over-free"
 
     @property
@@ -151,9 +151,7 @@ def find_episodes(
     found: list[Episode] = []
     for pool in sorted(pc.unique(audits["pool"]).to_pylist()):
         rows = audits.filter(pc.equal(audits["pool"], pool))
-        columns = {
-            name: rows[name].to_numpy() for name in ("audit", "time_us", "gap", "quiet")
-        }
+        columns = {name: rows[name].to_numpy() for name in ("audit", "time_us", "gap", "quiet")}
         mine = [owner for owner in owners if owner.pool == pool]
         for start, end in _runs(columns["gap"] != 0):
             found.append(_episode(pool, columns, start, end, mine, faulted))
@@ -177,9 +175,7 @@ def _episode(
     audit, time_us, gap, quiet = (columns[name] for name in ("audit", "time_us", "gap", "quiet"))
     widest = start + int(np.argmax(np.abs(gap[start:end])))
     quiet_rows = np.flatnonzero(quiet[start:end]) + start
-    widest_quiet = (
-        int(quiet_rows[np.argmax(np.abs(gap[quiet_rows]))]) if len(quiet_rows) else None
-    )
+    widest_quiet = int(quiet_rows[np.argmax(np.abs(gap[quiet_rows]))]) if len(quiet_rows) else None
     closed = end if end < len(gap) else None
     last_audit = int(audit[closed]) if closed is not None else None
     opened_audit = int(audit[start])
@@ -193,7 +189,9 @@ def _episode(
     for owner in mine:
         if closed is not None or owner.closed_audit is None:
             kinds[owner.kind] += abs(owner.pages)
-    causes = sorted({event for owner in mine for event in faulted.get((pool, owner.request_id), ())})
+    causes = sorted(
+        {event for owner in mine for event in faulted.get((pool, owner.request_id), ())}
+    )
     return Episode(
         number=0,
         pool=pool,
@@ -240,18 +238,26 @@ def _verdict(
             for owner in episode.owners
             if owner.closed_audit is None
         )
-        return "persistent", f"{pages} pages were still unaccounted for when nothing was left to come"
+        return (
+            "persistent",
+            f"{pages} pages were still unaccounted for when nothing was left to come",
+        )
     if open_ones:
         return "inconclusive", "the heal budget ended before what is under way could close the gap"
     if requests["stuck"]:
         if run["budget_exhausted"]:
             return "inconclusive", "the heal budget ended while requests were still under way"
-        return "persistent", f"{requests['stuck']} requests never ended, although no page is missing"
+        return (
+            "persistent",
+            f"{requests['stuck']} requests never ended, although no page is missing",
+        )
     if never_fired:
         names = ", ".join(repr(name) for name in run["faults"]["never_fired"])
         return "inconclusive", f"nothing was tested: the rule {names} never fired"
     if episodes:
-        return "transient", f"all {len(episodes)} gaps closed"
+        return "transient", "the gap closed" if len(episodes) == 1 else (
+            f"all {len(episodes)} gaps closed"
+        )
     return "clean", "every page was accounted for in every audit"
 
 

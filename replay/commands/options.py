@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,9 +28,7 @@ class ProbabilityAndDelay(click.ParamType[tuple[float, float]]):
                 raise ValueError
             return float(probability), float(delay_ms)
         except ValueError:
-            self.fail(
-                f"{value!r} is not PROBABILITY:MILLISECONDS, such as 0.01:500", param, ctx
-            )
+            self.fail(f"{value!r} is not PROBABILITY:MILLISECONDS, such as 0.01:500", param, ctx)
 
 
 def parse_overrides(assignments: tuple[str, ...]) -> dict[str, str]:
@@ -53,7 +52,7 @@ def command_line(*words: object) -> str:
 @contextmanager
 def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None] | None]:
     """A bar on stderr when that is a terminal, else None."""
-    if not click.get_text_stream("stderr").isatty():
+    if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console

@@ -24,8 +24,8 @@ def print_summary(summary: dict[str, Any], out: Path | None) -> None:
         click.echo(f"  {equation(mismatch)}")
         kinds = ", ".join(f"{pages} {kind}" for kind, pages in summary["kinds"].items())
         click.echo(f"  pages by kind: {kinds}; growth: {summary['growth'] or 'none'}")
-        fired = "fired" if summary["engine_check_fired"] else "stayed silent"
-        click.echo(f"  the engine's own check {fired}; in its words:")
+        fired = "fired" if summary["engine_check_fired"] else "did not fire"
+        click.echo(f"  the engine's own check {fired}; in its words the gap is:")
         for line in summary["engine_message"].rstrip("\n").split("\n"):
             click.echo(f"    {line}")
     if summary["engine_died_us"] is not None:

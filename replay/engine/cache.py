@@ -39,9 +39,7 @@ class RadixNode:
         "stalled_by",
     )
 
-    def __init__(
-        self, parent: RadixNode | None, keys: Sequence[int], pages: Array | None
-    ) -> None:
+    def __init__(self, parent: RadixNode | None, keys: Sequence[int], pages: Array | None) -> None:
         self.parent = parent
         self.keys = keys
         self.pages = pages
@@ -102,7 +100,9 @@ class RadixCache:
         cached = self.prefix_units(node)
         if cached == len(keys):
             return node
-        child = RadixNode(node, keys[cached:], self.pool.arrays.copy(row_pages[cached * self.unit_pages :]))
+        child = RadixNode(
+            node, keys[cached:], self.pool.arrays.copy(row_pages[cached * self.unit_pages :])
+        )
         assert child.pages is not None
         child.last_access = self._accesses
         node.children[keys[cached]] = child

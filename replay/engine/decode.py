@@ -22,9 +22,7 @@ from replay.profile import EngineProfile
 class DecodeInstance:
     """All DP ranks of one decode server, in lockstep on the virtual clock."""
 
-    def __init__(
-        self, profile: EngineProfile, clock: Clock, watcher: Watcher
-    ) -> None:
+    def __init__(self, profile: EngineProfile, clock: Clock, watcher: Watcher) -> None:
         self.ranks: list[DecodeRank] = []
         self._profile = profile
         self._clock = clock

@@ -188,7 +188,8 @@ class DecodeRank:
         self.prebuilt = []
 
     def _build_prebuilt(self, now_us: int) -> None:
-        while self.waiting:
+        room = self.profile.max_running_requests - len(self.running)
+        while self.waiting and len(self.prebuilt) < room:
             request = self.waiting.popleft()
             if request.running_us < 0:
                 request.running_us = now_us
@@ -367,9 +368,7 @@ class DecodeRank:
 
     def _forget(self, request: Request, now_us: int) -> None:
         """Drop a request without releasing what it holds, as a leaking engine does."""
-        self.pool.account.depart(
-            request.ordinal, self.pool.held_pages.get(request.ordinal, 0)
-        )
+        self.pool.account.depart(request.ordinal, self.pool.held_pages.get(request.ordinal, 0))
         self._end(request, DecodeState.LOST, now_us)
 
 

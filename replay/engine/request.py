@@ -1,14 +1,14 @@
 """One request as the pair sees it, and the states it passes on each side.
 
-    decode    prealloc -> transfer -> waiting -> prebuilt -> running -> finished
-                 |           |           |                    |  ^
-                 |           |           |                    v  |
-                 |           |           |                 retracted
-                 +-----------+-----------+--> aborted | failed | lost (forgotten with its pages)
-                             +--> deferred (ended, but a writer may still write its pages)
+decode    prealloc -> transfer -> waiting -> prebuilt -> running -> finished
+             |           |           |                    |  ^
+             |           |           |                    v  |
+             |           |           |                 retracted
+             +-----------+-----------+--> aborted | failed | lost (forgotten with its pages)
+                         +--> deferred (ended, but a writer may still write its pages)
 
-    prefill   bootstrap -> waiting -> running -> inflight -> done
-                  +-----------+----------+----------+--> dropped (aborted or failed)
+prefill   bootstrap -> waiting -> running -> inflight -> done
+              +-----------+----------+----------+--> dropped (aborted or failed)
 """
 
 from __future__ import annotations

@@ -93,9 +93,7 @@ class RunningBatch:
             return None
         return max(self.requests, key=lambda request: (request.steps_left, request.ordinal))
 
-    def _take_pages(
-        self, pages_before: list[int], pages_after: list[int], elapsed: int
-    ) -> None:
+    def _take_pages(self, pages_before: list[int], pages_after: list[int], elapsed: int) -> None:
         """Take and fill the pages of `elapsed` steps at once."""
         pool, growing = self._pool, []
         for request, before, after in zip(self.requests, pages_before, pages_after, strict=True):
@@ -134,4 +132,5 @@ def _order_pages(
         facts[2] += np.arange(facts.shape[1]) - starts
     if len(counts) == 1:
         return facts
-    return facts.take((facts[2] * page_size - facts[3]).argsort(kind="stable"), axis=1)
+    order = (facts[2] * page_size - facts[3]).argsort(kind="stable")
+    return np.take(facts, order, axis=1)

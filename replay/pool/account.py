@@ -1,4 +1,4 @@
-"""What the schedulers say they hold of a pool, kept apart from what the allocator says is free.
+r"""What the schedulers say they hold of a pool, kept apart from what the allocator says is free.
 
 An audit compares the two sides:
 
@@ -11,7 +11,7 @@ Every page that a request acquires is in exactly one of these columns, and moves
         |  | completed late     | dropped by the engine without a release
         v  |                    v
       stalled                departed            over_freed (released more often than acquired)
-      \\__________________ the gap ___________________________________/
+      \__________________ the gap ___________________________________/
 
 Pages only; the audit turns them into tokens.
 """

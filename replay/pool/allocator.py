@@ -118,9 +118,7 @@ class TokenAllocator:
 
     def free_list(self) -> Array:
         """The whole free list from head to tail; O(pool), for audits only."""
-        return self._arrays.concatenate(
-            (self._fresh.peek_all(), self._peek_ring(self._ring_count))
-        )
+        return self._arrays.concatenate((self._fresh.peek_all(), self._peek_ring(self._ring_count)))
 
     def _take_from_ring(self, count: int) -> Array:
         taken = self._peek_ring(count)

@@ -78,11 +78,9 @@ class PageLedger:
 
     def count_by_owner(self) -> dict[int, int]:
         """Pages held by each owner code but FREE. O(pool) and waits for the device."""
-        owners = torch.as_tensor(self._owner[1:]).cpu().numpy()
-        codes, counts = np.unique(owners, return_counts=True)
-        by_owner = dict(zip(codes.tolist(), counts.tolist(), strict=True))
-        by_owner.pop(FREE, None)
-        return by_owner
+        owned = self._owner[self._owner != FREE]
+        codes, counts = np.unique(torch.as_tensor(owned).cpu().numpy(), return_counts=True)
+        return dict(zip(codes.tolist(), counts.tolist(), strict=True))
 
     def violations(self) -> LedgerViolations:
         """Read the counters. Waits for the device: audits only."""

@@ -56,9 +56,7 @@ class KvPool:
         self.held_pages[ordinal] = self.held_pages.get(ordinal, 0) + count
         return pages
 
-    def acquire_many(
-        self, ordinals: list[int], counts: list[int], owners: Array
-    ) -> Array:
+    def acquire_many(self, ordinals: list[int], counts: list[int], owners: Array) -> Array:
         """Take pages for several requests at once; int64 [sum of counts] from head to tail.
 
         Request `ordinals[i]` gets `counts[i]` of them; `owners` says which page is whose, int64

@@ -66,9 +66,7 @@ class ContentWriter:
         if block_hashes is not None and len(block_hashes) > 0:
             block = self._block_of_page[:prompt_pages]
             identity = block_hashes.take(block, mode="clip")
-            np.bitwise_xor(
-                identity, self._mixed_positions[:prompt_pages], out=words[:prompt_pages]
-            )
+            np.bitwise_xor(identity, self._mixed_positions[:prompt_pages], out=words[:prompt_pages])
         return words.view(np.int64)
 
     def _grow(self, pages: int) -> None:
@@ -94,9 +92,7 @@ class KvStorage:
         """Fill pages (int64 [n]) with one word each (int64 [n])."""
         self._arrays.put(self._words, pages, self._as_rows(words))
 
-    def receive(
-        self, pages: Array, source: KvStorage, source_pages: Array, tag: int
-    ) -> None:
+    def receive(self, pages: Array, source: KvStorage, source_pages: Array, tag: int) -> None:
         """Copy page contents from another pool, device to device, and tag them as arrived."""
         rows = self._arrays.gather(source._words, source_pages)
         self._arrays.put(self._words, pages, rows ^ tag)

@@ -1,0 +1,145 @@
+"""`kvreplay demo`: the whole story in one command."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from replay.commands.options import command_line, progress_bar, show_path
+
+if TYPE_CHECKING:
+    from faults.kinds import FaultPlan
+
+#: The numbers that the engine printed in the story.
+STORY_AVAILABLE, STORY_TOTAL, STORY_PAGE_SIZE = 13_824_256, 13_858_304, 64
+
+_REQUESTS = 1500
+_SEED = 7
+_PROFILE = "sglang-0.4.6.post4"
+
+
+@click.command(epilog="Example: kvreplay demo --out demo-out")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("kvreplay-demo"),
+    show_default=True,
+    metavar="DIR",
+    help="Where trace, recordings and report go; an earlier demo there is replaced.",
+)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+def demo(out: Path, device: str) -> int:
+    """Tell the whole story: record, replay, break, heal, reproduce, report. No input needed."""
+    from reports.page import write_report
+
+    from traces.synthesis import write_synthetic_trace
+    from traces.synthesis_options import SynthesisOptions
+
+    _make_room(out)
+    trace = out / "trace.parquet"
+    _say(1, f"synthesise a recorded trace of {_REQUESTS} requests")
+    write_synthetic_trace(SynthesisOptions(requests=_REQUESTS, seed=_SEED), trace)
+
+    recordings = []
+    stories: list[tuple[str, str, float | None, tuple[float, float] | None]] = [
+        ("clean", "replay it with every completion on time", None, None),
+        ("delayed", "replay it with 1 % of the completions 2 s late", None, (0.01, 2000.0)),
+        ("dropped", "replay it with 1 % of the completions lost", 0.01, None),
+    ]
+    for step, (name, text, drop, delay) in enumerate(stories, start=2):
+        _say(step, text)
+        _tell(_run(trace, out / name, drop, delay, device))
+        recordings.append(out / name)
+    for step, persistence in ((5, "persistent"), (6, "transient")):
+        _say(step, f"reproduce {STORY_AVAILABLE} of {STORY_TOTAL}, {persistence}")
+        directory = out / f"story-{persistence}"
+        _tell(_reproduce(directory, persistence, device))
+        recordings.append(directory / "recording")
+    report = out / "report.html"
+    _say(7, "draw one report of all five")
+    write_report(recordings, report, title="kvreplay demo")
+    click.echo(f"\nOpen {show_path(report)}")
+    click.echo(f"Replay any of it, for example: {_run_words(trace, 0.01, None)}")
+    return 0
+
+
+def _make_room(out: Path) -> None:
+    """Empty the directory of an earlier demo, and of nothing else.
+
+    Raises:
+        RecordingError: the directory holds something else.
+    """
+    from replay.errors import RecordingError
+
+    marker = out / ".kvreplay-demo"
+    if out.exists():
+        if not out.is_dir() or (any(out.iterdir()) and not marker.exists()):
+            raise RecordingError(f"{out}: exists and is not an earlier demo; name another --out")
+        shutil.rmtree(out)
+    try:
+        out.mkdir(parents=True)
+        marker.touch()
+    except OSError as problem:
+        raise RecordingError(f"{out}: cannot write there: {problem.strerror}") from None
+
+
+def _run_words(trace: Path, drop: float | None, delay: tuple[float, float] | None) -> str:
+    words: list[object] = ["kvreplay", "run", trace, "--profile", _PROFILE]
+    words += ["--drop", f"{drop:g}"] if drop is not None else []
+    words += ["--delay", f"{delay[0]:g}:{delay[1]:g}"] if delay is not None else []
+    return command_line(*words, "--seed", _SEED)
+
+
+def _run(
+    trace: Path,
+    recording: Path,
+    drop: float | None,
+    delay: tuple[float, float] | None,
+    device: str,
+) -> dict[str, Any]:
+    from faults.plan import shortcut_plan
+    from replay.campaign import ReplayRequest, replay
+    from replay.profile_catalogue import find_profile
+    from replay.session import SessionOptions
+    from traces.dataset import open_trace
+
+    plan: FaultPlan = shortcut_plan(drop, delay, None)
+    request = ReplayRequest(
+        trace=open_trace(trace),
+        profile=find_profile(_PROFILE),
+        plan=plan,
+        options=SessionOptions(seed=_SEED),
+        device=device,
+        reproduce=_run_words(trace, drop, delay),
+    )
+    with progress_bar("replaying", request.trace.request_count) as progress:
+        return replay(request, recording, progress)
+
+
+def _reproduce(directory: Path, persistence: str, device: str) -> dict[str, Any]:
+    from replay.commands.reproduce import reproduce_gap
+    from replay.reproduce import WantedGap
+
+    wanted = WantedGap(
+        STORY_AVAILABLE,
+        STORY_TOTAL,
+        STORY_PAGE_SIZE,
+        "transient" if persistence == "transient" else "persistent",
+    )
+    return reproduce_gap(wanted, _PROFILE, (), None, 0, device, directory)
+
+
+def _say(step: int, text: str) -> None:
+    click.secho(f"{step}/7 ", fg="cyan", nl=False)
+    click.echo(text)
+
+
+def _tell(summary: dict[str, Any]) -> None:
+    from replay.commands.summary_text import equation
+
+    click.echo(f"    {summary['verdict']}: {summary['why']}")
+    if summary["mismatch"] is not None:
+        click.echo(f"    {equation(summary['mismatch'])}")

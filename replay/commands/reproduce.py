@@ -1,0 +1,245 @@
+"""`kvreplay reproduce`: make the two numbers an engine printed happen again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from replay.commands.options import command_line, parse_overrides, progress_bar, show_path
+
+if TYPE_CHECKING:
+    from replay.profile import EngineProfile
+    from replay.reproduce import Reproduction, WantedGap
+    from traces.schema import TraceRequest
+
+#: Synthesised traces tried before giving up; each is larger than the last.
+_ATTEMPTS = 6
+_REQUESTS_PER_RANK = 24
+
+
+@click.command(
+    epilog="Example: kvreplay reproduce --available 13824256 --total 13858304 --page-size 64"
+)
+@click.option("--available", type=int, required=True, help="Tokens the engine said were available.")
+@click.option("--total", type=int, required=True, help="Tokens the engine said there are.")
+@click.option("--page-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option(
+    "--as",
+    "persistence",
+    type=click.Choice(["persistent", "transient"]),
+    default="persistent",
+    show_default=True,
+    help="Lose the completions, or only delay them.",
+)
+@click.option("--profile", "profile_name", default="sglang-0.4.6.post4", show_default=True)
+@click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE")
+@click.option(
+    "--trace",
+    "trace_path",
+    type=click.Path(path_type=Path),
+    help="Choose among the requests of this trace instead of synthesised ones.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where trace.parquet, plan.toml and the recording go.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def reproduce(
+    available: int,
+    total: int,
+    page_size: int,
+    persistence: str,
+    profile_name: str,
+    assignments: tuple[str, ...],
+    trace_path: Path | None,
+    seed: int,
+    device: str,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Choose requests and faults that leave exactly AVAILABLE of TOTAL tokens, and replay them.
+
+    A leak (available below total) is made of lost or late completions on one decode DP rank; an
+    over-free (available above total) of prefill acknowledgements that arrive twice. Exit code 0
+    when the numbers came out, 1 when the engine profile does not let them.
+    """
+    from replay.reproduce import WantedGap
+
+    wanted = WantedGap(
+        available, total, page_size, "transient" if persistence == "transient" else "persistent"
+    )
+    directory = out or Path(f"reproduce-{available}-of-{total}-{persistence}")
+    summary = reproduce_gap(wanted, profile_name, assignments, trace_path, seed, device, directory)
+    _print(summary, wanted, directory, as_json)
+    return 0 if summary["reproduction"]["came_out"] else 1
+
+
+def reproduce_gap(
+    wanted: WantedGap,
+    profile_name: str,
+    assignments: tuple[str, ...],
+    trace_path: Path | None,
+    seed: int,
+    device: str,
+    directory: Path,
+) -> dict[str, Any]:
+    """Find, write and replay a reproduction; the run's summary with a key `reproduction`.
+
+    Raises:
+        NoSuchGapError: no set of requests makes the gap.
+        ProfileError: the profile cannot have that pool.
+        RecordingError: the directory cannot be written.
+    """
+    from replay.profile_catalogue import find_profile
+    from replay.reproduce import fit_profile
+
+    wanted.check()
+    base = find_profile(profile_name)
+    profile = fit_profile(base.override(parse_overrides(assignments)), wanted)
+    found, block_size, source = _find(wanted, profile, trace_path, seed)
+    _write_inputs(directory, found, block_size, source)
+    summary = _replay(directory, found, base, seed, device)
+    mismatch = summary["mismatch"] or {}
+    came_out = (
+        summary["verdict"] == wanted.persistence
+        and (mismatch.get("available"), mismatch.get("total")) == (wanted.available, wanted.total)
+        and mismatch.get("evictable") == 0
+    )
+    summary["reproduction"] = {
+        "came_out": came_out,
+        "requests_chosen": len(found.chosen),
+        "trace": str(directory / "trace.parquet"),
+        "plan": str(directory / "plan.toml"),
+        "recording": str(directory / "recording"),
+    }
+    return summary
+
+
+def _find(
+    wanted: WantedGap, profile: EngineProfile, trace_path: Path | None, seed: int
+) -> tuple[Reproduction, int | None, str]:
+    """A reproduction from a given trace or a synthesised one, with its block size and source."""
+    from replay.errors import NoSuchGapError
+    from replay.reproduce import choose
+
+    if trace_path is not None:
+        from traces.dataset import open_trace
+
+        trace = open_trace(trace_path)
+        found = choose(list(trace.iter_requests()), profile, wanted, reorder=False)
+        if found is None:
+            raise NoSuchGapError(
+                f"{trace_path}: no requests of one decode rank have prompts that add up to "
+                f"{wanted.pages} pages of {wanted.page_size} tokens; leave --trace out to use a "
+                "synthesised trace"
+            )
+        return found, trace.block_size, trace.source
+    for attempt in range(_ATTEMPTS):
+        requests, block_size = _synthesise(wanted, profile, seed, attempt)
+        found = choose(requests, profile, wanted, reorder=True)
+        if found is not None:
+            return found, block_size, f"synthesised for {wanted.available} of {wanted.total}"
+    raise NoSuchGapError(
+        f"no requests in {_ATTEMPTS} synthesised traces have prompts that add up to {wanted.pages} "
+        f"pages of {wanted.page_size} tokens; another --seed may do"
+    )
+
+
+def _synthesise(
+    wanted: WantedGap, profile: EngineProfile, seed: int, attempt: int
+) -> tuple[list[TraceRequest], int]:
+    """Single-turn requests whose prompts are a fraction of the gap, enough of them on each rank."""
+    from replay.routing import decode_places
+    from traces.synthesis import synthesize
+    from traces.synthesis_options import SynthesisOptions
+
+    gap_tokens = abs(wanted.gap_tokens)
+    # A third of the gap at most: one request alone would be an answer, but hardly a likeness.
+    longest = max(1, min(131_072, gap_tokens // 3))
+    options = SynthesisOptions(
+        requests=decode_places(profile) * _REQUESTS_PER_RANK * (attempt + 1),
+        seed=seed + attempt,
+        rate_per_s=8.0,
+        prompt_tokens_median=max(1, longest // 3),
+        output_tokens_median=32,
+        output_tokens_max=64,
+        tokens_sigma=0.9,
+        system_tokens_median=0,
+        input_tokens_max=longest,
+        turns_mean=1.0,
+    )
+    return list(synthesize(options)), options.block_size
+
+
+def _write_inputs(
+    directory: Path, found: Reproduction, block_size: int | None, source: str
+) -> None:
+    from faults.plan import plan_text
+    from replay.errors import RecordingError
+    from replay.recording import check_replaceable, write_text
+    from traces.writer import TraceWriter
+
+    check_replaceable(directory / "recording")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with TraceWriter(
+            directory / "trace.parquet", source=source, block_size=block_size
+        ) as writer:
+            for request in found.requests:
+                writer.write(request)
+        write_text(directory / "plan.toml", plan_text(found.plan))
+    except OSError as problem:
+        raise RecordingError(f"{directory}: cannot write there: {problem.strerror}") from None
+
+
+def _replay(
+    directory: Path, found: Reproduction, base: EngineProfile, seed: int, device: str
+) -> dict[str, Any]:
+    """Replay what was written, through the same path as `kvreplay run`."""
+    from faults.plan import load_plan
+    from replay.campaign import ReplayRequest, replay
+    from replay.session import SessionOptions
+    from traces.dataset import open_trace
+
+    trace, plan = directory / "trace.parquet", directory / "plan.toml"
+    words: list[object] = ["kvreplay", "run", trace, "--profile", base.name, "--plan", plan]
+    before, after = base.to_dict(), found.profile.to_dict()
+    for field in after:
+        if after[field] != before[field]:
+            words += ["--set", f"{field}={after[field]}"]
+    words += ["--seed", seed, "--heal-budget", f"{found.heal_budget_us / 1e6:.0f}"]
+    request = ReplayRequest(
+        trace=open_trace(trace),
+        profile=found.profile,
+        plan=load_plan(plan),
+        options=SessionOptions(seed=seed, heal_budget_us=found.heal_budget_us),
+        device=device,
+        reproduce=command_line(*words),
+    )
+    with progress_bar("replaying", request.trace.request_count) as progress:
+        return replay(request, directory / "recording", progress)
+
+
+def _print(summary: dict[str, Any], wanted: WantedGap, directory: Path, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+    else:
+        from replay.commands.summary_text import print_summary
+
+        print_summary(summary, directory / "recording")
+        chosen = summary["reproduction"]["requests_chosen"]
+        click.echo(f"  {chosen} requests chosen; trace and plan: {show_path(directory)}")
+    if not summary["reproduction"]["came_out"]:
+        click.echo(
+            f"wanted {wanted.persistence} available {wanted.available} of {wanted.total}, which "
+            "this profile did not give",
+            err=True,
+        )
+    click.echo(f"reproduce: {summary['reproduce']}", err=True)

@@ -1,0 +1,228 @@
+"""From two numbers that an engine printed to a trace and a plan that make them happen again.
+
+    gap = total - available = pages * page_size
+
+A leak is made of requests whose decode completions are lost (persistent) or late (transient): each
+holds its prompt's pages. An over-free is made of requests whose prefill acknowledgements arrive
+twice at a pair that frees on each. Either way the gap is a sum of whole prompts, so the requests are
+found by an exact subset-sum over a trace; nothing is special about any pair of numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from faults.kinds import FaultPlan, FaultRule
+from replay.errors import NoSuchGapError
+from replay.profile import EngineProfile
+from replay.routing import decode_place, decode_places
+from traces.schema import TraceRequest
+
+Persistence = Literal["persistent", "transient"]
+
+#: Largest gap that the subset-sum keeps a table for (bytes: two for each page).
+GAP_PAGES_MAX = 100_000_000
+
+#: Pause before the chosen requests of a synthesised trace, so that the others are done by then.
+_PAUSE_US = 60_000_000
+#: How long after the last arrival late events and second acknowledgements come.
+_LATE_US = 120_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class WantedGap:
+    """The two numbers, in tokens, and what they should turn out to be."""
+
+    available: int
+    total: int
+    page_size: int
+    persistence: Persistence
+
+    @property
+    def gap_tokens(self) -> int:
+        """Positive for a leak, negative for an over-free."""
+        return self.total - self.available
+
+    @property
+    def pages(self) -> int:
+        """Whole pages of the gap, without its sign."""
+        return abs(self.gap_tokens) // self.page_size
+
+    @property
+    def is_over_free(self) -> bool:
+        """Whether more is free than there is."""
+        return self.gap_tokens < 0
+
+    def check(self) -> None:
+        """Make sure that some set of pages can make this gap.
+
+        Raises:
+            NoSuchGapError: none can; the message says why.
+        """
+        if self.available < 0 or self.total < 1:
+            raise NoSuchGapError(
+                f"--available {self.available} --total {self.total}: counts of tokens start at 0"
+            )
+        if self.gap_tokens == 0:
+            raise NoSuchGapError(
+                f"--available and --total are both {self.total}: there is no gap to reproduce"
+            )
+        for name, tokens in (("gap", abs(self.gap_tokens)), ("--total", self.total)):
+            if tokens % self.page_size:
+                sizes = [size for size in _PAGE_SIZES if not self.gap_tokens % size]
+                whole = [str(size) for size in sizes if not self.total % size]
+                raise NoSuchGapError(
+                    f"{name} {tokens} is not whole pages of {self.page_size} tokens, so no set of "
+                    f"requests makes it; page sizes that divide gap and total: {', '.join(whole)}"
+                )
+        if self.pages > GAP_PAGES_MAX:
+            raise NoSuchGapError(f"a gap of {self.pages} pages is more than {GAP_PAGES_MAX}")
+        if self.is_over_free and self.persistence == "transient":
+            raise NoSuchGapError(
+                "an over-free does not heal: a page that is listed twice stays listed twice; "
+                "use --as persistent"
+            )
+
+
+#: Page sizes that engines use.
+_PAGE_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """A trace, a profile and a plan that make a gap."""
+
+    requests: tuple[TraceRequest, ...]
+    chosen: tuple[str, ...]
+    profile: EngineProfile
+    plan: FaultPlan
+    heal_budget_us: int
+
+
+def fit_profile(profile: EngineProfile, wanted: WantedGap) -> EngineProfile:
+    """The profile with the wanted pool: on the decode side for a leak, prefill for an over-free.
+
+    Raises:
+        ProfileError: the pool is not whole pages.
+    """
+    changes: dict[str, object] = {
+        "page_size": wanted.page_size,
+        "total_tokens": wanted.total,
+        "prefill_total_tokens": wanted.total,
+    }
+    if wanted.is_over_free:
+        changes |= {"prefill_cache": "chunk", "duplicate_acknowledgement": "free-again"}
+    return dataclasses.replace(profile, **changes)  # type: ignore[arg-type]
+
+
+def choose(
+    requests: Sequence[TraceRequest], profile: EngineProfile, wanted: WantedGap, reorder: bool
+) -> Reproduction | None:
+    """Choose requests whose prompts make the gap, or None when no subset of this trace does.
+
+    A leak must lie in one decode rank's pool, so each rank's requests are tried in turn. With
+    `reorder` the chosen ones change places with later requests of the same rank and come last,
+    after a pause, which leaves the pool to them alone.
+    """
+    places = 1 if wanted.is_over_free else decode_places(profile)
+    for place in range(places):
+        mine = list(range(place, len(requests), places))
+        weights = [-(-requests[each].input_tokens // wanted.page_size) for each in mine]
+        subset = subset_with_sum(weights, wanted.pages)
+        if subset is None:
+            continue
+        chosen = [mine[index] for index in subset]
+        rows = list(requests)
+        if reorder:
+            rows, chosen = _chosen_last(rows, mine, chosen)
+        return _reproduction(rows, chosen, profile, wanted)
+    return None
+
+
+def subset_with_sum(weights: Sequence[int], target: int) -> list[int] | None:
+    """Indices, ascending, of weights that add up to `target` exactly, or None.
+
+    Dynamic programming over one big integer whose bit s says that s can be reached; beside it the
+    item that first reached each sum. Time O(items * target / 64), memory two bytes a sum.
+    """
+    if len(weights) > np.iinfo(np.uint16).max:
+        weights = weights[: np.iinfo(np.uint16).max]
+    reached_by: npt.NDArray[np.uint16] = np.zeros(target + 1, dtype=np.uint16)
+    mask = (1 << (target + 1)) - 1
+    reachable = 1
+    for item, weight in enumerate(weights):
+        fresh = (reachable << weight) & mask & ~reachable
+        if fresh:
+            reached_by[_set_bits(fresh, target + 1)] = item
+            reachable |= fresh
+        if reachable >> target & 1:
+            break
+    else:
+        return None
+    chosen, left = [], target
+    while left:
+        item = int(reached_by[left])
+        chosen.append(item)
+        left -= weights[item]
+    return sorted(chosen)
+
+
+def _set_bits(number: int, width: int) -> npt.NDArray[np.int64]:
+    """Positions of the ones of a number below 2 ** width."""
+    raw = np.frombuffer(number.to_bytes(-(-width // 8), "little"), dtype=np.uint8)
+    return np.flatnonzero(np.unpackbits(raw, bitorder="little"))
+
+
+def _chosen_last(
+    rows: list[TraceRequest], mine: list[int], chosen: list[int]
+) -> tuple[list[TraceRequest], list[int]]:
+    """Give the last places of a rank to the chosen requests; every place keeps its arrival time."""
+    wanted = set(chosen)
+    order = [each for each in mine if each not in wanted] + chosen
+    placed = list(rows)
+    for position, source in zip(mine, order, strict=True):
+        placed[position] = dataclasses.replace(rows[source], arrival_us=rows[position].arrival_us)
+    last_places = mine[len(mine) - len(chosen) :]
+    for position in range(last_places[0], len(placed)):
+        late = placed[position].arrival_us + _PAUSE_US
+        placed[position] = dataclasses.replace(placed[position], arrival_us=late)
+    return placed, last_places
+
+
+def _reproduction(
+    rows: list[TraceRequest], chosen: list[int], profile: EngineProfile, wanted: WantedGap
+) -> Reproduction:
+    ids = tuple(rows[each].request_id for each in chosen)
+    late_us = rows[-1].arrival_us + _LATE_US
+    if wanted.is_over_free:
+        rule = FaultRule(
+            "acknowledged-twice",
+            "duplicate",
+            direction="prefill",
+            request_ids=frozenset(ids),
+            copy_delay_us=late_us,
+        )
+    elif wanted.persistence == "persistent":
+        rule = FaultRule("lost", "drop", request_ids=frozenset(ids))
+    else:
+        rule = FaultRule("late", "delay", request_ids=frozenset(ids), delay_us=late_us)
+    # Every admitted request keeps tokens in reserve; where the gap leaves none, it must not.
+    if not wanted.is_over_free and wanted.available < profile.reserved_decode_tokens * (
+        len(chosen) + 1
+    ):
+        profile = dataclasses.replace(profile, reserved_decode_tokens=0)
+    instance, dp_rank = decode_place(profile, chosen[0])
+    where = "prefill acknowledgements" if wanted.is_over_free else f"decode{instance}/dp{dp_rank}"
+    comment = (
+        f"{len(ids)} requests whose prompts are {wanted.pages} pages of {wanted.page_size} tokens "
+        f"at {where}: available {wanted.available} of {wanted.total}"
+    )
+    return Reproduction(
+        tuple(rows), ids, profile, FaultPlan((rule,), comment), late_us + 600_000_000
+    )
