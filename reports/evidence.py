@@ -1,0 +1,96 @@
+"""A recording read once for a report, with the verdict made anew from its tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from replay.errors import RecordingError
+from replay.recording import TABLES, Recording
+from replay.verdict import Episode, Verdict, judge
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything a report says about one recording comes from here."""
+
+    #: The directory as it was given.
+    name: str
+    run: dict[str, Any]
+    #: What the tables say now, and what summary.json said when the recording was made.
+    summary: dict[str, Any]
+    saved_summary: dict[str, Any]
+    episodes: tuple[Episode, ...]
+    tables: dict[str, pa.Table]
+
+    @property
+    def worst(self) -> Episode | None:
+        """The episode that the mismatch was taken from."""
+        mismatch = self.summary["mismatch"]
+        if mismatch is None:
+            return None
+        number = mismatch["audit"]
+        for episode in self.episodes:
+            if episode.pool == mismatch["pool"] and number in (
+                episode.quiet_audit,
+                episode.widest_audit,
+            ):
+                return episode
+        return None
+
+    @property
+    def page_size(self) -> int:
+        """Tokens of one page."""
+        size: int = self.run["profile"]["page_size"]
+        return size
+
+    @property
+    def end_us(self) -> int:
+        """Virtual time at which the replay ended."""
+        end: int = self.summary["virtual_us"]
+        return end
+
+
+def load(directory: Path) -> Evidence:
+    """Read a recording and judge it again.
+
+    Raises:
+        RecordingError: it is missing, incomplete, or its parts do not fit together.
+    """
+    recording = Recording.open(directory)
+    tables = {name: _table(recording, name) for name in TABLES}
+    saved_summary = recording.summary()
+    verdict = _judge(recording)
+    tables["audits"] = tables["audits"].sort_by([("audit", "ascending")])
+    return Evidence(
+        name=str(directory),
+        run=recording.run,
+        summary=verdict.summary,
+        saved_summary=saved_summary,
+        episodes=verdict.episodes,
+        tables=tables,
+    )
+
+
+def _table(recording: Recording, name: str) -> pa.Table:
+    table = recording.table(name)
+    missing = [column for column in TABLES[name].names if column not in table.column_names]
+    if missing:
+        raise RecordingError(
+            f"{recording.directory}/{name}.parquet: not of this version, it lacks the column "
+            f"{missing[0]!r}"
+        )
+    return table
+
+
+def _judge(recording: Recording) -> Verdict:
+    try:
+        return judge(recording)
+    except (KeyError, IndexError, TypeError, AttributeError, pa.ArrowException) as problem:
+        raise RecordingError(
+            f"{recording.directory}: damaged, its tables and run.json do not fit together "
+            f"({type(problem).__name__}: {problem})"
+        ) from None

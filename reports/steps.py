@@ -1,0 +1,89 @@
+"""Step series for charts: a value that holds from one audit to the next, reduced to what a
+screen can show without losing an extreme.
+
+A series of any length becomes at most four points for each pixel column (the first, the lowest, the
+highest and the last of its bucket, in the order of time), which draws the same pixels as all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
+
+#: Points that a reduced series keeps for each pixel column.
+POINTS_PER_COLUMN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """A step function: `value[i]` holds from `time_us[i]` to the next; times never decrease."""
+
+    time_us: Integers
+    value: Integers
+
+    def __len__(self) -> int:
+        return len(self.time_us)
+
+    def extremes(self) -> tuple[int, int]:
+        """The lowest and the highest value; 0 and 0 of an empty series."""
+        if not len(self):
+            return 0, 0
+        return int(self.value.min()), int(self.value.max())
+
+    def window(self, start_us: int, end_us: int) -> Steps:
+        """The part within a window, starting and ending on its edges."""
+        first = int(np.searchsorted(self.time_us, start_us, side="right")) - 1
+        last = int(np.searchsorted(self.time_us, end_us, side="right"))
+        time_us = self.time_us[max(first, 0) : last].copy()
+        value = self.value[max(first, 0) : last]
+        if not len(time_us):
+            return Steps(time_us, value)
+        time_us[0] = max(time_us[0], start_us)
+        return Steps(np.append(time_us, end_us), np.append(value, value[-1]))
+
+    def reduce(self, columns: int) -> Steps:
+        """At most `POINTS_PER_COLUMN * columns` points with the same extremes and the same ends."""
+        steps = self._without_repeats()
+        count = len(steps)
+        if count <= POINTS_PER_COLUMN * columns:
+            return steps
+        span = int(steps.time_us[-1] - steps.time_us[0]) + 1
+        bucket = (steps.time_us - steps.time_us[0]) * columns // span
+        starts = np.flatnonzero(np.diff(bucket, prepend=-1))
+        ends = np.append(starts[1:], count) - 1
+        by_value = np.lexsort((steps.value, bucket))
+        kept = np.unique(np.concatenate((starts, by_value[starts], by_value[ends], ends)))
+        return Steps(steps.time_us[kept], steps.value[kept])
+
+    def _without_repeats(self) -> Steps:
+        """Without the points that say what the one before them said, but for the last."""
+        if len(self) <= 2:
+            return self
+        changed = np.diff(self.value, prepend=self.value[0] - 1) != 0
+        changed[-1] = True
+        return Steps(self.time_us[changed], self.value[changed])
+
+
+def pool_steps(audits: Any, pool: str, column: str) -> Steps:
+    """One column of one pool's audits; `audits` is a pyarrow table sorted by audit number."""
+    import pyarrow.compute as pc
+
+    rows = audits.filter(pc.equal(audits["pool"], pool))
+    return Steps(rows["time_us"].to_numpy(), rows[column].to_numpy())
+
+
+def total_steps(pools: dict[str, Steps]) -> Steps:
+    """The sum of several step functions that all start at zero."""
+    if not pools:
+        return Steps(np.array([], np.int64), np.array([], np.int64))
+    time_us = np.concatenate([steps.time_us for steps in pools.values()])
+    change = np.concatenate(
+        [np.diff(steps.value, prepend=np.int64(0)) for steps in pools.values()]
+    )
+    order = np.argsort(time_us, kind="stable")
+    return Steps(time_us[order], np.cumsum(change[order]))

@@ -1,0 +1,61 @@
+"""Numbers and times as a person reads them; nothing here knows about HTML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: Shown where there is nothing to show.
+NOTHING = "\N{EM DASH}"
+
+#: Verdict -> (sign, as the terminal prints it; what it means in a few words).
+VERDICTS: dict[str, tuple[str, str]] = {
+    "clean": ("=", "no gap in any audit"),
+    "transient": ("~", "a gap opened and healed"),
+    "persistent": ("!", "a gap never healed"),
+    "inconclusive": ("?", "this replay cannot tell"),
+}
+
+_GROWTH = {
+    None: "no gap was left when the replay ended",
+    "one-off": "one-off: clean cycles afterwards did not make it wider",
+    "growing": "growing: clean cycles afterwards made it wider",
+    "unknown": "unknown: it takes at least three clean cycles to tell (--repeat 3)",
+}
+
+_DIRECTION = {
+    None: "none",
+    "leak": "leak: pages are missing",
+    "over-free": "over-free: more pages are free than exist",
+}
+
+
+def number(value: Any) -> str:
+    """An integer with thousands separators and a real minus sign; nothing for None."""
+    if value is None:
+        return NOTHING
+    return f"{value:,}".replace("-", "\N{MINUS SIGN}")
+
+
+def seconds(time_us: int | None, digits: int = 3) -> str:
+    """A virtual time in seconds, given in microseconds."""
+    return NOTHING if time_us is None else f"{time_us / 1e6:,.{digits}f} s"
+
+
+def counted(count: int, noun: str) -> str:
+    """A count and its noun, with an s where there is not exactly one."""
+    return f"{number(count)} {noun}{'' if abs(count) == 1 else 's'}"
+
+
+def growth(value: str | None) -> str:
+    """What the summary's growth means."""
+    return _GROWTH.get(value, str(value))
+
+
+def direction(value: str | None) -> str:
+    """What the summary's direction means."""
+    return _DIRECTION.get(value, str(value))
+
+
+def by_count(counts: dict[str, int]) -> str:
+    """Counts by name on one line, such as `328 stuck, 4 held`."""
+    return ", ".join(f"{number(count)} {name}" for name, count in counts.items()) or "none"
