@@ -21,7 +21,7 @@ import torch
 
 from faults.kinds import FaultPlan, FaultRule
 from replay.device import choose_device
-from replay.pool.arrays import arrays_on
+from replay.pool.arrays import Arrays, arrays_on
 from replay.profile import EngineProfile
 from replay.recording import (
     EPISODES_SCHEMA,
@@ -48,6 +48,8 @@ class ReplayRequest:
     plan: FaultPlan
     options: SessionOptions
     device: str = "auto"
+    #: How arrays are worked on; chosen for the device unless given.
+    arrays: Arrays | None = None
     #: The command line that does this again.
     reproduce: str = ""
 
@@ -73,7 +75,7 @@ def replay(
             request.plan,
             request.options,
             recorder,
-            arrays_on(device),
+            request.arrays or arrays_on(device),
             progress,
         )
         started, started_cpu = time.perf_counter(), time.process_time()

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "report": ("replay.commands.report.report", "Draw recordings as one offline HTML page."),
     "profiles": ("replay.commands.profiles.profiles", "List the engine profiles and their fields."),
+    "bench": ("replay.commands.bench.bench", "Measure what allocations and replays cost here."),
     "faults": ("replay.commands.faults.faults", "List the faults and the keys of a plan."),
 }
 

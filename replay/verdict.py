@@ -254,6 +254,8 @@ def _verdict(
     if never_fired:
         names = ", ".join(repr(name) for name in run["faults"]["never_fired"])
         return "inconclusive", f"nothing was tested: the rule {names} never fired"
+    if not requests["total"]:
+        return "inconclusive", "nothing was tested: the trace has no requests"
     if episodes:
         return "transient", "the gap closed" if len(episodes) == 1 else (
             f"all {len(episodes)} gaps closed"

@@ -46,7 +46,7 @@ class Size:
         return max(self.plot // 90, 3)
 
 
-WIDE = Size(plot=800, axis=84, panel=150, font=12)
+WIDE = Size(plot=960, axis=84, panel=150, font=12)
 NARROW = Size(plot=232, axis=68, panel=110, font=11)
 
 #: Points that one series may have, whatever the size.
@@ -100,18 +100,12 @@ def _panel(
     ]
     if rule is not None:
         data = alt.Data(values=[{"value": rule}])
-        dashed = alt.Chart(data).mark_rule(
-            color=PALETTE["soft"], strokeDash=[4, 3], strokeWidth=1
-        )
-        layers.append(dashed.encode(y=alt.Y("value:Q")))
-    return alt.layer(*layers).properties(
-        width=size.plot, height=size.panel, title=alt.Title(title)
-    )
+        dashed = alt.Chart(data).mark_rule(color=PALETTE["soft"], strokeDash=[4, 3], strokeWidth=1)
+        layers.append(dashed.encode(y=alt.Y("value:Q", title=None)))
+    return alt.layer(*layers).properties(width=size.plot, height=size.panel, title=alt.Title(title))
 
 
-def _small(
-    title: str, steps: Steps, domain: list[int] | None, gaps: PoolGaps, size: Size
-) -> Any:
+def _small(title: str, steps: Steps, domain: list[int] | None, gaps: PoolGaps, size: Size) -> Any:
     import altair as alt
 
     line = _line(steps, "gap", size, gaps.window, fill=True, ticks=2, domain=domain)
@@ -153,7 +147,7 @@ def _line(
     if domain is not None:
         scale = alt.Scale(domain=[min(domain[0], 0), max(domain[1], 0)], nice=True)
     axis = alt.Axis(format=",d", tickCount=ticks, minExtent=size.axis, maxExtent=size.axis)
-    return marked.encode(x=_time_axis(window, size), y=alt.Y("value:Q", scale=scale, axis=axis))
+    return marked.encode(x=_time_axis(window, size), y=alt.Y("value:Q", title=None, scale=scale, axis=axis))
 
 
 def _time_axis(window: Span, size: Size, *, shown: bool = True) -> Any:
@@ -284,6 +278,12 @@ def _mark_rows(marks: tuple[FaultMark, ...], window: Span, columns: int) -> list
     return rows
 
 
+def with_own_ids(svg: str, prefix: str) -> str:
+    """The drawing with ids that no other drawing on the page has."""
+    svg = re.sub(r'\bid="([\w-]+)"', rf'id="{prefix}\1"', svg)
+    return re.sub(r"url\(#([\w-]+)\)", rf"url(#{prefix}\1)", svg)
+
+
 def _render(chart: Any, size: Size) -> str:
     """Draw a chart; the SVG scales with its container and loads nothing."""
     import altair as alt
@@ -312,7 +312,13 @@ def _render(chart: Any, size: Size) -> str:
     svg: str = vl_convert.vegalite_to_svg(
         configured.to_dict(), vl_version=_version(), allowed_base_urls=[]
     )
+    svg = re.sub(r' (?:d|transform)="[^"]*"', _round, svg)
     return re.sub(r'^<svg [^>]*?width="(\d+)" height="(\d+)"[^>]*>', _opening, svg, count=1)
+
+
+def _round(attribute: re.Match[str]) -> str:
+    """A hundredth of a pixel is enough, and half the size."""
+    return re.sub(r"(\.\d\d)\d+", r"\1", attribute.group())
 
 
 def _opening(found: re.Match[str]) -> str:

@@ -82,8 +82,6 @@ def total_steps(pools: dict[str, Steps]) -> Steps:
     if not pools:
         return Steps(np.array([], np.int64), np.array([], np.int64))
     time_us = np.concatenate([steps.time_us for steps in pools.values()])
-    change = np.concatenate(
-        [np.diff(steps.value, prepend=np.int64(0)) for steps in pools.values()]
-    )
+    change = np.concatenate([np.diff(steps.value, prepend=np.int64(0)) for steps in pools.values()])
     order = np.argsort(time_us, kind="stable")
     return Steps(time_us[order], np.cumsum(change[order]))

@@ -133,4 +133,5 @@ def _order_pages(
     if len(counts) == 1:
         return facts
     order = (facts[2] * page_size - facts[3]).argsort(kind="stable")
-    return np.take(facts, order, axis=1)
+    in_order: npt.NDArray[np.int64] = np.take(facts, order, axis=1)
+    return in_order

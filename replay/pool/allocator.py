@@ -18,6 +18,7 @@ Page 0 is padding and is never handed out. Source of the order: sglang 0.4.6.pos
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Protocol
 
 import torch
@@ -76,7 +77,10 @@ class _FreshRange:
 
 
 class TokenAllocator:
-    """First in, first out, one token a page (SGLang's TokenToKVPoolAllocator)."""
+    """First in, first out, one token a page (SGLang's TokenToKVPoolAllocator).
+
+    Freed pages are kept in the pieces in which they came, so nothing is copied twice.
+    """
 
     def __init__(self, total_pages: int, arrays: Arrays) -> None:
         self.page_size = 1
@@ -84,9 +88,7 @@ class TokenAllocator:
         self.available_pages = total_pages
         self._arrays = arrays
         self._fresh = _FreshRange(total_pages, arrays)
-        self._ring = arrays.empty((_FIRST_CAPACITY_PAGES,), torch.int64)
-        self._ring_head = 0
-        self._ring_count = 0
+        self._freed: deque[Array] = deque()
 
     def alloc(self, count: int) -> Array | None:
         """Take `count` pages from the head, int64 [count], or None when fewer are free."""
@@ -94,53 +96,26 @@ class TokenAllocator:
             return None
         self.available_pages -= count
         from_fresh = min(count, self._fresh.count)
-        if from_fresh == count:
-            return self._fresh.take(count)
-        returned = self._take_from_ring(count - from_fresh)
-        if from_fresh == 0:
-            return returned
-        return self._arrays.concatenate((self._fresh.take(from_fresh), returned))
+        parts = [self._fresh.take(from_fresh)] if from_fresh or not count else []
+        left = count - from_fresh
+        while left:
+            piece = self._freed.popleft()
+            if len(piece) > left:
+                self._freed.appendleft(piece[left:])
+                piece = piece[:left]
+            parts.append(piece)
+            left -= len(piece)
+        return parts[0] if len(parts) == 1 else self._arrays.concatenate(parts)
 
     def free(self, pages: Array) -> None:
         """Append distinct pages at the tail, in the order given."""
-        count = len(pages)
-        if count == 0:
-            return
-        self._reserve(count)
-        capacity = len(self._ring)
-        tail = (self._ring_head + self._ring_count) % capacity
-        first = min(count, capacity - tail)
-        self._ring[tail : tail + first] = pages[:first]
-        if first < count:
-            self._ring[: count - first] = pages[first:]
-        self._ring_count += count
-        self.available_pages += count
+        if len(pages):
+            self._freed.append(self._arrays.copy(pages))
+            self.available_pages += len(pages)
 
     def free_list(self) -> Array:
         """The whole free list from head to tail; O(pool), for audits only."""
-        return self._arrays.concatenate((self._fresh.peek_all(), self._peek_ring(self._ring_count)))
-
-    def _take_from_ring(self, count: int) -> Array:
-        taken = self._peek_ring(count)
-        self._ring_head = (self._ring_head + count) % len(self._ring)
-        self._ring_count -= count
-        return taken
-
-    def _peek_ring(self, count: int) -> Array:
-        head, capacity = self._ring_head, len(self._ring)
-        if head + count <= capacity:
-            return self._arrays.copy(self._ring[head : head + count])
-        return self._arrays.concatenate((self._ring[head:], self._ring[: head + count - capacity]))
-
-    def _reserve(self, count: int) -> None:
-        """Make room for `count` more; doubling keeps the cost O(pages touched) on average."""
-        needed = self._ring_count + count
-        capacity = len(self._ring)
-        if needed <= capacity:
-            return
-        grown = self._arrays.empty((max(needed, 2 * capacity),), torch.int64)
-        grown[: self._ring_count] = self._peek_ring(self._ring_count)
-        self._ring, self._ring_head = grown, 0
+        return self._arrays.concatenate((self._fresh.peek_all(), *self._freed))
 
 
 class PagedAllocator:

@@ -6,7 +6,7 @@ same operations run on NumPy views of the very same memory (`HostArrays`), which
 faster, and for any other device on the tensors themselves (`DeviceArrays`). Both give equal results,
 element by element; tests run every pool on both.
 
-Nothing here waits for a device but `read_sum` and `to_list`.
+Nothing here waits for a device but `to_list`, and turning a scalar into an int.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Arrays(Protocol):
     def count_nonzero(self, values: Array) -> Array:
         """How many elements are not zero, left on the device."""
 
-    def read_sum(self, scalars: Sequence[Array]) -> int:
-        """The sum of scalars, on the host. Waits for the device."""
+    def total(self, scalars: Sequence[Array]) -> Array:
+        """The sum of at least one scalar, left on the device."""
 
     def to_list(self, scalars: Sequence[Array]) -> list[int]:
         """Scalars, on the host. Waits for the device."""
@@ -149,9 +149,9 @@ class HostArrays:
         """How many elements are not zero."""
         return np.count_nonzero(values)
 
-    def read_sum(self, scalars: Sequence[Array]) -> int:
-        """The sum of scalars."""
-        return int(sum(scalars))
+    def total(self, scalars: Sequence[Array]) -> Array:
+        """The sum of at least one scalar."""
+        return sum(scalars)
 
     def to_list(self, scalars: Sequence[Array]) -> list[int]:
         """Scalars as they are."""
@@ -226,9 +226,9 @@ class DeviceArrays:
         """How many elements are not zero, left on the device."""
         return torch.count_nonzero(values)
 
-    def read_sum(self, scalars: Sequence[Array]) -> int:
-        """The sum of scalars. Waits for the device."""
-        return int(torch.stack(tuple(scalars)).sum()) if scalars else 0
+    def total(self, scalars: Sequence[Array]) -> Array:
+        """The sum of at least one scalar, left on the device."""
+        return torch.stack(tuple(scalars)).sum()
 
     def to_list(self, scalars: Sequence[Array]) -> list[int]:
         """Scalars, on the host. Waits for the device."""

@@ -1,7 +1,5 @@
 """Bad input: one clear sentence, exit code 2, no traceback, nothing half-written."""
 
-import os
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -151,4 +149,5 @@ def test_a_recording_is_replaced_whole_and_a_failed_run_leaves_the_old_one(
     code, _, _ = kvreplay("run", make_trace("other.parquet", requests=9), *HARDENED, "--out", out)
     assert code == 0
     assert (out / "audits.parquet").read_bytes() != before
-    assert sorted(os.listdir(tmp_path)) == ["broken.parquet", "other.parquet", "r", "trace.parquet"]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["broken.parquet", "other.parquet", "r", "trace.parquet"]

@@ -93,7 +93,10 @@ def test_hardened_conserves_every_page_at_every_step(
             out,
         )
         audits = pq.read_table(out / "audits.parquet")
-        totals = {p["pool"]: p["total_tokens"] for p in json.loads((out / "run.json").read_text())["pools"]}
+        totals = {
+            p["pool"]: p["total_tokens"]
+            for p in json.loads((out / "run.json").read_text())["pools"]
+        }
     note = json.dumps(summary, indent=1)
     assert summary["verdict"] != "persistent", note
     assert summary["requests"]["stuck"] == 0, note
@@ -104,6 +107,8 @@ def test_hardened_conserves_every_page_at_every_step(
     for pool in totals:
         rows = audits.filter(pc.equal(pc.cast(audits["pool"], "string"), pool))
         columns = ("available", "evictable", "protected", "live", "in_transfer", "gap")
-        both_sides = [sum(values) for values in zip(*(rows[c].to_pylist() for c in columns), strict=True)]
+        both_sides = [
+            sum(values) for values in zip(*(rows[c].to_pylist() for c in columns), strict=True)
+        ]
         assert set(both_sides) <= {totals[pool]}
         assert pc.min(rows["gap"]).as_py() >= 0

@@ -1,5 +1,6 @@
 """The contract of `kvreplay run`: exit codes, summary, phases, and what it costs to ask for help."""
 
+import itertools
 import json
 import shlex
 import subprocess
@@ -133,7 +134,7 @@ def test_phases_follow_each_other(make_trace, run_json, tmp_path):
     run_json(make_trace(), *TRANSIENT, "--repeat", "2", "--out", tmp_path / "r")
     phases = json.loads((tmp_path / "r" / "run.json").read_text())["phases"]
     assert [phase["phase"] for phase in phases] == ["inject", "heal", "repeat-1", "repeat-2"]
-    for before, after in zip(phases, phases[1:], strict=False):
+    for before, after in itertools.pairwise(phases):
         assert before["end_us"] == after["start_us"]
     audits = pq.read_table(tmp_path / "r" / "audits.parquet").to_pylist()
     assert [row["audit"] for row in audits] == list(range(len(audits)))

@@ -1,0 +1,130 @@
+"""`kvreplay bench`: what a replay costs, as ratios of two things timed in one run."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from replay.pool.arrays import Arrays
+
+#: The pools of the field notes: about a hundred thousand tokens, and the story's.
+_SMALL_TOKENS, _LARGE_TOKENS = 100_096, 13_858_304
+_TOUCHED_TOKENS = 2_048
+_ROUNDS = 2_000
+
+
+@click.group(epilog="Example: kvreplay bench allocator")
+def bench() -> None:
+    """Measure what allocations and replays cost here."""
+
+
+@bench.command(epilog="Example: kvreplay bench allocator --json")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--json", "as_json", is_flag=True)
+def allocator(device: str, as_json: bool) -> None:
+    """Allocate and free 2,048 tokens in a small and in a large pool, page sizes 1 and 64.
+
+    The pools take turns in one process. The ratio is large over small: 1 means that the pool's
+    size costs nothing.
+    """
+    from replay.device import choose_device
+    from replay.pool.arrays import arrays_on
+
+    arrays = arrays_on(choose_device(device))
+    results = []
+    for page_size in (1, 64):
+        small_us, large_us = _pair_costs(page_size, arrays)
+        results.append(
+            {
+                "page_size": page_size,
+                "small_pool_us": round(small_us, 2),
+                "large_pool_us": round(large_us, 2),
+                "ratio": round(large_us / small_us, 3),
+            }
+        )
+    _show({"device": str(arrays.device), "alloc_free_2048_tokens": results}, as_json)
+
+
+@bench.command(epilog="Example: kvreplay bench replay conv.parquet --profile hardened")
+@click.argument("trace", type=click.Path(path_type=Path))
+@click.option("--profile", "profile_name", default="hardened", show_default=True)
+@click.option("--json", "as_json", is_flag=True)
+def replay(trace: Path, profile_name: str, as_json: bool) -> None:
+    """Replay TRACE on a CPU twice: on host views of its tensors, and on the tensors themselves."""
+    import resource
+
+    import torch
+
+    from faults.kinds import FaultPlan
+    from replay.campaign import ReplayRequest
+    from replay.campaign import replay as replay_once
+    from replay.pool.arrays import DeviceArrays, HostArrays
+    from replay.profile_catalogue import find_profile
+    from replay.session import SessionOptions
+    from traces.dataset import open_trace
+
+    def cpu_s(arrays: Arrays) -> float:
+        request = ReplayRequest(
+            trace=open_trace(trace),
+            profile=find_profile(profile_name),
+            plan=FaultPlan(),
+            options=SessionOptions(),
+            device="cpu",
+            arrays=arrays,
+        )
+        seconds: float = replay_once(request)["timing"]["cpu_s"]
+        return seconds
+
+    torch.set_num_threads(1)
+    host_s = cpu_s(HostArrays())
+    resident_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    tensors_s = cpu_s(DeviceArrays(torch.device("cpu")))
+    requests = open_trace(trace).request_count
+    _show(
+        {
+            "requests": requests,
+            "host_views_cpu_s": round(host_s, 2),
+            "tensors_cpu_s": round(tensors_s, 2),
+            "ratio": round(tensors_s / host_s, 2),
+            "requests_per_cpu_s": round(requests / host_s),
+            "resident_mb": resident_mb,
+        },
+        as_json,
+    )
+
+
+def _pair_costs(page_size: int, arrays: Arrays) -> tuple[float, float]:
+    """Microseconds of one allocation and its release in a small and in a large pool."""
+    from replay.pool.allocator import create_allocator
+
+    pages = _TOUCHED_TOKENS // page_size
+    pools = [
+        create_allocator(tokens // page_size, page_size, arrays)
+        for tokens in (_SMALL_TOKENS, _LARGE_TOKENS)
+    ]
+
+    costs_s = [0.0, 0.0]
+    for _ in range(_ROUNDS):
+        for number, pool in enumerate(pools):
+            started = time.perf_counter()
+            pool.free(pool.alloc(pages))
+            costs_s[number] += time.perf_counter() - started
+    return costs_s[0] / _ROUNDS * 1e6, costs_s[1] / _ROUNDS * 1e6
+
+
+def _show(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+        return
+    for name, value in document.items():
+        if isinstance(value, list):
+            click.echo(f"{name}:")
+            for row in value:
+                click.echo("  " + ", ".join(f"{key} {each}" for key, each in row.items()))
+        else:
+            click.echo(f"{name}: {value}")

@@ -1,0 +1,239 @@
+"""The tables of a report: who owns the gap, which events did it, and how the rules fared.
+
+A long table is cut and says so; the Parquet files of the recording hold all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from replay.verdict import Episode, kind_of
+from reports.evidence import Evidence
+from reports.words import NOTHING, by_count, number, seconds
+
+#: Rows shown of any one table.
+ROWS_MAX = 200
+
+#: Decode states in which a request has ended.
+_ENDED = ("finished", "aborted", "lost", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column's heading and whether its cells are numbers, which are set to the right."""
+
+    title: str
+    numeric: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table as shown: cells are text, `of` counts all rows there are."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+    of: int
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether rows were left out."""
+        return len(self.rows) < self.of
+
+    @property
+    def shown(self) -> str:
+        """How many rows are shown, of how many."""
+        if self.is_cut:
+            return f"showing {number(len(self.rows))} of {number(self.of)}"
+        return f"all {number(self.of)}"
+
+
+def _table(caption: str, titles: str, rows: Iterable[Sequence[str]], of: int) -> Table:
+    """Titles are separated by `|`; one that starts with `#` is a column of numbers."""
+    columns = tuple(
+        Column(title.strip().lstrip("#"), title.strip().startswith("#"))
+        for title in titles.split("|")
+    )
+    return Table(caption, columns, tuple(tuple(row) for row in rows), of)
+
+
+def owners_table(evidence: Evidence, worst: Episode) -> Table:
+    """The stays of the worst episode, the most pages first."""
+    rows = _stays(evidence.tables["owners"], worst)
+    largest = rows.append_column("size", pc.abs(rows["pages"])).sort_by(
+        [("size", "descending"), ("opened_audit", "ascending"), ("request_id", "ascending")]
+    )
+    shown = (
+        (
+            row["request_id"],
+            row["pool"],
+            number(row["pages"]),
+            kind_of(row["share"], row["closed_audit"] is not None, row["can_progress"]),
+            row["state"],
+            seconds(row["opened_us"]),
+            "still open" if row["closed_audit"] is None else seconds(row["closed_us"]),
+            row["ended_by"] or NOTHING,
+        )
+        for row in largest.slice(0, ROWS_MAX).to_pylist()
+    )
+    titles = "request|pool|#pages|kind|state when it entered|#entered|#left|ended by"
+    return _table("Who owns the gap of the worst episode", titles, shown, rows.num_rows)
+
+
+def guilty_requests(evidence: Evidence, worst: Episode) -> list[str]:
+    """Requests with pages in the worst episode, the most pages first."""
+    pages: dict[str, int] = {}
+    for owner in worst.owners:
+        pages[owner.request_id] = max(pages.get(owner.request_id, 0), abs(owner.pages))
+    return sorted(pages, key=lambda request_id: -pages[request_id])
+
+
+def guilty_events_table(evidence: Evidence, worst: Episode) -> Table:
+    """Every completion event of the owners of the worst episode, request by request."""
+    guilty = guilty_requests(evidence, worst)
+    events = evidence.tables["events"]
+    mine = events.filter(pc.is_in(events["request_id"], pa.array(guilty, pa.string())))
+    rank = pc.index_in(mine["request_id"], pa.array(guilty, pa.string()))
+    mine = mine.append_column("rank", rank)
+    mine = mine.sort_by([("rank", "ascending"), ("event", "ascending"), ("copy", "ascending")])
+    rows = (_event_cells(row) for row in mine.slice(0, ROWS_MAX).to_pylist())
+    titles = (
+        "request|#event|#copy|direction|#ranks|#room|#pages|#sent|#due|#delivered|fault|rule|result"
+    )
+    caption = "Completion events of the owners, as sent and as delivered"
+    return _table(caption, titles, rows, mine.num_rows)
+
+
+def _event_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    delivered = row["delivered_us"]
+    return (
+        row["request_id"],
+        number(row["event"]),
+        number(row["copy"]),
+        f"to {row['direction']}",
+        f"p{row['prefill_tp_rank']} d{row['decode_tp_rank']}",
+        number(row["bootstrap_room"]),
+        number(row["pages"]),
+        seconds(row["sent_us"], 6),
+        seconds(row["due_us"], 6),
+        "never" if delivered is None else seconds(delivered, 6),
+        row["fault"] or NOTHING,
+        row["rule"] or NOTHING,
+        row["result"] + (" (says failed)" if row["failed"] else ""),
+    )
+
+
+def episodes_table(evidence: Evidence) -> Table:
+    """Every episode: open ones first, then the widest."""
+    ranked = sorted(
+        evidence.episodes,
+        key=lambda each: (not each.is_open, -abs(each.gap_tokens), each.number),
+    )
+    size = evidence.page_size
+    rows = (
+        (
+            number(each.number),
+            each.pool,
+            each.direction,
+            "never closed" if each.is_open else "healed",
+            number(each.gap_tokens),
+            number(each.gap_tokens // size),
+            by_count(each.kinds),
+            seconds(each.opened_us),
+            seconds(each.closed_us),
+            number(len({owner.request_id for owner in each.owners})),
+            ", ".join(number(cause) for cause in each.causes[:8])
+            + (" \N{HORIZONTAL ELLIPSIS}" if len(each.causes) > 8 else "")
+            or NOTHING,
+        )
+        for each in ranked[:ROWS_MAX]
+    )
+    titles = (
+        "#episode|pool|direction|end|#widest gap, tokens|#pages|pages by kind|#opened|#closed"
+        "|#requests|faulted events"
+    )
+    caption = "Episodes: a gap from the audit that opens it to the one that closes it"
+    return _table(caption, titles, rows, len(ranked))
+
+
+def rules_table(evidence: Evidence) -> Table:
+    """What every fault rule met, planned and landed."""
+    faults = evidence.run["faults"]["rules"]
+    rules = evidence.run["plan"]["rules"]
+    rows = []
+    for rule in rules[:ROWS_MAX]:
+        journal = faults.get(rule["name"], {"met": 0, "planned": 0, "landed": 0})
+        rows.append(
+            (
+                rule["name"],
+                rule["fault"],
+                f"to {rule['direction']}",
+                number(journal["met"]),
+                number(journal["planned"]),
+                number(journal["landed"]),
+                "never fired" if journal["planned"] == 0 else "fired",
+            )
+        )
+    titles = "rule|fault|direction|#events met|#planned|#landed|outcome"
+    return _table("Fault rules", titles, rows, len(rules))
+
+
+def unfinished_table(evidence: Evidence) -> Table:
+    """Requests of the trace itself that never ended, in order of arrival."""
+    requests = evidence.tables["requests"]
+    first = requests.filter(pc.equal(requests["cycle"], 0))
+    ended = pc.is_in(first["decode_state"], pa.array(_ENDED))
+    waiting = first.filter(pc.invert(ended)).sort_by(
+        [("arrival_us", "ascending"), ("bootstrap_room", "ascending")]
+    )
+    rows = (
+        (
+            row["request_id"],
+            row["decode_pool"],
+            number(row["input_tokens"]),
+            number(row["prompt_pages"]),
+            row["prefill_state"],
+            row["decode_state"],
+            seconds(row["arrival_us"]),
+            seconds(row["landed_us"]),
+        )
+        for row in waiting.slice(0, ROWS_MAX).to_pylist()
+    )
+    titles = "request|decode pool|#prompt tokens|#pages|prefill state|decode state|#arrived|#bytes landed"
+    return _table("Requests that never ended", titles, rows, waiting.num_rows)
+
+
+def contents_table(evidence: Evidence) -> Table:
+    """Reads that found other bytes than the request's own."""
+    contents = evidence.tables["contents"].sort_by([("time_us", "ascending")])
+    rows = (
+        (
+            row["request_id"],
+            row["pool"],
+            seconds(row["time_us"]),
+            number(row["pages"]),
+            number(row["wrong_pages"]),
+        )
+        for row in contents.slice(0, ROWS_MAX).to_pylist()
+    )
+    titles = "request|pool|#read|#pages read|#pages with other bytes"
+    return _table("Reads that found the wrong bytes", titles, rows, contents.num_rows)
+
+
+def _stays(owners: Any, worst: Episode) -> Any:
+    """The rows of owners.parquet that belong to an episode, by the rule of the verdict."""
+    mine = pc.and_(
+        pc.equal(owners["pool"], worst.pool),
+        pc.or_(
+            owners["closed_audit"].is_null(),
+            pc.fill_null(pc.greater(owners["closed_audit"], worst.opened_audit), False),
+        ),
+    )
+    if worst.closed_audit is not None:
+        mine = pc.and_(mine, pc.less(owners["opened_audit"], worst.closed_audit))
+    return owners.filter(mine)

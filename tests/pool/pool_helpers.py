@@ -1,0 +1,39 @@
+"""What the pool tests share: both array backends, and a free list that anybody can check by eye."""
+
+import numpy as np
+import pytest
+import torch
+
+from replay.pool.arrays import Arrays, DeviceArrays, HostArrays
+
+BACKENDS: dict[str, Arrays] = {
+    "host": HostArrays(),
+    "device": DeviceArrays(torch.device("cpu")),
+}
+
+on_both_backends = pytest.mark.parametrize("arrays", BACKENDS.values(), ids=BACKENDS.keys())
+
+
+def ids(arrays: Arrays, pages: list[int]):
+    """Page ids as an array of the backend."""
+    return arrays.upload(np.array(pages, dtype=np.int64))
+
+
+class ListAllocator:
+    """The free list as a plain list: tokens are queued, pages are stacked in front, ascending."""
+
+    def __init__(self, total_pages: int, page_size: int) -> None:
+        self.free_pages = list(range(1, total_pages + 1))
+        self.page_size = page_size
+
+    def alloc(self, count: int) -> list[int] | None:
+        if count > len(self.free_pages):
+            return None
+        taken, self.free_pages = self.free_pages[:count], self.free_pages[count:]
+        return taken
+
+    def free(self, pages: list[int]) -> None:
+        if self.page_size == 1:
+            self.free_pages = self.free_pages + pages
+        else:
+            self.free_pages = sorted(pages) + self.free_pages
