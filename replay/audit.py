@@ -23,7 +23,7 @@ from replay.messages import PoolCounts, is_leak, request_pool_message, token_poo
 from replay.pool.account import ShareKind
 from replay.pool.ledger import FIRST_OWNER
 from replay.profile import EngineProfile
-from replay.recording import RecordingWriter
+from replay.recorder import RecordingWriter
 
 Rank = DecodeRank | PrefillRank
 

@@ -23,14 +23,9 @@ from faults.kinds import FaultPlan, FaultRule
 from replay.device import choose_device
 from replay.pool.arrays import Arrays, arrays_on
 from replay.profile import EngineProfile
-from replay.recording import (
-    EPISODES_SCHEMA,
-    RUN_SCHEMA,
-    Recording,
-    RecordingWriter,
-    recording_directory,
-    write_json,
-)
+from replay.recorder import RecordingWriter
+from replay.recording import Recording, recording_directory, write_json
+from replay.recording_schema import EPISODES_SCHEMA, RUN_SCHEMA
 from replay.session import Session, SessionOptions, SessionResult
 from replay.verdict import Verdict, judge
 from traces.dataset import Trace

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from replay.engine.request import Request
 from replay.pool.arrays import Array, Arrays
-from replay.recording import RecordingWriter
+from replay.recorder import RecordingWriter
 
 #: Reads kept on the device before they are fetched: the bound on the queue.
 _PENDING_READS_MAX = 2048

@@ -20,7 +20,7 @@ from replay.deployment import Deployment, build_deployment
 from replay.engine.request import DecodeState, PrefillState, Request
 from replay.pool.arrays import Arrays
 from replay.profile import EngineProfile
-from replay.recording import RecordingWriter
+from replay.recorder import RecordingWriter
 from replay.transfer import TransferLink
 from traces.schema import TraceRequest
 

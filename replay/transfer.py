@@ -30,7 +30,7 @@ from replay.engine.request import (
 from replay.parallel import TransferParties
 from replay.pool.arrays import Array
 from replay.profile import EngineProfile
-from replay.recording import EventRow, RecordingWriter
+from replay.recorder import EventRow, RecordingWriter
 
 
 class TransferLink:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from replay.episodes import Episode
 from replay.errors import RecordingError
-from replay.recording import TABLES, Recording
-from replay.verdict import Episode, Verdict, judge
+from replay.recording import Recording
+from replay.recording_schema import TABLES
+from replay.verdict import Verdict, judge
 
 
 @dataclass(frozen=True, slots=True)

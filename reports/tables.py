@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.verdict import Episode, kind_of
+from replay.episodes import Episode, kind_of
 from reports.evidence import Evidence
 from reports.words import NOTHING, by_count, number, seconds
 

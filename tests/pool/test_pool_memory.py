@@ -38,8 +38,6 @@ def test_an_allocator_over_a_huge_pool_keeps_nothing_but_the_pages_touched(array
     finally:
         tracemalloc.stop()
     assert peak < ALLOWED_BYTES
-    kept = allocator._ring if page_size == 1 else allocator._stack
-    assert len(kept) <= 2 * 20 * 2_048
     assert allocator.available_pages == HUGE_PAGES
 
 
@@ -54,7 +52,9 @@ def test_an_allocator_over_a_huge_pool_touches_no_memory_for_it(arrays, page_siz
 
 
 @needs_proc
-@pytest.mark.xfail(reason="torch.zeros writes every byte of the ledger: O(pool) memory and time")
+@pytest.mark.xfail(
+    strict=True, reason="torch.zeros writes every byte of the ledger: O(pool) memory and time"
+)
 @on_both_backends
 def test_a_huge_pool_with_ledger_and_contents_touches_no_memory_either(arrays):
     before = resident_bytes()

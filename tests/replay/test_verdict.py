@@ -6,9 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from replay.episodes import kind_of
 from replay.errors import RecordingError
 from replay.recording import Recording
-from replay.verdict import judge, kind_of
+from replay.verdict import judge
 
 
 @pytest.fixture

@@ -1,0 +1,118 @@
+"""Writes the tables of a recording while a replay runs, in bounded memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from faults.kinds import CompletionEvent, FaultRule
+from replay.recording_schema import TABLES
+
+_ROWS_PER_GROUP = 65_536
+
+
+class EventRow(NamedTuple):
+    """One delivery of a completion event, or its loss."""
+
+    number: int
+    copy: int
+    event: CompletionEvent
+    failed: bool
+    rules: tuple[FaultRule, ...]
+
+    def to_tuple(self, delivered_us: int | None, result: str) -> tuple[object, ...]:
+        """The row as written, in the order of `EVENTS_SCHEMA`."""
+        event, faults, rules = self.event, None, None
+        if self.rules:
+            faults = " + ".join(rule.fault for rule in self.rules)
+            rules = " + ".join(rule.name for rule in self.rules)
+        return (
+            self.number,
+            self.copy,
+            event.request_id,
+            event.direction,
+            event.pool,
+            event.bootstrap_room,
+            event.prefill_tp_rank,
+            event.decode_tp_rank,
+            event.pages,
+            event.sent_us,
+            event.due_us,
+            delivered_us,
+            self.failed,
+            faults,
+            rules,
+            result,
+        )
+
+
+class TableWriter:
+    """One Parquet file, filled row by row in bounded memory."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._rows: list[tuple[object, ...]] = []
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+
+    def append(self, row: tuple[object, ...]) -> None:
+        """Add one row, in the order of the schema."""
+        self._rows.append(row)
+        if len(self._rows) >= _ROWS_PER_GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is left and finish the file."""
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        columns = zip(*self._rows, strict=True)
+        arrays = [
+            pa.array(column, field.type)
+            for column, field in zip(columns, self._schema, strict=True)
+        ]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+        self._rows = []
+
+
+class RecordingWriter:
+    """The tables of a recording under way."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._tables = {
+            name: TableWriter(directory / f"{name}.parquet", schema)
+            for name, schema in TABLES.items()
+        }
+        self._expected: dict[tuple[int, int], EventRow] = {}
+        # Bound once: these are the hot ones.
+        self.audit = self._tables["audits"].append
+        self.owner = self._tables["owners"].append
+        self.request = self._tables["requests"].append
+        self.content = self._tables["contents"].append
+
+    def event(self, row: EventRow) -> None:
+        """Write an event that was lost."""
+        self._tables["events"].append(row.to_tuple(None, "lost"))
+
+    def expect(self, row: EventRow) -> None:
+        """Keep a delivery in mind until it arrives."""
+        self._expected[row.number, row.copy] = row
+
+    def delivered(self, row: EventRow, delivered_us: int, result: str) -> None:
+        """Write a delivery that arrived, and what its receiver made of it."""
+        del self._expected[row.number, row.copy]
+        self._tables["events"].append(row.to_tuple(delivered_us, result))
+
+    def close(self) -> None:
+        """Write deliveries that never arrived, and finish every table."""
+        for row in self._expected.values():
+            self._tables["events"].append(row.to_tuple(None, "not before the end"))
+        self._expected.clear()
+        for table in self._tables.values():
+            table.close()

@@ -1,0 +1,146 @@
+"""The report in a real browser: it loads nothing, fits a phone, and can be read by everybody."""
+
+import json
+
+import pytest
+
+from replay.cli import run_command_line
+from replay.recording import Recording
+from reports.page import write_report
+
+pytestmark = pytest.mark.browser
+
+PROFILE = ["--profile", "sglang-0.4.6.post4", "--seed", "7", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A page on three recordings and a page on the first of them."""
+    root = tmp_path_factory.mktemp("pages")
+    trace = str(root / "trace.parquet")
+    assert (
+        run_command_line(
+            ["trace", "synth", "-o", trace, "--requests", "120", "--rate", "4", "--seed", "1"]
+        )
+        == 0
+    )
+    for name, faults in {
+        "lost": ["--drop", "0.05"],
+        "late": ["--delay", "0.1:2000"],
+        "calm": [],
+    }.items():
+        run_command_line(["run", trace, *PROFILE, *faults, "--out", str(root / name)])
+    write_report([root / "lost"], root / "one.html")
+    write_report([root / "lost", root / "late", root / "calm"], root / "three.html")
+    return root
+
+
+class Visit:
+    """A page open in the browser, and what happened while it loaded."""
+
+    def __init__(self, browser, path, width=1280, scheme="light"):
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=scheme
+        )
+        self.page = self.context.new_page()
+        self.requests, self.problems = [], []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.problems.append(message.text))
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.route(lambda url: not url.startswith("file://"), lambda route: route.abort())
+        self.page.goto(path.as_uri())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.context.close()
+
+
+@pytest.mark.parametrize("name", ["one.html", "three.html"])
+def test_it_loads_nothing_and_complains_of_nothing(chromium, made, name):
+    with Visit(chromium, made / name) as visit:
+        visit.page.wait_for_load_state("networkidle")
+        assert visit.requests == [(made / name).as_uri()]
+        assert visit.problems == []
+
+
+def test_verdict_equation_and_chart_are_in_sight(chromium, made):
+    mismatch = Recording.open(made / "lost").summary()["mismatch"]
+    with Visit(chromium, made / "one.html") as visit:
+        page = visit.page
+        verdict = page.get_by_text("PERSISTENT")
+        assert verdict.is_visible()
+        assert verdict.bounding_box()["y"] < 800
+        equation = page.get_by_role("group", name="The equation that does not hold")
+        assert equation.bounding_box()["y"] < 800
+        words = equation.inner_text()
+        assert f"{mismatch['gap']:,} tokens" in words
+        assert f"{mismatch['pages']:,} pages \N{MULTIPLICATION SIGN} 64" in words
+        chart = page.locator(".chart.wide svg").first
+        assert chart.bounding_box()["width"] > 700
+
+
+def test_the_copy_button_works_without_a_network(chromium, made):
+    line = json.loads((made / "lost" / "run.json").read_text())["reproduce"]
+    with Visit(chromium, made / "one.html") as visit:
+        button = visit.page.get_by_role("button", name="Copy the line")
+        assert button.is_visible()
+        button.click()
+        visit.page.get_by_text("Copied").wait_for()
+        visit.page.evaluate("document.querySelector('.first').append(document.createElement('p'))")
+        visit.page.evaluate(
+            "document.querySelector('.first').insertAdjacentHTML('beforeend', '<textarea>')"
+        )
+        visit.page.locator("textarea").focus()
+        visit.page.keyboard.press("Control+V")
+        assert visit.page.locator("textarea").input_value().strip() == line
+
+
+@pytest.mark.parametrize("width", [320, 360, 768])
+def test_it_never_scrolls_sideways(chromium, made, width):
+    with Visit(chromium, made / "three.html", width=width) as visit:
+        visit.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+        beyond = visit.page.evaluate(
+            """width => [...document.querySelectorAll('body *')].filter(each =>
+                 !each.closest('.scroll') && !each.closest('svg') && !each.matches('.skip')
+                 && each.getBoundingClientRect().right > width + 1).map(each => each.outerHTML)""",
+            width,
+        )
+        assert beyond == []
+
+
+def test_a_phone_gets_charts_drawn_for_it(chromium, made):
+    with Visit(chromium, made / "one.html", width=360) as visit:
+        assert not visit.page.locator(".chart.wide").first.is_visible()
+        narrow = visit.page.locator(".chart.narrow svg").first
+        box = narrow.bounding_box()
+        drawn = float(narrow.get_attribute("width"))
+        assert 0.9 * drawn <= box["width"] <= drawn
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_everybody_can_read_it(chromium, made, scheme, width):
+    from axe_playwright_python.sync_playwright import Axe
+
+    with Visit(chromium, made / "three.html", width=width, scheme=scheme) as visit:
+        visit.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        found = Axe().run(visit.page).response["violations"]
+        grave = [
+            (each["id"], [node["html"][:120] for node in each["nodes"][:3]])
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ]
+        assert grave == []
+
+
+def test_the_charts_follow_the_colour_scheme(chromium, made):
+    def ink(scheme):
+        with Visit(chromium, made / "one.html", scheme=scheme) as visit:
+            return visit.page.evaluate(
+                "getComputedStyle(document.querySelector('.chart.wide svg text')).fill"
+            )
+
+    assert ink("light") != ink("dark")
