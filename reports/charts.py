@@ -117,9 +117,11 @@ def _line(
 
 
 def with_own_ids(svg: str, prefix: str) -> str:
-    """The drawing with ids that no other drawing on the page has."""
-    svg = re.sub(r'\bid="([\w-]+)"', rf'id="{prefix}\1"', svg)
-    return re.sub(r"url\(#([\w-]+)\)", rf"url(#{prefix}\1)", svg)
+    """The drawing with ids that no other on the page has, the same ones whenever it is drawn."""
+    for at, name in enumerate(dict.fromkeys(re.findall(r'\bid="([\w-]+)"', svg))):
+        svg = svg.replace(f'id="{name}"', f'id="{prefix}{at}"')
+        svg = svg.replace(f"url(#{name})", f"url(#{prefix}{at})")
+    return svg
 
 
 def _render(chart: Any, size: Size) -> str:

@@ -75,7 +75,7 @@ def make_section(evidence: Evidence, anchor: str) -> Section:
         sign=sign,
         meaning=meaning,
         why=_sentence(summary["why"]),
-        equation=_equation(evidence),
+        equation=make_equation(evidence),
         facts=_facts(evidence),
         engine_message=None if summary["mismatch"] is None else summary["engine_message"],
         engine_words=_engine_words(evidence),
@@ -102,7 +102,8 @@ def _sentence(why: str) -> str:
     return why[:1].upper() + why[1:] + "."
 
 
-def _equation(evidence: Evidence) -> Equation | None:
+def make_equation(evidence: Evidence) -> Equation | None:
+    """The equation that the mismatch breaks, or None when nothing is missing."""
     mismatch = evidence.summary["mismatch"]
     if mismatch is None:
         return None

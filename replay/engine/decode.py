@@ -77,6 +77,7 @@ class DecodeInstance:
         """Choose how long the next iterations take and how many of them can be leapt over."""
         self._began_us = now
         widest, next_step, is_prebuilt = 0, NEVER, False
+        self._step_us = 0
         for rank in self.ranks:
             if rank.interest_step < next_step:
                 next_step = rank.interest_step
@@ -88,12 +89,12 @@ class DecodeInstance:
             # A rank with a prebuilt batch is due at the very next step, so it cuts the leap to one.
             self._step_us = self._iteration_us(widest)
             self._schedule(next_step - self._steps)
-        elif is_prebuilt:
+            return
+        if not is_prebuilt:
+            self._check_idle()
+        if next_step < NEVER:
             self._step_us = self._profile.poll_interval_us
             self._schedule(steps=1)
-        else:
-            self._step_us = 0
-            self._check_idle()
 
     def _schedule(self, steps: int) -> None:
         at_us = self._began_us + steps * self._step_us

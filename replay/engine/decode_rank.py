@@ -117,18 +117,29 @@ class DecodeRank:
         self._release_deferred(now_us)
         self._resume_retracted()
         self._preallocate(now_us)
+        free_at_admission = self._free_resources()
         self._poll_transfers(now_us)
         self._merge_prebuilt()
         self._build_prebuilt(now_us)
-        if self.prebuilt:
-            self.interest_step = steps + 1
-        else:
+        if not self.prebuilt:
             self._retract_until_it_fits()
-            self.interest_step = self._next_interest(steps)
+        released = self._free_resources() > free_at_admission
+        self.interest_step = self._next_interest(steps, released)
         self.watcher.rank_changed(self, steps - self._steps_audited)
         self._steps_audited = steps
 
-    def _next_interest(self, steps: int) -> int:
+    def _free_resources(self) -> int:
+        """A number that grows when any of what admission needs is released."""
+        free_slots = self.free_request_slots + self.free_metadata_slots
+        return self.pool.allocator.available_pages + free_slots
+
+    def _next_interest(self, steps: int, released: bool) -> int:
+        """The instance's step at which this rank has something to do on its own."""
+        if self.prebuilt:
+            return steps + 1
+        if released and (self.prealloc or self.retracted):
+            # What was released after this iteration's admission may let the next request in.
+            return steps + 1
         if not len(self.running):
             return NEVER
         if self._every_step:
@@ -170,7 +181,8 @@ class DecodeRank:
         """Bring retracted requests back before anything new is admitted."""
         while self.retracted and self.free_request_slots > 0:
             request = self.retracted[0]
-            if not self._fits(request.kv_tokens):
+            # Its next token must fit as well, or it would be retracted again at once.
+            if not self._fits(request.kv_tokens + 1):
                 return
             self.retracted.popleft()
             request.start_attempt()

@@ -20,12 +20,12 @@ def made(tmp_path_factory):
     trace = str(root / "trace.parquet")
     assert (
         run_command_line(
-            ["trace", "synth", "-o", trace, "--requests", "120", "--rate", "4", "--seed", "1"]
+            ["trace", "synth", "-o", trace, "--requests", "60", "--rate", "4", "--seed", "1"]
         )
         == 0
     )
     for name, faults in {
-        "lost": ["--drop", "0.05"],
+        "lost": ["--drop", "0.1"],
         "late": ["--delay", "0.1:2000"],
         "calm": [],
     }.items():
@@ -120,14 +120,18 @@ def test_a_phone_gets_charts_drawn_for_it(chromium, made):
         assert 0.9 * drawn <= box["width"] <= drawn
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
-def test_everybody_can_read_it(chromium, made, scheme, width):
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [("three.html", 1280, "light"), ("one.html", 360, "light"), ("one.html", 1280, "dark")],
+)
+def test_everybody_can_read_it(chromium, made, name, width, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
-    with Visit(chromium, made / "three.html", width=width, scheme=scheme) as visit:
+    with Visit(chromium, made / name, width=width, scheme=scheme) as visit:
         visit.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-        found = Axe().run(visit.page).response["violations"]
+        # What is drawn in a chart is an image to everybody; its label and table are looked at.
+        around_charts = {"exclude": [[".chart svg"]]}
+        found = Axe().run(visit.page, context=around_charts).response["violations"]
         grave = [
             (each["id"], [node["html"][:120] for node in each["nodes"][:3]])
             for each in found

@@ -95,7 +95,11 @@ def test_a_delivery_names_the_rules_that_touched_it():
         ({"after_us": 50}, event(sent_us=50), event(sent_us=49)),
         ({"before_us": 50}, event(sent_us=49), event(sent_us=50)),
         ({"after_us": 5, "before_us": 9}, event(sent_us=5), event(sent_us=9)),
-        ({"dp_ranks": frozenset({1}), "after_us": 9}, event(dp=1, sent_us=9), event(dp=1, sent_us=8)),
+        (
+            {"dp_ranks": frozenset({1}), "after_us": 9},
+            event(dp=1, sent_us=9),
+            event(dp=1, sent_us=8),
+        ),
     ],
 )
 def test_conditions_all_have_to_hold(conditions, hit, missed):
@@ -105,13 +109,9 @@ def test_conditions_all_have_to_hold(conditions, hit, missed):
 
 
 def test_occurrences_count_the_events_that_meet_the_other_conditions():
-    rule = FaultRule(
-        "rule", "drop", occurrences=frozenset({2, 4}), request_ids=frozenset("abcdef")
-    )
+    rule = FaultRule("rule", "drop", occurrences=frozenset({2, 4}), request_ids=frozenset("abcdef"))
     injector = FaultInjector(FaultPlan((rule,)), 0)
-    dropped = [
-        name for name in "aXbXXcdXef" if not injector.decide(event(name)).deliveries
-    ]
+    dropped = [name for name in "aXbXXcdXef" if not injector.decide(event(name)).deliveries]
     assert dropped == ["b", "d"]
     journal = injector.journal.rules["rule"]
     assert (journal.met, journal.planned, journal.landed) == (6, 2, 2)

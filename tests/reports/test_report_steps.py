@@ -8,7 +8,7 @@ from reports.steps import POINTS_PER_COLUMN, Steps, total_steps
 
 
 @st.composite
-def step_series(draw, max_size=400):
+def step_series(draw, max_size=200):
     count = draw(st.integers(1, max_size))
     gaps = draw(st.lists(st.integers(0, 50), min_size=count, max_size=count))
     values = draw(st.lists(st.integers(-1000, 1000), min_size=count, max_size=count))
