@@ -45,7 +45,7 @@ def judge(recording: Recording) -> Verdict:
     wrong_pages = pc.sum(recording.table("contents")["wrong_pages"]).as_py() or 0
     run = recording.run
     verdict, why = _verdict(run, episodes, requests, wrong_pages)
-    worst = _worst(episodes)
+    worst = worst_episode(episodes)
     mismatch = None if worst is None else _mismatch(run, audits, worst)
     summary = {
         "schema": SUMMARY_SCHEMA,
@@ -129,7 +129,7 @@ def _any_stuck(episodes: tuple[Episode, ...]) -> bool:
     return any(episode.is_open and not episode.could_close for episode in episodes)
 
 
-def _worst(episodes: tuple[Episode, ...]) -> Episode | None:
+def worst_episode(episodes: tuple[Episode, ...]) -> Episode | None:
     """The worst episode: an open one before a closed one, then the widest, then the first."""
     if not episodes:
         return None

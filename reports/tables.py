@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from replay.episodes import Episode, kind_of
 from reports.evidence import Evidence
-from reports.words import NOTHING, by_count, number, seconds
+from reports.words import NOTHING, by_count, number, plain_seconds
 
 #: Rows shown of any one table.
 ROWS_MAX = 200
@@ -75,13 +75,13 @@ def owners_table(evidence: Evidence, worst: Episode) -> Table:
             number(row["pages"]),
             kind_of(row["share"], row["closed_audit"] is not None, row["can_progress"]),
             row["state"],
-            seconds(row["opened_us"]),
-            "still open" if row["closed_audit"] is None else seconds(row["closed_us"]),
+            plain_seconds(row["opened_us"]),
+            "still open" if row["closed_audit"] is None else plain_seconds(row["closed_us"]),
             row["ended_by"] or NOTHING,
         )
         for row in largest.slice(0, ROWS_MAX).to_pylist()
     )
-    titles = "request|pool|#pages|kind|state when it entered|#entered|#left|ended by"
+    titles = "request|pool|#pages|kind|state when it entered|#entered, s|#left, s|ended by"
     return _table("Who owns the gap of the worst episode", titles, shown, rows.num_rows)
 
 
@@ -102,9 +102,7 @@ def guilty_events_table(evidence: Evidence, worst: Episode) -> Table:
     mine = mine.append_column("rank", rank)
     mine = mine.sort_by([("rank", "ascending"), ("event", "ascending"), ("copy", "ascending")])
     rows = (_event_cells(row) for row in mine.slice(0, ROWS_MAX).to_pylist())
-    titles = (
-        "request|#event|#copy|direction|#ranks|#room|#pages|#sent|#due|#delivered|fault|rule|result"
-    )
+    titles = "request|#event|#copy|direction|#ranks|#room|#pages|#sent, s|#due, s|#delivered, s|fault|rule|result"
     caption = "Completion events of the owners, as sent and as delivered"
     return _table(caption, titles, rows, mine.num_rows)
 
@@ -119,9 +117,9 @@ def _event_cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"p{row['prefill_tp_rank']} d{row['decode_tp_rank']}",
         number(row["bootstrap_room"]),
         number(row["pages"]),
-        seconds(row["sent_us"], 6),
-        seconds(row["due_us"], 6),
-        "never" if delivered is None else seconds(delivered, 6),
+        plain_seconds(row["sent_us"], 6),
+        plain_seconds(row["due_us"], 6),
+        "never" if delivered is None else plain_seconds(delivered, 6),
         row["fault"] or NOTHING,
         row["rule"] or NOTHING,
         row["result"] + (" (says failed)" if row["failed"] else ""),
@@ -144,8 +142,8 @@ def episodes_table(evidence: Evidence) -> Table:
             number(each.gap_tokens),
             number(each.gap_tokens // size),
             by_count(each.kinds),
-            seconds(each.opened_us),
-            seconds(each.closed_us),
+            plain_seconds(each.opened_us),
+            plain_seconds(each.closed_us),
             number(len({owner.request_id for owner in each.owners})),
             ", ".join(number(cause) for cause in each.causes[:8])
             + (" \N{HORIZONTAL ELLIPSIS}" if len(each.causes) > 8 else "")
@@ -154,7 +152,7 @@ def episodes_table(evidence: Evidence) -> Table:
         for each in ranked[:ROWS_MAX]
     )
     titles = (
-        "#episode|pool|direction|end|#widest gap, tokens|#pages|pages by kind|#opened|#closed"
+        "#episode|pool|direction|end|#widest gap, tokens|#pages|pages by kind|#opened, s|#closed, s"
         "|#requests|faulted events"
     )
     caption = "Episodes: a gap from the audit that opens it to the one that closes it"
@@ -199,12 +197,12 @@ def unfinished_table(evidence: Evidence) -> Table:
             number(row["prompt_pages"]),
             row["prefill_state"],
             row["decode_state"],
-            seconds(row["arrival_us"]),
-            seconds(row["landed_us"]),
+            plain_seconds(row["arrival_us"]),
+            plain_seconds(row["landed_us"]),
         )
         for row in waiting.slice(0, ROWS_MAX).to_pylist()
     )
-    titles = "request|decode pool|#prompt tokens|#pages|prefill state|decode state|#arrived|#bytes landed"
+    titles = "request|decode pool|#prompt tokens|#pages|prefill state|decode state|#arrived, s|#bytes landed, s"
     return _table("Requests that never ended", titles, rows, waiting.num_rows)
 
 
@@ -215,13 +213,13 @@ def contents_table(evidence: Evidence) -> Table:
         (
             row["request_id"],
             row["pool"],
-            seconds(row["time_us"]),
+            plain_seconds(row["time_us"]),
             number(row["pages"]),
             number(row["wrong_pages"]),
         )
         for row in contents.slice(0, ROWS_MAX).to_pylist()
     )
-    titles = "request|pool|#read|#pages read|#pages with other bytes"
+    titles = "request|pool|#read, s|#pages read|#pages with other bytes"
     return _table("Reads that found the wrong bytes", titles, rows, contents.num_rows)
 
 

@@ -41,6 +41,11 @@ def seconds(time_us: int | None, digits: int = 3) -> str:
     return NOTHING if time_us is None else f"{time_us / 1e6:,.{digits}f} s"
 
 
+def plain_seconds(time_us: int | None, digits: int = 3) -> str:
+    """The same without its unit, for a column whose heading has it."""
+    return seconds(time_us, digits).removesuffix(" s")
+
+
 def counted(count: int, noun: str) -> str:
     """A count and its noun, with an s where there is not exactly one."""
     return f"{number(count)} {noun}{'' if abs(count) == 1 else 's'}"

@@ -134,15 +134,30 @@ def test_a_probability_of_0_never_hits_and_of_1_always():
     assert injector.journal.never_fired == 1
 
 
-def test_the_ranks_of_one_request_are_decided_apart():
+@pytest.mark.parametrize("varied", ["prefill", "decode"])
+def test_the_ranks_of_one_request_are_decided_apart(varied):
     rule = FaultRule("p", "drop", probability=0.5)
     injector = FaultInjector(FaultPlan((rule,)), 0)
-    fates = {
-        bool(injector.decide(event("r", prefill=prefill, decode=decode)).deliveries)
-        for prefill in range(8)
-        for decode in range(8)
-    }
+    fates = {bool(injector.decide(event("r", **{varied: rank})).deliveries) for rank in range(32)}
     assert fates == {True, False}
+
+
+@pytest.mark.parametrize("direction", ["decode", "prefill"])
+def test_dp_rank_and_time_do_not_enter_a_choice(direction):
+    """A request that is routed elsewhere, or arrives later, meets the same fate."""
+    rule = FaultRule("p", "drop", direction=direction, probability=0.5)
+    for number in range(50):
+        injector = FaultInjector(FaultPlan((rule,)), 0)
+        fates = {
+            bool(
+                injector.decide(
+                    event(f"r-{number}", direction=direction, dp=dp, sent_us=us)
+                ).deliveries
+            )
+            for dp in range(3)
+            for us in (0, 7_000)
+        }
+        assert len(fates) == 1
 
 
 _ids = st.integers(0, 30).map("r-{}".format)

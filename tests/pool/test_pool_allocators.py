@@ -121,11 +121,22 @@ def test_a_page_freed_twice_is_handed_out_twice(arrays, page_size):
 @on_both_backends
 @page_sizes
 def test_more_pages_can_come_back_than_the_pool_has(arrays, page_size):
-    allocator = create_allocator(700, page_size, arrays)
-    model = ListAllocator(700, page_size)
-    for _ in range(4):
-        allocator.free(ids(arrays, list(range(1, 701))))
-        model.free(list(range(1, 701)))
-    assert allocator.available_pages == 5 * 700
-    assert allocator.alloc(3_000).tolist() == model.alloc(3_000)
+    allocator = create_allocator(TOTAL_PAGES, page_size, arrays)
+    model = ListAllocator(TOTAL_PAGES, page_size)
+    everything = list(range(1, TOTAL_PAGES + 1))
+    for _ in range(3):
+        allocator.free(ids(arrays, everything))
+        model.free(everything)
+    assert allocator.available_pages == 4 * TOTAL_PAGES
+    assert allocator.alloc(6_000).tolist() == model.alloc(6_000)
     assert allocator.free_list().tolist() == model.free_pages
+
+
+@on_both_backends
+@page_sizes
+def test_freed_pages_are_kept_though_the_caller_reuses_its_array(arrays, page_size):
+    allocator = create_allocator(5, page_size, arrays)
+    row = allocator.alloc(5)
+    allocator.free(row[1:4])
+    row[:] = 0
+    assert allocator.alloc(3).tolist() == [2, 3, 4]

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from replay.episodes import kind_of
+from replay.episodes import Episode, kind_of
 from replay.errors import RecordingError
 from replay.recording import Recording
-from replay.verdict import judge
+from replay.verdict import judge, worst_episode
 
 
 @pytest.fixture
@@ -93,3 +93,33 @@ def test_what_is_no_recording_is_refused(tmp_path, text):
 def test_a_missing_directory_is_refused(tmp_path):
     with pytest.raises(RecordingError, match="not a recording"):
         Recording.open(tmp_path / "none")
+
+
+def episode(number, gap_tokens, closed, quiet_gap_tokens=None):
+    return Episode(
+        number=number,
+        pool="decode0/dp0",
+        opened_audit=number * 10,
+        opened_us=number * 10,
+        closed_audit=number * 10 + 5 if closed else None,
+        closed_us=number * 10 + 5 if closed else None,
+        widest_audit=number * 10,
+        gap_tokens=gap_tokens,
+        quiet_audit=None if quiet_gap_tokens is None else number * 10,
+        quiet_gap_tokens=quiet_gap_tokens,
+        last_gap_tokens=gap_tokens,
+        owners=(),
+        kinds={},
+        causes=(),
+    )
+
+
+def test_the_worst_episode_is_an_open_one_then_the_widest_quiet_one_then_the_first():
+    wide_but_closed = episode(0, 9000, closed=True, quiet_gap_tokens=9000)
+    narrow_but_open = episode(1, 64, closed=False, quiet_gap_tokens=64)
+    over_freed = episode(2, -640, closed=False, quiet_gap_tokens=-640)
+    assert worst_episode((wide_but_closed, narrow_but_open)) == narrow_but_open
+    assert worst_episode((narrow_but_open, over_freed)) == over_freed
+    twins = (episode(3, 64, closed=True), episode(4, 64, closed=True))
+    assert worst_episode(twins) == twins[0]
+    assert worst_episode(()) is None

@@ -19,11 +19,15 @@ def recordings(tmp_path_factory):
         name=f"twice {HOSTILE}", fault="duplicate", direction="prefill", probability=0.2
     )
     never = FaultRule(name="never", fault="drop", request_ids=frozenset({"nobody"}))
+    soon = FaultRule(name="soon", fault="delay", occurrences=frozenset({20}), delay_us=100_000)
+    one_rank = {"prefill_tp": "1", "decode_tp": "1", "decode_dp": "1"}
     chunk = {"prefill_cache": "chunk", "duplicate_acknowledgement": "free-again"}
     return {
         "clean": record(root / "clean", trace, "hardened", FaultPlan()),
         "leak": record(root / "leak", trace, "sglang-0.4.6.post4", FaultPlan((lost, late))),
         "late": record(root / "late", trace, "sglang-0.4.6.post4", FaultPlan((late,))),
+        # On one busy rank the gap is never seen while nothing runs.
+        "busy": record(root / "busy", trace, "sglang-0.4.6.post4", FaultPlan((soon,)), one_rank),
         "over-free": record(
             root / "over-free",
             trace,
