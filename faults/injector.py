@@ -26,11 +26,13 @@ _HASH_RANGE = float(1 << 64)
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One arrival of an event at its receiver; rule and fault are None for an untouched one."""
+    """One arrival of an event at its receiver, and the rules that touched it."""
 
     at_us: int
     failed: bool
     rules: tuple[FaultRule, ...]
+    #: Whether this is where its rules land: second and later copies of one rule are not.
+    is_landing: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +106,15 @@ class FaultInjector:
         for rule in hits:
             if rule.fault == "duplicate":
                 deliveries.extend(
-                    Delivery(at_us + copy * rule.copy_delay_us, failed, (rule,))
+                    Delivery(at_us + copy * rule.copy_delay_us, failed, (rule,), copy == 1)
                     for copy in range(1, rule.copies + 1)
                 )
         return Outcome(tuple(deliveries))
 
-    def note_landed(self, delivery: Delivery, copy: int) -> None:
-        """Record that a faulted delivery reached its receiver; copies land once per event."""
-        for rule in delivery.rules:
-            if rule.fault != "duplicate" or copy == 1:
+    def note_landed(self, delivery: Delivery) -> None:
+        """Record that a faulted delivery reached its receiver."""
+        if delivery.is_landing:
+            for rule in delivery.rules:
                 self.journal.rules[rule.name].landed += 1
 
     def _hits(self, rule: FaultRule, event: CompletionEvent) -> bool:

@@ -19,7 +19,9 @@ from replay.parallel import TransferParties, transfer_parties
 Strictness = Literal["warn", "error"]
 MessageStyle = Literal["sglang-0.4", "sglang-0.5"]
 OnFailure = Literal["raise", "release"]
-OnAbort = Literal["ignore", "leak", "release", "defer"]
+#: A deferred abort waits until nobody can write the pages any more.
+OnAbort = Literal["ignore", "release"]
+OnAbortOfWriter = Literal["ignore", "release", "defer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +99,11 @@ class EngineProfile:
 
     # Client aborts, by the queue they find the request in.
     abort_in_prealloc: OnAbort = "ignore"
-    abort_in_transfer: OnAbort = "ignore"
-    abort_in_waiting: OnAbort = "leak"
+    abort_in_transfer: OnAbortOfWriter = "ignore"
+    abort_in_waiting: Literal["release", "leak"] = "leak"
     abort_in_bootstrap: OnAbort = "ignore"
     abort_in_prefill_waiting: OnAbort = "release"
-    abort_in_flight: OnAbort = "ignore"
+    abort_in_flight: OnAbortOfWriter = "ignore"
     #: Whether the side that aborts or times out tells its peer.
     peer_is_notified: bool = False
     #: A request too long for the pool is answered with an error. Whether the one placeholder token
@@ -123,6 +125,13 @@ class EngineProfile:
         for field_name in _AT_LEAST_ONE:
             if getattr(self, field_name) < 1:
                 raise ProfileError(f"profile field {field_name} must be at least 1")
+        for field_name, queues in _GATES.items():
+            for queue in getattr(self, field_name):
+                if queue not in queues:
+                    raise ProfileError(
+                        f"profile field {field_name} names {queue!r}; its queues are "
+                        f"{', '.join(queues)}"
+                    )
         for field_name in ("total_tokens", "prefill_total_tokens"):
             _require_whole_pages(field_name, getattr(self, field_name), self.page_size)
         self.parties()
@@ -148,9 +157,10 @@ class EngineProfile:
             ProfileError: no such field, a value of the wrong type, or an inconsistent result.
         """
         hints = typing.get_type_hints(EngineProfile)
+        del hints["name"], hints["description"]
         values: dict[str, object] = {}
         for name, text in changes.items():
-            if name not in hints or name in ("name", "description"):
+            if name not in hints:
                 near = difflib.get_close_matches(name, hints, n=1)
                 hint = f"; did you mean {near[0]}?" if near else "; see `kvreplay profiles`"
                 raise ProfileError(f"--set {name}: no profile field of that name{hint}")
@@ -181,6 +191,12 @@ _AT_LEAST_ONE = (
     "poll_interval_us",
     "kv_words_per_page",
 )
+
+
+_GATES = {
+    "decode_check_gate": ("prealloc", "transfer", "waiting", "retracted", "deferred"),
+    "prefill_check_gate": ("bootstrap", "waiting", "inflight"),
+}
 
 
 def _require_whole_pages(field_name: str, tokens: int, page_size: int) -> None:

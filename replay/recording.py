@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from replay.errors import RecordingError
-from replay.recording_schema import RUN_SCHEMA
+from replay.recording_schema import EPISODES_SCHEMA, RUN_SCHEMA, TABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +67,17 @@ class Recording:
         """Read one table whole, dictionary columns as plain strings.
 
         Raises:
-            RecordingError: the file is missing or is not Parquet.
+            RecordingError: the file is missing, is not Parquet, or lacks a column.
         """
         path = self.directory / f"{name}.parquet"
         try:
             table: pa.Table = pq.read_table(path)
         except (OSError, pa.ArrowInvalid):
             raise RecordingError(f"{path}: missing or not a Parquet file") from None
+        expected = TABLES.get(name, EPISODES_SCHEMA).names
+        missing = [column for column in expected if column not in table.column_names]
+        if missing:
+            raise RecordingError(f"{path}: not a table of this version: no column {missing[0]}")
         words = [
             pa.field(field.name, pa.string()) if pa.types.is_dictionary(field.type) else field
             for field in table.schema

@@ -121,6 +121,7 @@ EPISODES_SCHEMA = pa.schema(
     }
 )
 
+#: What a replay writes while it runs; the episodes are found afterwards.
 TABLES = {
     "audits": AUDITS_SCHEMA,
     "events": EVENTS_SCHEMA,

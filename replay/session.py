@@ -217,7 +217,7 @@ class Session:
                 self.clock.schedule(cancel_us, Priority.DELIVERY, lambda: self._cancel(request))
         else:
             request.prefill_state = PrefillState.DROPPED
-            decode.reject(request, self.clock.now_us)
+            decode.reject(request)
         self._pair.wake(decode)
         if self._progress is not None and self._ordinal % _PROGRESS_EVERY == 0:
             self._progress(_PROGRESS_EVERY)
@@ -274,11 +274,14 @@ class Session:
     # Helpers.
 
     def _let_go(self, request: Request) -> None:
-        """Forget an ended request, unless an audit still has to name it."""
+        """Forget an ended request, unless an audit still has to name it.
+
+        A share that an ended request has left when its audit is done stays for good.
+        """
         accounts = (request.decode.pool.account, request.prefill.pool.account)
-        if any(account.concerns(request.ordinal) for account in accounts):
+        if any(account.has_changed(request.ordinal) for account in accounts):
             self._lingering.append(request)
-        else:
+        elif not any(account.has_shares(request.ordinal) for account in accounts):
             self._requests.pop(request.ordinal, None)
 
     def _find(self, ordinal: int) -> Request:

@@ -185,7 +185,7 @@ class TransferLink:
             if late:
                 self._settle(request)
             if delivery.rules:
-                self._injector.note_landed(delivery, copy)
+                self._injector.note_landed(delivery)
             result = self._deliver(request, event, delivery.failed)
             self._recorder.delivered(row, self._clock.now_us, result)
 

@@ -42,9 +42,9 @@ def judge(recording: Recording) -> Verdict:
     faulted = faulted_events(recording.table("events"))
     episodes = find_episodes(audits, owners, faulted)
     requests = _count_requests(recording.table("requests"))
-    wrong_pages = pc.sum(recording.table("contents")["wrong_pages"]).as_py() or 0
+    wrong_pages = _count_wrong_pages(recording.table("contents"))
     run = recording.run
-    verdict, why = _verdict(run, episodes, requests, wrong_pages)
+    verdict, why = _verdict(run, episodes, _last_audit_of_healing(audits), requests, wrong_pages)
     worst = worst_episode(episodes)
     mismatch = None if worst is None else _mismatch(run, audits, worst)
     summary = {
@@ -81,19 +81,25 @@ def judge(recording: Recording) -> Verdict:
 def _verdict(
     run: dict[str, Any],
     episodes: tuple[Episode, ...],
+    healed: int,
     requests: dict[str, int],
     wrong_pages: int,
 ) -> tuple[str, str]:
-    """The verdict and one sentence that says why."""
+    """The verdict and one sentence that says why; `healed` is the last audit of the heal phase."""
     never_fired = run["faults"]["totals"]["never_fired"]
     if run["stopped_early"]:
         return "persistent" if _any_stuck(episodes) else "inconclusive", (
             "the replay stopped where the engine would have died"
         )
-    open_ones = [episode for episode in episodes if episode.is_open]
+    # What a repeat cycle closes was still open when healing ended: it came too late to count.
+    open_ones = [
+        episode
+        for episode in episodes
+        if episode.closed_audit is None or episode.opened_audit <= healed < episode.closed_audit
+    ]
     if wrong_pages:
         return "persistent", f"decode read {wrong_pages} pages that held other bytes than its own"
-    if any(not episode.could_close for episode in open_ones):
+    if _any_stuck(tuple(open_ones)):
         pages = sum(
             abs(owner.pages)
             for episode in open_ones
@@ -155,6 +161,8 @@ def _mismatch(run: dict[str, Any], audits: pa.Table, worst: Episode) -> dict[str
         "evictable": row["evictable"],
         "protected": row["protected"],
         "total": _pool_totals(run)[worst.pool],
+        "live": row["live"],
+        "in_transfer": row["in_transfer"],
         "gap": row["gap"],
         "page_size": page_size,
         "pages": row["gap"] // page_size,
@@ -188,28 +196,26 @@ def _kinds(episodes: tuple[Episode, ...], wrong_pages: int) -> dict[str, int]:
 
 def _final_gap(run: dict[str, Any], audits: pa.Table) -> dict[str, Any]:
     """Every pool's gap when healing ended, and their sum."""
-    healed = audits.filter(pc.is_in(audits["phase"], pa.array(["inject", "heal"])))
-    last = dict(zip(healed["pool"].to_pylist(), healed["gap"].to_pylist(), strict=True))
-    pools = {pool: gap for pool, gap in sorted(last.items()) if gap}
+    gaps = _gaps_at_end(audits, ["inject", "heal"])
+    pools = {pool: gap for pool, gap in sorted(gaps.items()) if gap}
     tokens = sum(pools.values())
     return {"tokens": tokens, "pages": tokens // run["profile"]["page_size"], "pools": pools}
+
+
+def _gaps_at_end(audits: pa.Table, phases: list[str]) -> dict[str, int]:
+    """Each pool's gap in its last audit of these phases, in tokens."""
+    within = audits.filter(pc.is_in(audits["phase"], pa.array(phases)))
+    last = within.group_by("pool", use_threads=False).aggregate([("gap", "last")])
+    return dict(zip(last["pool"].to_pylist(), last["gap_last"].to_pylist(), strict=True))
 
 
 def _growth(run: dict[str, Any], audits: pa.Table) -> str | None:
     """Whether the gap grew over the clean cycles: one-off, growing, or unknown."""
     cycles = [phase["phase"] for phase in run["phases"] if phase["phase"].startswith("repeat-")]
-    phases = audits["phase"].to_pylist()
-    pools = audits["pool"].to_pylist()
-    gaps = audits["gap"].to_pylist()
-    ends: list[int] = []
-    last: dict[str, int] = {}
-    wanted = ["heal", *cycles]
-    at = 0
-    for phase in wanted:
-        while at < len(phases) and (phases[at] == phase or phases[at] == "inject"):
-            last[pools[at]] = gaps[at]
-            at += 1
-        ends.append(sum(abs(gap) for gap in last.values()))
+    ends = [
+        sum(abs(gap) for gap in _gaps_at_end(audits, ["inject", "heal", *cycles[:count]]).values())
+        for count in range(len(cycles) + 1)
+    ]
     if ends[-1] == 0:
         return None
     if len(cycles) < GROWTH_CYCLES_MIN:
@@ -219,6 +225,22 @@ def _growth(run: dict[str, Any], audits: pa.Table) -> str | None:
 
 def _pool_totals(run: dict[str, Any]) -> dict[str, int]:
     return {pool["pool"]: pool["total_tokens"] for pool in run["pools"]}
+
+
+def _last_audit_of_healing(audits: pa.Table) -> int:
+    healed = pc.is_in(audits["phase"], pa.array(["inject", "heal"]))
+    last: int | None = pc.max(audits.filter(healed)["audit"]).as_py()
+    return -1 if last is None else last
+
+
+def _count_wrong_pages(contents: pa.Table) -> int:
+    """Pages with other bytes than their own; of several reads of a request the worst counts."""
+    worst: dict[str, int] = {}
+    for request_id, wrong in zip(
+        contents["request_id"].to_pylist(), contents["wrong_pages"].to_pylist(), strict=True
+    ):
+        worst[request_id] = max(worst.get(request_id, 0), wrong)
+    return sum(worst.values())
 
 
 def _count_requests(requests: pa.Table) -> dict[str, int]:

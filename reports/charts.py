@@ -150,7 +150,7 @@ def _render(chart: Any, size: Size) -> str:
         ),
     )
     svg: str = vl_convert.vegalite_to_svg(
-        configured.to_dict(), vl_version=_version(), allowed_base_urls=[]
+        configured.to_dict(validate=False), vl_version=_version(), allowed_base_urls=[]
     )
     svg = re.sub(r' (?:d|transform)="[^"]*"', _round, svg)
     return re.sub(r'^<svg [^>]*?width="(\d+)" height="(\d+)"[^>]*>', _opening, svg, count=1)

@@ -51,10 +51,12 @@ def print_summary(summary: dict[str, Any], out: Path | None) -> None:
 
 def equation(mismatch: dict[str, Any]) -> str:
     """Both sides of the broken equation and the gap in whole pages, on one line."""
+    names = ["available", "evictable", "protected"]
+    # In a busy moment part of the pool is in use, which a quiet one leaves out of the equation.
+    names += [name for name in ("live", "in_transfer") if mismatch[name]]
+    terms = " + ".join(f"{name.replace('_', ' ')} {mismatch[name]}" for name in names)
     return (
-        f"{mismatch['pool']}: available {mismatch['available']} + evictable "
-        f"{mismatch['evictable']} + protected {mismatch['protected']} = "
-        f"{mismatch['available'] + mismatch['evictable'] + mismatch['protected']}, total "
-        f"{mismatch['total']}: gap {mismatch['gap']} tokens = {mismatch['pages']} pages of "
+        f"{mismatch['pool']}: {terms} = {sum(mismatch[name] for name in names)}, "
+        f"total {mismatch['total']}: gap {mismatch['gap']} tokens = {mismatch['pages']} pages of "
         f"{mismatch['page_size']}"
     )

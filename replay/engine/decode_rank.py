@@ -54,6 +54,7 @@ class DecodeRank:
         self.concluded: list[Request] = []
         self.due: list[Request] = []
         self._aborts: list[Request] = []
+        self._rejected: list[Request] = []
         #: Decode steps that went to a prebuilt batch instead of this rank's running batch.
         self.skipped_steps = 0
         #: The instance's step at which this rank must be looked at, if nothing arrives before.
@@ -72,6 +73,11 @@ class DecodeRank:
     def abort(self, request: Request) -> None:
         """Take a client's abort in; it is seen at the next iteration."""
         self._aborts.append(request)
+        self.needs_attention = True
+
+    def reject(self, request: Request) -> None:
+        """Take a request in that can never fit; it is answered at the next iteration."""
+        self._rejected.append(request)
         self.needs_attention = True
 
     def complete(self, request: Request, sender: int, receiver: int, failed: bool) -> str:
@@ -113,6 +119,7 @@ class DecodeRank:
         self.needs_attention = False
         self.running.advance(steps - self.skipped_steps)
         self._finish(now_us)
+        self._answer_rejected(now_us)
         self._receive_aborts(now_us)
         self._release_deferred(now_us)
         self._resume_retracted()
@@ -181,8 +188,10 @@ class DecodeRank:
         """Bring retracted requests back before anything new is admitted."""
         while self.retracted and self.free_request_slots > 0:
             request = self.retracted[0]
-            # Its next token must fit as well, or it would be retracted again at once.
-            if not self._fits(request.kv_tokens + 1):
+            # Its next token must fit as well, or it would be retracted again at once; more than
+            # what it still has to decode it need not keep in reserve.
+            own_reserve = max(1, min(self.profile.reserved_decode_tokens, request.steps_left))
+            if not self._fits(request.kv_tokens, own_reserve):
                 return
             self.retracted.popleft()
             request.start_attempt()
@@ -212,16 +221,16 @@ class DecodeRank:
 
     # Preallocation and transfers.
 
-    def _fits(self, tokens: int) -> bool:
-        """Whether a prompt fits beside the reserve of all admitted requests (pop_preallocated)."""
+    def _fits(self, tokens: int, own_reserve: int) -> bool:
+        """Whether tokens fit beside the reserve of all admitted requests (pop_preallocated)."""
         admitted = len(self.running) + len(self.transfer) + len(self.waiting) + len(self.prebuilt)
-        reserve = self.profile.reserved_decode_tokens * (admitted + 1)
-        return tokens + reserve <= self.pool.allocator.available_pages * self.pool.page_size
+        reserve = self.profile.reserved_decode_tokens * admitted + own_reserve
+        return tokens + reserve <= self.pool.available_pages * self.pool.page_size
 
     def _preallocate(self, now_us: int) -> None:
         while self.prealloc and self.free_request_slots > 0 and self.free_metadata_slots > 0:
             request = self.prealloc[0]
-            if not self._fits(request.input_tokens):
+            if not self._fits(request.input_tokens, self.profile.reserved_decode_tokens):
                 return
             self.prealloc.popleft()
             count = self.pool.pages_for(request.input_tokens)
@@ -367,16 +376,16 @@ class DecodeRank:
         self._release_group([request])
         self._end(request, DecodeState.ABORTED, now_us)
 
-    def reject(self, request: Request, now_us: int) -> None:
-        """Answer a request that can never fit; a placeholder token stands in for it."""
-        if self.profile.rejected_request == "leak":
-            pages = self.pool.acquire(request.ordinal, 1)
-            if pages is not None:
+    def _answer_rejected(self, now_us: int) -> None:
+        """Answer requests that can never fit; where told to, leak what stands in for each."""
+        for request in self._rejected:
+            leaks = self.profile.rejected_request == "leak" and self.free_request_slots > 0
+            if leaks and self.pool.acquire(request.ordinal, 1) is not None:
                 self.free_request_slots -= 1
                 self._forget(request, now_us)
-                self.needs_attention = True
-                return
-        self._end(request, DecodeState.ABORTED, now_us)
+            else:
+                self._end(request, DecodeState.ABORTED, now_us)
+        self._rejected.clear()
 
     def _forget(self, request: Request, now_us: int) -> None:
         """Drop a request without releasing what it holds, as a leaking engine does."""

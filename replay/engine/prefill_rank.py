@@ -51,6 +51,7 @@ class PrefillRank:
         self._bootstrapped: list[Request] = []
         self._aborts: list[Request] = []
         self._to_release: list[Request] = []
+        self._to_release_again: list[Request] = []
         self._block_size = block_size
         self._content = ContentWriter(pool.page_size, block_size)
         self._died_of: set[int] = set()
@@ -97,14 +98,17 @@ class PrefillRank:
         if self.profile.duplicate_acknowledgement == "free-again" and (
             request.prefill_state in (PrefillState.INFLIGHT, PrefillState.DONE)
         ):
-            self._to_release.append(request)
+            self._to_release_again.append(request)
             return "accepted again"
         return "ignored: already counted"
 
     def _acknowledgement_failed(self, request: Request) -> None:
         if self.profile.failed_transfer == "release":
             self._to_release.append(request)
-        elif request.ordinal not in self._died_of:
+            return
+        # The exception leaves the queue as it was: the request will never be released.
+        self.due.append(request)
+        if request.ordinal not in self._died_of:
             self._died_of.add(request.ordinal)
             self.watcher.engine_died(self, "Transferring failed")
 
@@ -245,9 +249,10 @@ class PrefillRank:
         for request in self._to_release:
             if request.prefill_state is PrefillState.INFLIGHT:
                 self._release(request)
-            elif self.profile.duplicate_acknowledgement == "free-again":
-                self._release_again(request)
         self._to_release.clear()
+        for request in self._to_release_again:
+            self._release_again(request)
+        self._to_release_again.clear()
         for request in self.due:
             self.stall(request)
         self.due.clear()

@@ -85,12 +85,13 @@ class PoolAccount:
         """Whether this request's transfer is overdue."""
         return ordinal in self._stalled
 
-    def concerns(self, ordinal: int) -> bool:
-        """Whether part of the gap is this request's, or was until the last audit."""
-        if not self._shares and not self.changed:
-            return False
-        keys = [(ordinal, kind) for kind in ShareKind]
-        return any(key in self._shares or key in self.changed for key in keys)
+    def has_changed(self, ordinal: int) -> bool:
+        """Whether this request's part of the gap has changed since the last audit."""
+        return bool(self.changed) and any((ordinal, kind) in self.changed for kind in ShareKind)
+
+    def has_shares(self, ordinal: int) -> bool:
+        """Whether part of the gap is this request's."""
+        return bool(self._shares) and any((ordinal, kind) in self._shares for kind in ShareKind)
 
     def hold_in_cache(self, ordinal: int, pages: int) -> None:
         """Cache pages are locked by an overdue transfer: more of them, or fewer (negative)."""

@@ -83,6 +83,12 @@ def arrays_on(device: torch.device) -> Arrays:
     return HostArrays() if device.type == "cpu" else DeviceArrays(device)
 
 
+def _untouched_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+    """Zeros from the system, page by page when they are written; torch would write them all."""
+    numpy_dtype = torch.empty(0, dtype=dtype).numpy().dtype
+    return torch.from_numpy(np.zeros(shape, dtype=numpy_dtype))
+
+
 class HostArrays:
     """NumPy views of CPU tensors; a view keeps its tensor's memory alive."""
 
@@ -93,7 +99,7 @@ class HostArrays:
 
     def zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
         """An array of zeros, whose memory is not touched before it is written."""
-        return torch.zeros(shape, dtype=dtype).numpy()
+        return _untouched_zeros(shape, dtype).numpy()
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
         """An array of anything."""
@@ -171,6 +177,8 @@ class DeviceArrays:
 
     def zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
         """A tensor of zeros."""
+        if self._device.type == "cpu":
+            return _untouched_zeros(shape, dtype)
         return torch.zeros(shape, dtype=dtype, device=self._device)
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:

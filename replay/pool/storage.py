@@ -98,9 +98,11 @@ class KvStorage:
         self._arrays.put(self._words, pages, rows ^ tag)
 
     def count_mismatches(self, pages: Array, words: Array) -> Array:
-        """How many words of pages differ from what they should be: a scalar left on the device."""
-        rows = self._arrays.gather(self._words, pages)
-        return self._arrays.count_nonzero(rows ^ self._as_rows(words))
+        """How many pages are not filled with their word: a scalar left on the device."""
+        differences = self._arrays.gather(self._words, pages) ^ self._as_rows(words)
+        if differences.ndim == 2:
+            differences = differences.any(1)
+        return self._arrays.count_nonzero(differences)
 
     def _as_rows(self, words: Array) -> Array:
         return words if self._words.ndim == 1 else words[:, None]

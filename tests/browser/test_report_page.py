@@ -79,6 +79,7 @@ def test_verdict_equation_and_chart_are_in_sight(chromium, made):
         assert f"{mismatch['pages']:,} pages \N{MULTIPLICATION SIGN} 64" in words
         chart = page.locator(".chart.wide svg").first
         assert chart.bounding_box()["width"] > 700
+        assert not page.locator(".chart.narrow").first.is_visible()
 
 
 def test_the_copy_button_works_without_a_network(chromium, made):

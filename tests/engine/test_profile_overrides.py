@@ -63,7 +63,6 @@ def test_what_does_not_fit_is_refused_with_its_name(changes, words):
 
 
 @pytest.mark.parametrize("gate", ["decode_check_gate", "prefill_check_gate"])
-@pytest.mark.xfail(strict=True, reason="gate names are not checked; a typo is a KeyError later")
 def test_a_gate_names_queues_that_exist(gate):
     with pytest.raises(ProfileError):
         HARDENED.override({gate: "transfre"})

@@ -279,10 +279,10 @@ def test_the_journal_tells_planned_landed_and_never_fired_apart():
     late = injector.decide(late_only).deliveries
     copied = injector.decide(copied_only).deliveries
     assert (journal.planned, journal.landed, journal.never_fired) == (3, 1, 1)
-    injector.note_landed(late[0], 0)
+    injector.note_landed(late[0])
     assert (journal.rules["late"].planned, journal.rules["late"].landed) == (1, 1)
-    for copy, delivery in enumerate(copied):
-        injector.note_landed(delivery, copy)
+    for delivery in copied:
+        injector.note_landed(delivery)
     assert journal.rules["copies"].landed == 1, "copies of one event are one fault"
     assert (journal.planned, journal.landed, journal.never_fired) == (3, 3, 1)
 

@@ -153,17 +153,18 @@ def test_the_shares_add_up_to_the_gap(steps):
         assert all(share.pages != 0 for share in shares)
         assert all(account.is_stalled(ordinal) == (ordinal in stalled) for ordinal in range(5))
         for share in shares:
-            assert account.concerns(share.ordinal)
+            assert account.has_shares(share.ordinal)
 
 
-def test_a_request_concerns_the_account_until_an_audit_has_seen_it_leave():
+def test_a_change_is_remembered_until_an_audit_has_seen_it():
     account = PoolAccount()
-    assert not account.concerns(1)
+    assert not account.has_shares(1)
     account.stall(1, 5)
+    assert account.has_changed(1)
     account.changed.clear()
-    assert account.concerns(1)
-    assert not account.concerns(2)
+    assert (account.has_shares(1), account.has_changed(1)) == (True, False)
+    assert not account.has_shares(2)
     account.resume(1)
-    assert account.concerns(1)
+    assert (account.has_shares(1), account.has_changed(1)) == (False, True)
     account.changed.clear()
-    assert not account.concerns(1)
+    assert not account.has_changed(1)

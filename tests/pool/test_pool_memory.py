@@ -52,9 +52,6 @@ def test_an_allocator_over_a_huge_pool_touches_no_memory_for_it(arrays, page_siz
 
 
 @needs_proc
-@pytest.mark.xfail(
-    strict=True, reason="torch.zeros writes every byte of the ledger: O(pool) memory and time"
-)
 @on_both_backends
 def test_a_huge_pool_with_ledger_and_contents_touches_no_memory_either(arrays):
     before = resident_bytes()
