@@ -89,7 +89,9 @@ class FaultInjector:
 
     def decide(self, event: CompletionEvent) -> Outcome:
         """Say how one event is delivered."""
-        hits = [rule for rule in self._rules if self._hits(rule, event)] if self._armed else []
+        hits = []
+        if self._rules and self._armed:
+            hits = [rule for rule in self._rules if self._hits(rule, event)]
         if not hits:
             return Outcome((Delivery(event.due_us, False, ()),))
         for rule in hits:

@@ -47,6 +47,7 @@ class PoolAuditor:
 
     def __init__(self, rank: Rank, recorder: RecordingWriter, profile: EngineProfile) -> None:
         self.rank = rank
+        self._cache = rank.cache if isinstance(rank, PrefillRank) else None
         self._recorder = recorder
         self._profile = profile
         self._last: tuple[int, ...] | None = None
@@ -138,9 +139,9 @@ class PoolAuditor:
             )
 
     def _cache_pages(self) -> tuple[int, int]:
-        if isinstance(self.rank, PrefillRank):
-            return self.rank.cache.evictable_pages, self.rank.cache.protected_pages
-        return 0, 0
+        if self._cache is None:
+            return 0, 0
+        return self._cache.evictable_pages, self._cache.protected_pages
 
     def _write(
         self, number: int, time_us: int, phase: str, numbers: tuple[int, ...], engine_check: str

@@ -48,9 +48,9 @@ class Deployment:
     def wake(self, rank: Rank) -> None:
         """Have the instance of this rank look at its queues."""
         if isinstance(rank, DecodeRank):
-            next(each for each in self.decodes if rank in each.ranks).wake()
+            self.decodes[rank.instance].wake()
         else:
-            next(each for each in self.prefills if rank in each.ranks).wake()
+            self.prefills[rank.instance].wake()
 
     def can_ever_fit(self, request: Request) -> bool:
         """Whether empty pools on both sides could hold this request."""
@@ -85,7 +85,7 @@ def build_deployment(
             memory = pool(name, profile.prefill_total_tokens)
             cache = _create_cache(profile, memory, blocks)
             prefill.add_rank(
-                PrefillRank(name, dp_rank, profile, memory, cache, blocks, link, watcher)
+                PrefillRank(name, number, dp_rank, profile, memory, cache, blocks, link, watcher)
             )
         prefills.append(prefill)
     for number in range(profile.decode_instances):
@@ -93,7 +93,9 @@ def build_deployment(
         for dp_rank in range(profile.decode_dp):
             name = f"decode{number}/dp{dp_rank}"
             memory = pool(name, profile.total_tokens)
-            decode.add_rank(DecodeRank(name, dp_rank, profile, memory, link, watcher, every_step))
+            decode.add_rank(
+                DecodeRank(name, number, dp_rank, profile, memory, link, watcher, every_step)
+            )
         decodes.append(decode)
     return Deployment(profile, prefills, decodes)
 

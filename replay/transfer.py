@@ -48,19 +48,16 @@ class TransferLink:
         self._injector = injector
         self._recorder = recorder
         self._parties: TransferParties = profile.parties()
-        self._prefill_of: dict[str, PrefillInstance] = {}
-        self._decode_of: dict[str, DecodeInstance] = {}
+        self._prefills: list[PrefillInstance] = []
+        self._decodes: list[DecodeInstance] = []
         self._destinations: dict[int, Array] = {}
         self._events_sent = 0
         #: Deliveries and timers under way that could still move a request on, by ordinal.
         self.outlook: Counter[int] = Counter()
 
     def connect(self, prefills: list[PrefillInstance], decodes: list[DecodeInstance]) -> None:
-        """Know which instance to wake for which rank."""
-        for prefill in prefills:
-            self._prefill_of.update({rank.name: prefill for rank in prefill.ranks})
-        for decode in decodes:
-            self._decode_of.update({rank.name: decode for rank in decode.ranks})
+        """Know the instances to wake."""
+        self._prefills, self._decodes = prefills, decodes
 
     # What the schedulers ask for.
 
@@ -259,7 +256,7 @@ class TransferLink:
         self._clock.schedule(self._clock.now_us + latency_us, Priority.DELIVERY, action)
 
     def _wake_prefill(self, request: Request) -> None:
-        self._prefill_of[request.prefill.name].wake()
+        self._prefills[request.prefill.instance].wake()
 
     def _wake_decode(self, request: Request) -> None:
-        self._decode_of[request.decode.name].wake()
+        self._decodes[request.decode.instance].wake()

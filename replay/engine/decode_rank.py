@@ -27,6 +27,7 @@ class DecodeRank:
     def __init__(
         self,
         name: str,
+        instance: int,
         dp_rank: int,
         profile: EngineProfile,
         pool: KvPool,
@@ -35,6 +36,7 @@ class DecodeRank:
         every_step: bool = False,
     ) -> None:
         self.name = name
+        self.instance = instance
         self.dp_rank = dp_rank
         self.profile = profile
         self.pool = pool
@@ -119,9 +121,10 @@ class DecodeRank:
         self.needs_attention = False
         self.running.advance(steps - self.skipped_steps)
         self._finish(now_us)
-        self._answer_rejected(now_us)
-        self._receive_aborts(now_us)
-        self._release_deferred(now_us)
+        if self._rejected or self._aborts or self.deferred:
+            self._answer_rejected(now_us)
+            self._receive_aborts(now_us)
+            self._release_deferred(now_us)
         self._resume_retracted()
         self._preallocate(now_us)
         free_at_admission = self._free_resources()

@@ -26,6 +26,7 @@ class PrefillRank:
     def __init__(
         self,
         name: str,
+        instance: int,
         dp_rank: int,
         profile: EngineProfile,
         pool: KvPool,
@@ -35,6 +36,7 @@ class PrefillRank:
         watcher: Watcher,
     ) -> None:
         self.name = name
+        self.instance = instance
         self.dp_rank = dp_rank
         self.profile = profile
         self.pool = pool
@@ -361,6 +363,8 @@ class PrefillRank:
 
     def _keys(self, request: Request) -> Sequence[int]:
         """Identity of each whole cache unit of the prompt: the last block hash in it."""
+        if request.cache_keys is not None:
+            return request.cache_keys
         assert isinstance(self.cache, RadixCache)
         assert request.block_hashes is not None
         unit_tokens = self._unit_tokens(self.cache)
@@ -369,4 +373,5 @@ class PrefillRank:
         keys: list[int] = request.block_hashes[
             blocks_per_unit - 1 : units * blocks_per_unit : blocks_per_unit
         ].tolist()
+        request.cache_keys = keys
         return keys

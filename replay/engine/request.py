@@ -13,6 +13,7 @@ prefill   bootstrap -> waiting -> running -> inflight -> done
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -108,6 +109,8 @@ class Request:
     prefill_state: PrefillState = PrefillState.BOOTSTRAP
     prefill_row: int = -1
     cache_node: RadixNode | None = None
+    #: Identity of each whole cache unit of the prompt; None until prefill looks it up.
+    cache_keys: Sequence[int] | None = None
     prefilled_tokens: int = 0
     prefill_pages: int = 0
     #: Leading pages of the row that the prefix cache owns.

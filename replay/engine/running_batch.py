@@ -8,6 +8,7 @@ from the head of the free list.
 from __future__ import annotations
 
 import heapq
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -98,40 +99,52 @@ class RunningBatch:
         pool, growing = self._pool, []
         for request, before, after in zip(self.requests, pages_before, pages_after, strict=True):
             if after > before:
-                growing.append((request, before, after - before))
-        counts = [count for _, _, count in growing]
-        rows = [
-            (request.ordinal, request.decode_row, before, request.kv_tokens - elapsed, request.tag)
-            for request, before, _ in growing
-        ]
-        facts = _order_pages(np.array(rows, dtype=np.int64).T, counts, pool.page_size)
-        ordinals, table_rows, columns, _, tags = facts
+                tokens = request.kv_tokens - elapsed
+                growing.append((tokens, request.ordinal, request.decode_row, before, request.tag))
+        counts = [after - before for before, after in zip(pages_before, pages_after, strict=True)]
+        counts = [count for count in counts if count]
+        spread = _spread_few if sum(counts) <= _FEW_PAGES else _spread_many
+        ordinals, table_rows, columns, tags = spread(growing, counts, pool.page_size)
         words = content_at(ordinals.view(np.uint64), columns) ^ tags
         upload = pool.arrays.upload
-        pages = pool.acquire_many([row[0] for row in rows], counts, upload(ordinals + FIRST_OWNER))
+        pages = pool.acquire_many(
+            [row[1] for row in growing], counts, upload(ordinals + FIRST_OWNER)
+        )
         pool.table.fit_columns(max(pages_after))
         pool.table.scatter(upload(table_rows), upload(columns), pages)
         pool.storage.write(pages, upload(words))
         pool.account.live_pages += len(pages)
 
 
-def _order_pages(
-    facts: npt.NDArray[np.int64], counts: list[int], page_size: int
-) -> npt.NDArray[np.int64]:
-    """Spread one column for each request over its pages, in the order in which they are taken.
+#: (tokens held before, ordinal, table row, first new position, tag) of a request that grows.
+_Growing = tuple[int, int, int, int, int]
 
-    `facts` is int64 [5, requests]: ordinal, table row, first new position, tokens held before, tag.
-    Returns int64 [5, pages], where the third row has become the position of each page. A page is
-    taken at the step that writes its first token; ties stay in batch order.
+#: Below this many pages a Python loop is faster than the array operations that replace it.
+_FEW_PAGES = 24
+
+
+def _spread_few(
+    growing: list[_Growing], counts: list[int], page_size: int
+) -> npt.NDArray[np.int64]:
+    """Ordinal, table row, position and tag of each page to take, in that order; int64 [4, pages].
+
+    A page is taken at the step that writes its first token; ties stay in batch order.
     """
-    if len(counts) == 1 and counts[0] == 1:
-        return facts
-    if max(counts) > 1:
-        facts = facts.repeat(counts, axis=1)
-        starts = np.repeat(np.cumsum(counts) - counts, counts)
-        facts[2] += np.arange(facts.shape[1]) - starts
-    if len(counts) == 1:
-        return facts
-    order = (facts[2] * page_size - facts[3]).argsort(kind="stable")
-    in_order: npt.NDArray[np.int64] = np.take(facts, order, axis=1)
-    return in_order
+    pages = [
+        (position * page_size - tokens, ordinal, row, position, tag)
+        for (tokens, ordinal, row, first, tag), count in zip(growing, counts, strict=True)
+        for position in range(first, first + count)
+    ]
+    pages.sort(key=itemgetter(0))
+    return np.array(pages, dtype=np.int64).T[1:]
+
+
+def _spread_many(
+    growing: list[_Growing], counts: list[int], page_size: int
+) -> npt.NDArray[np.int64]:
+    """The same as `_spread_few`, without a loop over pages."""
+    facts = np.array(growing, dtype=np.int64).T.repeat(counts, axis=1)
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    facts[3] += np.arange(facts.shape[1]) - starts
+    order = (facts[3] * page_size - facts[0]).argsort(kind="stable")
+    return np.take(facts, order, axis=1)[1:]
