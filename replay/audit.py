@@ -112,8 +112,8 @@ class PoolAuditor:
             return token_pool_message(style, counts)
         if isinstance(self.rank, DecodeRank):
             slots = self._profile.request_slots
-            if self.rank.free_request_slots != slots:
-                return request_pool_message(style, self.rank.free_request_slots, slots)
+            if self.rank.memory.free_request_slots != slots:
+                return request_pool_message(style, self.rank.memory.free_request_slots, slots)
         return None
 
     def close(self, find: Callable[[int], Request], can_progress: Callable[[int], bool]) -> None:

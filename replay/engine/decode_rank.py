@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections import deque
 
+from replay.engine.decode_memory import DecodeMemory
 from replay.engine.ports import Link, Watcher
 from replay.engine.request import DecodeState, Request, TransferState
 from replay.engine.running_batch import NEVER, RunningBatch
-from replay.pool.arrays import Array
 from replay.pool.pool import KvPool
 from replay.profile import EngineProfile
 
@@ -50,8 +50,7 @@ class DecodeRank:
         self.retracted: deque[Request] = deque()
         self.deferred: dict[int, Request] = {}
         self.needs_attention = False
-        self.free_request_slots = profile.request_slots
-        self.free_metadata_slots = profile.metadata_slots
+        self.memory = DecodeMemory(profile, pool)
         #: Requests whose completion changed since the last poll, and those that came due.
         self.concluded: list[Request] = []
         self.due: list[Request] = []
@@ -127,21 +126,16 @@ class DecodeRank:
             self._release_deferred(now_us)
         self._resume_retracted()
         self._preallocate(now_us)
-        free_at_admission = self._free_resources()
+        free_at_admission = self.memory.free_resources
         self._poll_transfers(now_us)
         self._merge_prebuilt()
         self._build_prebuilt(now_us)
         if not self.prebuilt:
             self._retract_until_it_fits()
-        released = self._free_resources() > free_at_admission
+        released = self.memory.free_resources > free_at_admission
         self.interest_step = self._next_interest(steps, released)
         self.watcher.rank_changed(self, steps - self._steps_audited)
         self._steps_audited = steps
-
-    def _free_resources(self) -> int:
-        """A number that grows when any of what admission needs is released."""
-        free_slots = self.free_request_slots + self.free_metadata_slots
-        return self.pool.allocator.available_pages + free_slots
 
     def _next_interest(self, steps: int, released: bool) -> int:
         """The instance's step at which this rank has something to do on its own."""
@@ -175,7 +169,7 @@ class DecodeRank:
             return
         for request in finished:
             self.watcher.pages_read(request, self.pool.pages_for(request.kv_tokens))
-        self._release_group(finished)
+        self.memory.release(finished)
         for request in finished:
             self._end(request, DecodeState.FINISHED, now_us)
 
@@ -183,23 +177,23 @@ class DecodeRank:
         """Give up requests until the next step's pages fit; they come back from a backup."""
         while (victim := self.running.pick_victim()) is not None:
             self.running.remove(victim)
-            self._release_group([victim])
+            self.memory.release([victim])
             victim.decode_state = DecodeState.RETRACTED
             self.retracted.append(victim)
 
     def _resume_retracted(self) -> None:
         """Bring retracted requests back before anything new is admitted."""
-        while self.retracted and self.free_request_slots > 0:
+        while self.retracted and self.memory.free_request_slots > 0:
             request = self.retracted[0]
             # Its next token must fit as well, or it would be retracted again at once; more than
             # what it still has to decode it need not keep in reserve.
             own_reserve = max(1, min(self.profile.reserved_decode_tokens, request.steps_left))
-            if not self._fits(request.kv_tokens, own_reserve):
+            if not self.memory.fits(request.kv_tokens, own_reserve, self._admitted()):
                 return
             self.retracted.popleft()
             request.start_attempt()
             count = self.pool.pages_for(request.kv_tokens)
-            pages = self._take_pages(request, count)
+            pages = self.memory.take(request, count)
             assert request.content is not None
             self.pool.storage.write(pages, request.content[:count] ^ request.tag)
             self.pool.account.live_pages += count
@@ -224,35 +218,30 @@ class DecodeRank:
 
     # Preallocation and transfers.
 
-    def _fits(self, tokens: int, own_reserve: int) -> bool:
-        """Whether tokens fit beside the reserve of all admitted requests (pop_preallocated)."""
-        admitted = len(self.running) + len(self.transfer) + len(self.waiting) + len(self.prebuilt)
-        reserve = self.profile.reserved_decode_tokens * admitted + own_reserve
-        return tokens + reserve <= self.pool.available_pages * self.pool.page_size
+    def _admitted(self) -> int:
+        """Requests that hold pages and may go on decoding."""
+        return len(self.running) + len(self.transfer) + len(self.waiting) + len(self.prebuilt)
 
     def _preallocate(self, now_us: int) -> None:
-        while self.prealloc and self.free_request_slots > 0 and self.free_metadata_slots > 0:
+        while (
+            self.prealloc
+            and self.memory.free_request_slots > 0
+            and self.memory.free_metadata_slots > 0
+        ):
             request = self.prealloc[0]
-            if not self._fits(request.input_tokens, self.profile.reserved_decode_tokens):
+            own_reserve = self.profile.reserved_decode_tokens
+            if not self.memory.fits(request.input_tokens, own_reserve, self._admitted()):
                 return
             self.prealloc.popleft()
             count = self.pool.pages_for(request.input_tokens)
-            self._take_pages(request, count)
-            self.free_metadata_slots -= 1
+            self.memory.take(request, count)
+            self.memory.free_metadata_slots -= 1
             self.pool.account.transfer_pages += count
             request.kv_tokens = request.input_tokens
             request.preallocated_us = now_us
             request.decode_state = DecodeState.TRANSFER
             self.transfer[request.ordinal] = request
             self.link.send_metadata(request)
-
-    def _take_pages(self, request: Request, count: int) -> Array:
-        pages = self.pool.acquire(request.ordinal, count)
-        assert pages is not None, "admission leaves room for what it admits"
-        request.decode_row = self.pool.table.open_row()
-        self.pool.table.write(request.decode_row, 0, pages)
-        self.free_request_slots -= 1
-        return pages
 
     def _poll_transfers(self, now_us: int) -> None:
         for request in self.concluded:
@@ -283,7 +272,7 @@ class DecodeRank:
     def _leave_transfer(self, request: Request) -> None:
         """Take a request out of the transfer queue; its pages are the caller's to place."""
         del self.transfer[request.ordinal]
-        self.free_metadata_slots += 1
+        self.memory.free_metadata_slots += 1
         if self.pool.account.is_stalled(request.ordinal):
             self.pool.account.resume(request.ordinal)
         self.pool.account.transfer_pages -= self.pool.pages_for(request.kv_tokens)
@@ -309,32 +298,18 @@ class DecodeRank:
             self.deferred[request.ordinal] = request
             request.transfer_failed = state is DecodeState.FAILED
             return
-        self._release_group([request])
+        self.memory.release([request])
         self._end(request, state, now_us)
 
     def _release_deferred(self, now_us: int) -> None:
         for ordinal, request in list(self.deferred.items()):
             if _is_writer_quiet(request):
                 del self.deferred[ordinal]
-                self._release_group([request])
+                self.memory.release([request])
                 state = DecodeState.FAILED if request.transfer_failed else DecodeState.ABORTED
                 self._end(request, state, now_us)
 
     # Endings.
-
-    def _release_group(self, requests: list[Request]) -> None:
-        """Free the pages of live requests together, and their rows and slots."""
-        group = []
-        for request in requests:
-            count = self.pool.pages_for(request.kv_tokens)
-            pages = self.pool.table.read(request.decode_row, 0, count)
-            group.append((request.ordinal, pages))
-            self.pool.account.live_pages -= count
-        self.pool.release_group(group)
-        for request in requests:
-            self.pool.table.close_row(request.decode_row)
-            request.decode_row = -1
-            self.free_request_slots += 1
 
     def _end(self, request: Request, state: DecodeState, now_us: int) -> None:
         request.decode_state = state
@@ -363,7 +338,7 @@ class DecodeRank:
                 self.pool.account.live_pages -= self.pool.pages_for(request.kv_tokens)
                 self._forget(request, now_us)
             else:
-                self._release_group([request])
+                self.memory.release([request])
                 self._end(request, DecodeState.ABORTED, now_us)
         elif state is DecodeState.RETRACTED:
             self.retracted.remove(request)
@@ -376,15 +351,15 @@ class DecodeRank:
             self.running.remove(request)
         else:
             self.prebuilt.remove(request)
-        self._release_group([request])
+        self.memory.release([request])
         self._end(request, DecodeState.ABORTED, now_us)
 
     def _answer_rejected(self, now_us: int) -> None:
         """Answer requests that can never fit; where told to, leak what stands in for each."""
         for request in self._rejected:
-            leaks = self.profile.rejected_request == "leak" and self.free_request_slots > 0
+            leaks = self.profile.rejected_request == "leak" and self.memory.free_request_slots > 0
             if leaks and self.pool.acquire(request.ordinal, 1) is not None:
-                self.free_request_slots -= 1
+                self.memory.free_request_slots -= 1
                 self._forget(request, now_us)
             else:
                 self._end(request, DecodeState.ABORTED, now_us)

@@ -147,4 +147,5 @@ def _spread_many(
     starts = np.repeat(np.cumsum(counts) - counts, counts)
     facts[3] += np.arange(facts.shape[1]) - starts
     order = (facts[3] * page_size - facts[0]).argsort(kind="stable")
-    return np.take(facts, order, axis=1)[1:]
+    in_order: npt.NDArray[np.int64] = np.take(facts, order, axis=1)
+    return in_order[1:]
