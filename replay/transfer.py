@@ -13,12 +13,12 @@ land: that is how a page released too early is overwritten.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 from faults.injector import Delivery, FaultInjector, Outcome
 from faults.kinds import CompletionEvent, Direction
-from replay.clock import Clock, Priority
+from replay.clock import Clock, Priority, Timer
 from replay.engine.decode import DecodeInstance
 from replay.engine.prefill import PrefillInstance
 from replay.engine.request import (
@@ -52,6 +52,10 @@ class TransferLink:
         self._decodes: list[DecodeInstance] = []
         self._destinations: dict[int, Array] = {}
         self._events_sent = 0
+        #: Requests whose bytes have not moved, with the time at which that is too long; in order,
+        #: since the timeout is the same for all.
+        self._waiting: deque[tuple[int, Request]] = deque()
+        self._waiting_timer: Timer | None = None
         #: Deliveries and timers under way that could still move a request on, by ordinal.
         self.outlook: Counter[int] = Counter()
 
@@ -75,7 +79,7 @@ class TransferLink:
 
         self._later(self._profile.control_latency_us, arrive)
         if self._profile.waiting_timeout_us is not None:
-            self._arm(request, self._profile.waiting_timeout_us, self._waiting_timed_out)
+            self._watch_waiting(request, self._profile.waiting_timeout_us)
 
     def start_transfer(self, request: Request) -> None:
         """Set the bytes in motion; they land when the whole prompt has been copied."""
@@ -225,17 +229,38 @@ class TransferLink:
 
         self._clock.schedule(self._clock.now_us + after_us, Priority.HARNESS, expire, is_work=False)
 
-    def _waiting_timed_out(self, request: Request) -> None:
-        if request.decode_state is not DecodeState.TRANSFER:
-            return
-        if request.transfer_state is not TransferState.NOT_STARTED:
-            return
-        assert self._profile.waiting_timeout_us is not None
-        if self._profile.timeout_asks_sender and request.prefill_state is not PrefillState.DROPPED:
-            self._arm(request, self._profile.waiting_timeout_us, self._waiting_timed_out)
-            return
-        request.decode.fail(request)
-        self._wake_decode(request)
+    def _watch_waiting(self, request: Request, timeout_us: int) -> None:
+        self.outlook[request.ordinal] += 1
+        self._waiting.append((self._clock.now_us + timeout_us, request))
+        if self._waiting_timer is None:
+            self._await_first_timeout()
+
+    def _await_first_timeout(self) -> None:
+        """Set the timer for the first request that still waits; the others need none."""
+        self._waiting_timer = None
+        while self._waiting:
+            at_us, request = self._waiting[0]
+            if _awaits_bytes(request):
+                self._waiting_timer = self._clock.schedule(
+                    at_us, Priority.HARNESS, self._waiting_timed_out, is_work=False
+                )
+                return
+            self._waiting.popleft()
+            self._settle(request)
+
+    def _waiting_timed_out(self) -> None:
+        """The first in the queue has waited too long, unless it does not wait any more."""
+        _, request = self._waiting.popleft()
+        self._settle(request)
+        if _awaits_bytes(request):
+            timeout_us = self._profile.waiting_timeout_us
+            has_sender = request.prefill_state is not PrefillState.DROPPED
+            if self._profile.timeout_asks_sender and has_sender and timeout_us is not None:
+                self._watch_waiting(request, timeout_us)
+            else:
+                request.decode.fail(request)
+                self._wake_decode(request)
+        self._await_first_timeout()
 
     def _completion_timed_out(self, request: Request) -> None:
         request.decode.fail(request)
@@ -260,3 +285,11 @@ class TransferLink:
 
     def _wake_decode(self, request: Request) -> None:
         self._decodes[request.decode.instance].wake()
+
+
+def _awaits_bytes(request: Request) -> bool:
+    """Whether decode holds pages for a request whose bytes have not begun to move."""
+    return (
+        request.decode_state is DecodeState.TRANSFER
+        and request.transfer_state is TransferState.NOT_STARTED
+    )

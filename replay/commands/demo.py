@@ -34,7 +34,6 @@ _PROFILE = "sglang-0.4.6.post4"
 def demo(out: Path, device: str) -> int:
     """Tell the whole story: record, replay, break, heal, reproduce, report. No input needed."""
     from reports.page import write_report
-
     from traces.synthesis import write_synthetic_trace
     from traces.synthesis_options import SynthesisOptions
 

@@ -29,10 +29,11 @@ class DecodeInstance:
         self._watcher = watcher
         #: Decode steps run so far; a rank counts for itself how many it spent on prebuilt batches.
         self._steps = 0
-        #: The leap under way: it began at `_began_us` with iterations of `_step_us` each, 0 when
-        #: the engine idles.
+        #: The leap under way: it began at `_began_us`; its first iteration takes `_first_us` (0 when
+        #: the engine idles), each further one `_next_us`.
         self._began_us = 0
-        self._step_us = 0
+        self._first_us = 0
+        self._next_us = 0
         self._timer: Timer | None = None
         self._unchecked: set[str] = set()
 
@@ -42,10 +43,7 @@ class DecodeInstance:
 
     def wake(self) -> None:
         """Something arrived for a rank: have the next iteration boundary look at it."""
-        now = self._clock.now_us
-        period = self._step_us or self._profile.poll_interval_us
-        periods = max(1, -(-(now - self._began_us) // period))
-        boundary = self._began_us + periods * period
+        boundary = self._boundary_after(self._clock.now_us)
         if self._timer is not None:
             if self._timer.at_us <= boundary:
                 return
@@ -62,45 +60,53 @@ class DecodeInstance:
                 self._unchecked.add(rank.name)
         self._plan(now)
 
+    def _boundary_after(self, now: int) -> int:
+        """The first iteration boundary that sees what arrives now."""
+        if self._first_us == 0:
+            period = self._profile.poll_interval_us
+            return self._began_us + max(1, -(-(now - self._began_us) // period)) * period
+        past_first = now - self._began_us - self._first_us
+        if past_first <= 0:
+            return self._began_us + self._first_us
+        return now + -past_first % self._next_us
+
     def _account_for_steps(self, now: int) -> None:
         """Count the decode steps since the leap began."""
-        if self._step_us == 0:
-            return
-        steps = (now - self._began_us) // self._step_us
-        self._steps += steps
-        for rank in self.ranks:
-            if rank.prebuilt:
-                # The prebuilt batch took this rank's place in the one iteration of this leap.
-                rank.skipped_steps += steps
+        if self._first_us:
+            self._steps += 1 + (now - self._began_us - self._first_us) // self._next_us
 
     def _plan(self, now: int) -> None:
-        """Choose how long the next iterations take and how many of them can be leapt over."""
-        self._began_us = now
-        widest, next_step, is_prebuilt = 0, NEVER, False
-        self._step_us = 0
+        """Choose how long the next iterations take and how many of them can be leapt over.
+
+        A rank with a prebuilt batch rests for the first of them, so that one may be shorter.
+        """
+        self._began_us, self._first_us = now, 0
+        widest_first, widest, next_step, is_resting = 0, 0, NEVER, False
         for rank in self.ranks:
             if rank.interest_step < next_step:
                 next_step = rank.interest_step
-            if rank.prebuilt:
-                is_prebuilt = True
-            elif (batch := len(rank.running.requests)) > widest:
+            if (batch := len(rank.running.requests)) > widest:
                 widest = batch
-        if widest:
-            # A rank with a prebuilt batch is due at the very next step, so it cuts the leap to one.
-            self._step_us = self._iteration_us(widest)
-            self._schedule(next_step - self._steps)
-            return
-        if not is_prebuilt:
+            if rank.is_resting:
+                is_resting = True
+            elif batch > widest_first:
+                widest_first = batch
+        if not widest:
             self._check_idle()
-        if next_step < NEVER:
-            self._step_us = self._profile.poll_interval_us
-            self._schedule(steps=1)
-
-    def _schedule(self, steps: int) -> None:
-        at_us = self._began_us + steps * self._step_us
+        if next_step == NEVER:
+            return
+        # An iteration without a forward is one turn of the scheduler's loop.
+        self._first_us = self._iteration_us(widest_first)
+        self._next_us = self._iteration_us(widest)
+        at_us = now + self._first_us + (next_step - self._steps - 1) * self._next_us
         self._timer = self._clock.schedule(at_us, Priority.ENGINE, self._boundary)
+        if is_resting:
+            for rank in self.ranks:
+                rank.is_resting = False
 
     def _iteration_us(self, batch: int) -> int:
+        if not batch:
+            return self._profile.poll_interval_us
         return self._profile.decode_step_us + self._profile.decode_step_us_per_request * batch
 
     def _check_idle(self) -> None:

@@ -1,6 +1,6 @@
 """One decode DP rank: its queues, its running batch and its pool.
 
-    prealloc -> transfer -> waiting -> prebuilt -> running -> finished
+    prealloc -> transfer -> waiting -> running -> finished
 
 An iteration runs in SGLang's order (0.4.6.post4, `disaggregation/decode.py`,
 event_loop_normal_disagg_decode): receive, preallocate, poll transfers, then either build a prebuilt
@@ -45,7 +45,6 @@ class DecodeRank:
         self.prealloc: deque[Request] = deque()
         self.transfer: dict[int, Request] = {}
         self.waiting: deque[Request] = deque()
-        self.prebuilt: list[Request] = []
         self.running = RunningBatch(pool)
         self.retracted: deque[Request] = deque()
         self.deferred: dict[int, Request] = {}
@@ -56,8 +55,10 @@ class DecodeRank:
         self.due: list[Request] = []
         self._aborts: list[Request] = []
         self._rejected: list[Request] = []
-        #: Decode steps that went to a prebuilt batch instead of this rank's running batch.
+        #: Decode steps that went to a prebuilt batch instead of this rank's running batch, and
+        #: whether the next one does.
         self.skipped_steps = 0
+        self.is_resting = False
         #: The instance's step at which this rank must be looked at, if nothing arrives before.
         self.interest_step = NEVER
         self._every_step = every_step
@@ -128,10 +129,8 @@ class DecodeRank:
         self._preallocate(now_us)
         free_at_admission = self.memory.free_resources
         self._poll_transfers(now_us)
-        self._merge_prebuilt()
-        self._build_prebuilt(now_us)
-        if not self.prebuilt:
-            self._retract_until_it_fits()
+        self._start_waiting(now_us)
+        self._retract_until_it_fits()
         released = self.memory.free_resources > free_at_admission
         self.interest_step = self._next_interest(steps, released)
         self.watcher.rank_changed(self, steps - self._steps_audited)
@@ -139,8 +138,6 @@ class DecodeRank:
 
     def _next_interest(self, steps: int, released: bool) -> int:
         """The instance's step at which this rank has something to do on its own."""
-        if self.prebuilt:
-            return steps + 1
         if released and (self.prealloc or self.retracted):
             # What was released after this iteration's admission may let the next request in.
             return steps + 1
@@ -200,27 +197,29 @@ class DecodeRank:
             request.decode_state = DecodeState.WAITING
             self.waiting.append(request)
 
-    def _merge_prebuilt(self) -> None:
-        for request in self.prebuilt:
-            self.running.add(request)
-        self.prebuilt = []
+    def _start_waiting(self, now_us: int) -> None:
+        """Put waiting requests into the running batch, at the price of one iteration.
 
-    def _build_prebuilt(self, now_us: int) -> None:
+        The engine makes a prebuilt batch of them, which runs in place of the running batch for one
+        iteration and is merged into it in the next.
+        """
         room = self.profile.max_running_requests - len(self.running)
-        while self.waiting and len(self.prebuilt) < room:
+        self.is_resting = bool(self.waiting) and room > 0
+        while self.waiting and room > 0:
+            room -= 1
             request = self.waiting.popleft()
             if request.running_us < 0:
                 request.running_us = now_us
                 request.steps_left = max(1, request.output_tokens - 1)
             self.watcher.pages_read(request, self.pool.pages_for(request.kv_tokens))
-            request.decode_state = DecodeState.PREBUILT
-            self.prebuilt.append(request)
+            self.running.add(request)
+        self.skipped_steps += self.is_resting
 
     # Preallocation and transfers.
 
     def _admitted(self) -> int:
         """Requests that hold pages and may go on decoding."""
-        return len(self.running) + len(self.transfer) + len(self.waiting) + len(self.prebuilt)
+        return len(self.running) + len(self.transfer) + len(self.waiting)
 
     def _preallocate(self, now_us: int) -> None:
         while (
@@ -343,16 +342,10 @@ class DecodeRank:
         elif state is DecodeState.RETRACTED:
             self.retracted.remove(request)
             self._end(request, DecodeState.ABORTED, now_us)
-        elif state in (DecodeState.PREBUILT, DecodeState.RUNNING):
-            self._abort_in_batch(request, now_us)
-
-    def _abort_in_batch(self, request: Request, now_us: int) -> None:
-        if request.decode_state is DecodeState.RUNNING:
+        elif state is DecodeState.RUNNING:
             self.running.remove(request)
-        else:
-            self.prebuilt.remove(request)
-        self.memory.release([request])
-        self._end(request, DecodeState.ABORTED, now_us)
+            self.memory.release([request])
+            self._end(request, DecodeState.ABORTED, now_us)
 
     def _answer_rejected(self, now_us: int) -> None:
         """Answer requests that can never fit; where told to, leak what stands in for each."""

@@ -1,9 +1,9 @@
 """One request as the pair sees it, and the states it passes on each side.
 
-decode    prealloc -> transfer -> waiting -> prebuilt -> running -> finished
-             |           |           |                    |  ^
-             |           |           |                    v  |
-             |           |           |                 retracted
+decode    prealloc -> transfer -> waiting -> running -> finished
+             |           |           |        |  ^
+             |           |           |        v  |
+             |           |           |     retracted
              +-----------+-----------+--> aborted | failed | lost (forgotten with its pages)
                          +--> deferred (ended, but a writer may still write its pages)
 
@@ -36,7 +36,6 @@ class DecodeState(Enum):
     PREALLOC = "prealloc"
     TRANSFER = "transfer"
     WAITING = "waiting"
-    PREBUILT = "prebuilt"
     RUNNING = "running"
     RETRACTED = "retracted"
     DEFERRED = "deferred"

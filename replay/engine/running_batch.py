@@ -48,8 +48,10 @@ class RunningBatch:
     def advance(self, steps: int) -> None:
         """Account for all decode steps up to number `steps`, taking the pages they needed."""
         elapsed = steps - self._steps
+        if elapsed <= 0:
+            return
         self._steps = steps
-        if elapsed <= 0 or not self.requests:
+        if not self.requests:
             return
         page_size = self._pool.page_size
         pages_before, pages_after = [], []

@@ -65,7 +65,7 @@ class PageLedger:
     def hand_over(self, pages: Array, owner: int, new_owner: int) -> None:
         """Note that pages pass from `owner` to another, FREE when they are released."""
         held_by = self._arrays.gather(self._owner, pages)
-        self._released_by_another.add(self._arrays.count_nonzero(held_by - owner))
+        self._released_by_another.add(self._arrays.count_nonzero(held_by != owner))
         self._arrays.fill(self._owner, pages, new_owner)
 
     def release(self, pages: Array, owner: int) -> None:
