@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,7 @@ def replay(trace: Path, profile_name: str, as_json: bool) -> None:
 
 
 def _pair_costs(page_size: int, arrays: Arrays) -> tuple[float, float]:
-    """Microseconds of one allocation and its release in a small and in a large pool."""
+    """Median microseconds of one allocation and its release in a small and in a large pool."""
     from replay.pool.allocator import create_allocator
 
     pages = _TOUCHED_TOKENS // page_size
@@ -108,13 +109,14 @@ def _pair_costs(page_size: int, arrays: Arrays) -> tuple[float, float]:
         for tokens in (_SMALL_TOKENS, _LARGE_TOKENS)
     ]
 
-    costs_s = [0.0, 0.0]
+    costs_s: list[list[float]] = [[], []]
     for _ in range(_ROUNDS):
         for number, pool in enumerate(pools):
             started = time.perf_counter()
             pool.free(pool.alloc(pages))
-            costs_s[number] += time.perf_counter() - started
-    return costs_s[0] / _ROUNDS * 1e6, costs_s[1] / _ROUNDS * 1e6
+            costs_s[number].append(time.perf_counter() - started)
+    small_s, large_s = (statistics.median(each) for each in costs_s)
+    return small_s * 1e6, large_s * 1e6
 
 
 def _show(document: dict[str, Any], as_json: bool) -> None:

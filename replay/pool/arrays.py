@@ -11,6 +11,7 @@ Nothing here waits for a device but `to_list`, and turning a scalar into an int.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -92,6 +93,13 @@ def _untouched_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor
 class HostArrays:
     """NumPy views of CPU tensors; a view keeps its tensor's memory alive."""
 
+    # The hottest ones are C functions as they are: a Python frame around them would cost as much.
+    concatenate = staticmethod(np.concatenate)
+    copy = staticmethod(np.ndarray.copy)
+    gather = staticmethod(operator.getitem)
+    put = staticmethod(operator.setitem)
+    fill = staticmethod(operator.setitem)
+
     @property
     def device(self) -> torch.device:
         """The CPU."""
@@ -113,10 +121,6 @@ class HostArrays:
         """The same array."""
         return values
 
-    def concatenate(self, parts: Sequence[Array]) -> Array:
-        """One array of several."""
-        return np.concatenate(parts)
-
     def backwards(self, values: Array) -> Array:
         """A copy in reverse order."""
         return values[::-1].copy()
@@ -126,22 +130,6 @@ class HostArrays:
         ascending = values.copy()
         ascending.sort()
         return ascending[::-1]
-
-    def copy(self, values: Array) -> Array:
-        """A copy."""
-        return values.copy()
-
-    def gather(self, values: Array, index: Array) -> Array:
-        """values[index], along the first dimension."""
-        return values[index]
-
-    def put(self, values: Array, index: Array, new: Array) -> None:
-        """values[index] = new, along the first dimension."""
-        values[index] = new
-
-    def fill(self, values: Array, index: Array, new: int) -> None:
-        """values[index] = new, one number everywhere."""
-        values[index] = new
 
     def put_cells(self, table: Array, rows: Array, columns: Array, new: Array) -> None:
         """table[rows[i], columns[i]] = new[i]."""
