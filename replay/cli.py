@@ -6,17 +6,18 @@ loaded by dotted name when the verb is used.
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from typing import NoReturn
 
 import click
 
+from replay.lazy_group import LazyGroup
+
 #: Verb -> (dotted name of its click command, one-line help shown without importing it).
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("replay.commands.demo.demo", "The whole story in one command, no input needed."),
-    "trace": ("replay.commands.trace.trace", "Make, import and look at request traces."),
+    "trace": ("replay.commands.trace.group.trace", "Make, import and look at request traces."),
     "run": ("replay.commands.run.run", "Replay a trace, with faults, and give a verdict."),
     "reproduce": (
         "replay.commands.reproduce.reproduce",
@@ -35,31 +36,9 @@ EXIT_INTERNAL_ERROR = 4
 EXIT_INTERRUPTED = 130
 
 
-class LazyGroup(click.Group):
-    """A click group whose verbs are imported when they are used, never to list them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name every verb, in the order of the tour."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return one verb, or None when there is none of that name."""
-        if cmd_name not in COMMANDS:
-            return None
-        module_name, _, attribute = COMMANDS[cmd_name][0].rpartition(".")
-        command = getattr(importlib.import_module(module_name), attribute)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{COMMANDS[cmd_name][0]} is not a click command")
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the verbs' one-line helps without importing the verbs."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
 @click.group(
     cls=LazyGroup,
+    lazy_commands=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: kvreplay demo",
 )

@@ -1,0 +1,56 @@
+"""What the trace verbs share: the output option, tables and progress."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+OUTPUT = click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="TRACE",
+    help="Trace to write (Parquet); an existing file is replaced when all went well.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+def example(*lines: str) -> str:
+    """Return an epilog that keeps its line breaks."""
+    # click keeps the line breaks of a paragraph that starts with a backspace.
+    return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
+
+
+def print_table(title: str, rows: list[tuple[str, str, str]]) -> None:
+    """Print rows of name, value and note (all may be untrusted text)."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), show_header=False, title_justify="left")
+    width = 3 if any(note for _, _, note in rows) else 2
+    for style in ("bold", None, "dim")[:width]:
+        table.add_column(style=style, overflow="fold")
+    for row in rows:
+        # Text, not markup: names come from files.
+        table.add_row(*(Text(cell) for cell in row[:width]))
+    Console().print(table)
+
+
+@contextmanager
+def progress(label: str, total: int | None) -> Iterator[Callable[[int], None] | None]:
+    """Show a progress bar on stderr when it is a terminal; give the function that moves it."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.update(task, completed=done)
