@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from replay.audit_series import GapSpan
 from replay.pool.account import ShareKind
 
 
@@ -80,75 +79,44 @@ def kind_of(share: str, closed: bool, can_progress: bool) -> str:
 
 
 def find_episodes(
-    audits: pa.Table, owners: list[Owner], faulted: dict[tuple[str, str], list[int]]
+    spans: tuple[GapSpan, ...], owners: list[Owner], faulted: dict[tuple[str, str], list[int]]
 ) -> tuple[Episode, ...]:
-    """Cut every pool's audits into episodes, ordered by the audit that opens them."""
-    found: list[Episode] = []
-    for pool in sorted(pc.unique(audits["pool"]).to_pylist()):
-        rows = audits.filter(pc.equal(audits["pool"], pool))
-        columns = {name: rows[name].to_numpy() for name in ("audit", "time_us", "gap", "quiet")}
-        mine = [owner for owner in owners if owner.pool == pool]
-        for start, end in _runs(columns["gap"] != 0):
-            found.append(_episode(pool, columns, start, end, mine, faulted))
-    found.sort(key=lambda episode: (episode.opened_audit, episode.pool))
-    return tuple(_numbered(found))
-
-
-def _numbered(episodes: list[Episode]) -> list[Episode]:
-    return [replace(episode, number=number) for number, episode in enumerate(episodes)]
+    """Make every stretch of audits with a gap an episode, with its owners and its causes."""
+    of_pool: dict[str, list[Owner]] = {}
+    for owner in owners:
+        of_pool.setdefault(owner.pool, []).append(owner)
+    return tuple(
+        _episode(number, span, of_pool.get(span.pool, []), faulted)
+        for number, span in enumerate(spans)
+    )
 
 
 def _episode(
-    pool: str,
-    columns: dict[str, npt.NDArray[Any]],
-    start: int,
-    end: int,
+    number: int,
+    span: GapSpan,
     owners: list[Owner],
     faulted: dict[tuple[str, str], list[int]],
 ) -> Episode:
-    """The episode of rows start .. end, where row `end`, if there is one, closes it."""
-    audit, time_us, gap, quiet = (columns[name] for name in ("audit", "time_us", "gap", "quiet"))
-    widest = start + int(np.argmax(np.abs(gap[start:end])))
-    quiet_rows = np.flatnonzero(quiet[start:end]) + start
-    widest_quiet = int(quiet_rows[np.argmax(np.abs(gap[quiet_rows]))]) if len(quiet_rows) else None
-    closed = end if end < len(gap) else None
-    last_audit = int(audit[closed]) if closed is not None else None
-    opened_audit = int(audit[start])
     mine = tuple(
         owner
         for owner in owners
-        if (last_audit is None or owner.opened_audit < last_audit)
-        and (owner.closed_audit is None or owner.closed_audit > opened_audit)
+        if (span.closed_audit is None or owner.opened_audit < span.closed_audit)
+        and (owner.closed_audit is None or owner.closed_audit > span.opened_audit)
     )
     kinds: Counter[str] = Counter()
     for owner in mine:
-        if closed is not None or owner.closed_audit is None:
+        if span.closed_audit is not None or owner.closed_audit is None:
             kinds[owner.kind] += abs(owner.pages)
     causes = sorted(
-        {event for owner in mine for event in faulted.get((pool, owner.request_id), ())}
+        {event for owner in mine for event in faulted.get((span.pool, owner.request_id), ())}
     )
     return Episode(
-        number=0,
-        pool=pool,
-        opened_audit=opened_audit,
-        opened_us=int(time_us[start]),
-        closed_audit=last_audit,
-        closed_us=int(time_us[closed]) if closed is not None else None,
-        widest_audit=int(audit[widest]),
-        gap_tokens=int(gap[widest]),
-        quiet_audit=int(audit[widest_quiet]) if widest_quiet is not None else None,
-        quiet_gap_tokens=int(gap[widest_quiet]) if widest_quiet is not None else None,
-        last_gap_tokens=int(gap[end - 1]),
+        number=number,
+        **asdict(span),
         owners=mine,
         kinds=dict(sorted(kinds.items())),
         causes=tuple(causes),
     )
-
-
-def _runs(flags: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Stretches of True as (start, end), end exclusive."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
-    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
 
 
 def read_owners(table: pa.Table) -> list[Owner]:
@@ -169,15 +137,16 @@ def read_owners(table: pa.Table) -> list[Owner]:
     return rows
 
 
-def faulted_events(events: pa.Table) -> dict[tuple[str, str], list[int]]:
-    """Event numbers that a rule touched, by (pool, request)."""
-    touched = events.filter(pc.is_valid(events["rule"]))
+def faulted_events(batches: Iterable[pa.RecordBatch]) -> dict[tuple[str, str], list[int]]:
+    """Numbers of the events that a rule touched, by (pool, request); from rows of events.parquet."""
     found: dict[tuple[str, str], list[int]] = {}
-    for pool, request_id, event in zip(
-        touched["pool"].to_pylist(),
-        touched["request_id"].to_pylist(),
-        touched["event"].to_pylist(),
-        strict=True,
-    ):
-        found.setdefault((pool, request_id), []).append(event)
+    for batch in batches:
+        touched = batch.filter(pc.is_valid(batch["rule"]))
+        for pool, request_id, event in zip(
+            touched["pool"].to_pylist(),
+            touched["request_id"].to_pylist(),
+            touched["event"].to_pylist(),
+            strict=True,
+        ):
+            found.setdefault((pool, request_id), []).append(event)
     return found

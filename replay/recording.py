@@ -20,7 +20,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,9 @@ import pyarrow.parquet as pq
 
 from replay.errors import RecordingError
 from replay.recording_schema import EPISODES_SCHEMA, RUN_SCHEMA, TABLES
+
+#: Rows of a table that are read at once.
+BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +80,49 @@ class Recording:
         expected = TABLES.get(name, EPISODES_SCHEMA).names
         missing = [column for column in expected if column not in table.column_names]
         if missing:
-            raise RecordingError(f"{path}: not a table of this version: no column {missing[0]}")
+            raise RecordingError(_no_column(path, missing[0]))
         words = [
             pa.field(field.name, pa.string()) if pa.types.is_dictionary(field.type) else field
             for field in table.schema
         ]
         plain: pa.Table = table.cast(pa.schema(words))
         return plain
+
+    def batches(
+        self, name: str, columns: Sequence[str], batch_rows: int = BATCH_ROWS
+    ) -> Iterator[pa.RecordBatch]:
+        """Read some columns of one table as a stream, dictionary columns as they are.
+
+        Raises:
+            RecordingError: the file is missing, is not Parquet, or lacks a column.
+        """
+        path = self.directory / f"{name}.parquet"
+        try:
+            with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as parquet:
+                missing = [each for each in columns if each not in parquet.schema_arrow.names]
+                if missing:
+                    raise RecordingError(_no_column(path, missing[0]))
+                yield from parquet.iter_batches(
+                    batch_rows, columns=list(columns), use_threads=False
+                )
+        except (OSError, pa.ArrowInvalid):
+            raise RecordingError(f"{path}: missing or not a Parquet file") from None
+
+    def audit_row(self, number: int) -> dict[str, Any]:
+        """Read the audit of that number.
+
+        Raises:
+            RecordingError: the table is missing or has no such audit.
+        """
+        path = self.directory / "audits.parquet"
+        try:
+            rows = pq.read_table(path, filters=[("audit", "=", number)]).to_pylist()
+        except (OSError, pa.ArrowInvalid):
+            raise RecordingError(f"{path}: missing or not a Parquet file") from None
+        if len(rows) != 1:
+            raise RecordingError(f"{path}: has {len(rows)} audits of number {number}, not one")
+        row: dict[str, Any] = rows[0]
+        return row
 
     def summary(self) -> dict[str, Any]:
         """Read summary.json.
@@ -99,6 +138,10 @@ class Recording:
         if not isinstance(summary, dict):
             raise RecordingError(f"{path}: not a JSON object")
         return summary
+
+
+def _no_column(path: Path, column: str) -> str:
+    return f"{path}: not a table of this version: no column {column}"
 
 
 @contextmanager

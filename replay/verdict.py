@@ -12,12 +12,14 @@ verdict does not depend on row groups or on how the tables were written.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from replay.audit_series import AuditSeries, read_audits
 from replay.episodes import Episode, faulted_events, find_episodes, read_owners
 from replay.messages import PoolCounts, token_pool_message
 from replay.recording import Recording
@@ -37,16 +39,16 @@ class Verdict:
 
 def judge(recording: Recording) -> Verdict:
     """Find the episodes of a recording and give its verdict."""
-    audits = recording.table("audits").sort_by([("audit", "ascending")])
+    audits = read_audits(recording)
     owners = read_owners(recording.table("owners"))
-    faulted = faulted_events(recording.table("events"))
-    episodes = find_episodes(audits, owners, faulted)
-    requests = _count_requests(recording.table("requests"))
+    faulted = faulted_events(recording.batches("events", ("event", "pool", "request_id", "rule")))
+    episodes = find_episodes(audits.spans, owners, faulted)
+    requests = _count_requests(recording.batches("requests", ("cycle", "decode_state")))
     wrong_pages = _count_wrong_pages(recording.table("contents"))
     run = recording.run
     verdict, why = _verdict(run, episodes, _last_audit_of_healing(audits), requests, wrong_pages)
     worst = worst_episode(episodes)
-    mismatch = None if worst is None else _mismatch(run, audits, worst)
+    mismatch = None if worst is None else _mismatch(recording, worst)
     summary = {
         "schema": SUMMARY_SCHEMA,
         "verdict": verdict,
@@ -70,8 +72,8 @@ def judge(recording: Recording) -> Verdict:
             "contents": wrong_pages,
             "liveness": requests["stuck"],
         },
-        "audits": audits.num_rows,
-        "iterations": pc.sum(audits["iterations"]).as_py() or 0,
+        "audits": audits.rows,
+        "iterations": audits.iterations,
         "virtual_us": max((phase["end_us"] for phase in run["phases"]), default=0),
         "reproduce": run["reproduce"],
     }
@@ -150,10 +152,10 @@ def worst_episode(episodes: tuple[Episode, ...]) -> Episode | None:
     )
 
 
-def _mismatch(run: dict[str, Any], audits: pa.Table, worst: Episode) -> dict[str, Any]:
+def _mismatch(recording: Recording, worst: Episode) -> dict[str, Any]:
     """The widest quiet gap of the worst episode; the widest of all if none was quiet."""
     number = worst.quiet_audit if worst.quiet_audit is not None else worst.widest_audit
-    row = audits.filter(pc.equal(audits["audit"], number)).to_pylist()[0]
+    row, run = recording.audit_row(number), recording.run
     page_size = run["profile"]["page_size"]
     return {
         "pool": worst.pool,
@@ -194,7 +196,7 @@ def _kinds(episodes: tuple[Episode, ...], wrong_pages: int) -> dict[str, int]:
     return dict(sorted(kinds.items()))
 
 
-def _final_gap(run: dict[str, Any], audits: pa.Table) -> dict[str, Any]:
+def _final_gap(run: dict[str, Any], audits: AuditSeries) -> dict[str, Any]:
     """Every pool's gap when healing ended, and their sum."""
     gaps = _gaps_at_end(audits, ["inject", "heal"])
     pools = {pool: gap for pool, gap in sorted(gaps.items()) if gap}
@@ -202,14 +204,15 @@ def _final_gap(run: dict[str, Any], audits: pa.Table) -> dict[str, Any]:
     return {"tokens": tokens, "pages": tokens // run["profile"]["page_size"], "pools": pools}
 
 
-def _gaps_at_end(audits: pa.Table, phases: list[str]) -> dict[str, int]:
-    """Each pool's gap in its last audit of these phases, in tokens."""
-    within = audits.filter(pc.is_in(audits["phase"], pa.array(phases)))
-    last = within.group_by("pool", use_threads=False).aggregate([("gap", "last")])
-    return dict(zip(last["pool"].to_pylist(), last["gap_last"].to_pylist(), strict=True))
+def _gaps_at_end(audits: AuditSeries, phases: list[str]) -> dict[str, int]:
+    """Each pool's gap in its last audit of these phases, which follow each other, in tokens."""
+    gaps: dict[str, int] = {}
+    for phase in phases:
+        gaps |= audits.last_gaps.get(phase, {})
+    return gaps
 
 
-def _growth(run: dict[str, Any], audits: pa.Table) -> str | None:
+def _growth(run: dict[str, Any], audits: AuditSeries) -> str | None:
     """Whether the gap grew over the clean cycles: one-off, growing, or unknown."""
     cycles = [phase["phase"] for phase in run["phases"] if phase["phase"].startswith("repeat-")]
     ends = [
@@ -227,10 +230,8 @@ def _pool_totals(run: dict[str, Any]) -> dict[str, int]:
     return {pool["pool"]: pool["total_tokens"] for pool in run["pools"]}
 
 
-def _last_audit_of_healing(audits: pa.Table) -> int:
-    healed = pc.is_in(audits["phase"], pa.array(["inject", "heal"]))
-    last: int | None = pc.max(audits.filter(healed)["audit"]).as_py()
-    return -1 if last is None else last
+def _last_audit_of_healing(audits: AuditSeries) -> int:
+    return max(audits.last_audits.get(phase, -1) for phase in ("inject", "heal"))
 
 
 def _count_wrong_pages(contents: pa.Table) -> int:
@@ -243,12 +244,15 @@ def _count_wrong_pages(contents: pa.Table) -> int:
     return sum(worst.values())
 
 
-def _count_requests(requests: pa.Table) -> dict[str, int]:
+def _count_requests(batches: Iterable[pa.RecordBatch]) -> dict[str, int]:
     """Requests of the trace itself (not of repeat cycles) by how they ended."""
-    first = requests.filter(pc.equal(requests["cycle"], 0))
-    states = Counter(first["decode_state"].to_pylist())
+    states: Counter[str] = Counter()
+    for batch in batches:
+        first = batch.filter(pc.equal(batch["cycle"], 0))
+        for count in pc.value_counts(first["decode_state"].cast(pa.string())).to_pylist():
+            states[count["values"]] += count["counts"]
     counts = {
-        "total": first.num_rows,
+        "total": states.total(),
         "finished": states["finished"],
         "aborted": states["aborted"] + states["lost"],
         "failed": states["failed"],
