@@ -69,7 +69,7 @@ def slow_spans(rows):
     return sorted(spans, key=lambda span: span[:2])
 
 
-@given(audit_rows(), st.integers(1, 50), st.booleans())
+@given(audit_rows(), st.sampled_from([1, 2, 5, 50]), st.booleans())
 def test_the_stream_says_what_the_rows_say(rows, batch_rows, is_reversed):
     table = pa.Table.from_pylist(rows[::-1] if is_reversed else rows, AUDITS_SCHEMA)
     with tempfile.TemporaryDirectory() as folder:
