@@ -11,6 +11,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "synth": ("replay.commands.trace.synth.synth", "Make a trace: from options, or like another."),
     "import": ("replay.commands.trace.import_log.import_log", "Turn servers' logs into a trace."),
     "inspect": ("replay.commands.trace.inspect.inspect", "Describe a trace, or compare two."),
+    "slice": ("replay.commands.trace.slice.slice_verb", "Write a part of a trace."),
+    "anonymize": ("replay.commands.trace.anonymize.anonymize", "Write a trace that names nobody."),
 }
 
 

@@ -45,12 +45,25 @@ def print_table(title: str, rows: list[tuple[str, str, str]]) -> None:
 @contextmanager
 def progress(label: str, total: int | None) -> Iterator[Callable[[int], None] | None]:
     """Show a progress bar on stderr when it is a terminal; give the function that moves it."""
+    with progress_steps((label, total)) as (advance,):
+        yield advance
+
+
+@contextmanager
+def progress_steps(
+    *steps: tuple[str, int | None],
+) -> Iterator[list[Callable[[int], None] | None]]:
+    """Show a bar for each step (label, total) on a terminal; give the functions that move them."""
     if not sys.stderr.isatty():
-        yield None
+        yield [None] * len(steps)
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+
+        def mover(label: str, total: int | None) -> Callable[[int], None]:
+            task = bars.add_task(label, total=total)
+            return lambda done: bars.update(task, completed=done)
+
+        yield [mover(label, total) for label, total in steps]

@@ -1,0 +1,128 @@
+"""`kvreplay trace anonymize`: write a trace that names nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from replay.commands.trace.shared import JSON, OUTPUT, example, progress
+
+#: Environment variable that may hold the secret.
+KEY_VARIABLE = "KVREPLAY_ANONYMIZE_KEY"
+
+_KEY_FILE_BYTES_MAX = 4096
+_DAY_MS = 24 * 3600 * 1000
+
+
+@click.command(
+    epilog=example(
+        "kvreplay trace anonymize conv.parquet -o public.parquet --key-file secret.key \\",
+        "    --quantise-ms 100",
+    )
+)
+@click.argument("trace_path", metavar="TRACE", type=click.Path(path_type=Path))
+@OUTPUT
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="File that holds the secret, 16 bytes or more (a newline at its end is ignored); make one "
+    f"with `openssl rand -hex 32 > secret.key`. Without it the variable {KEY_VARIABLE} is used, or "
+    "else the terminal asks. The secret is never an argument: arguments stay in the shell's "
+    "history and show in the list of processes.",
+)
+@click.option(
+    "--quantise-ms",
+    "quantum_ms",
+    type=click.IntRange(1, _DAY_MS),
+    metavar="N",
+    help="Floor arrivals and cancels to multiples of N milliseconds.",
+)
+@JSON
+def anonymize(
+    trace_path: Path, output: Path, key_file: Path | None, quantum_ms: int | None, as_json: bool
+) -> None:
+    """Write a copy of a trace that names nobody.
+
+    Each part between the slashes of request and session ids becomes a pseudonym under the part
+    before it, so that what belongs to one tenant or session still does. Block hashes are re-keyed:
+    prompts that share a prefix still do, their contents cannot be guessed. The source note and
+    columns that are not a trace's are left out.
+
+    The same secret gives the same bytes; another secret changes everything; without it nothing
+    maps back. Keep it away from the copy, or throw it away.
+
+    NOT hidden: prompt and output lengths, times (unless quantised), priorities, the block size, how
+    many parts an id has, and the shape of sharing (which requests have a session, tenant or prefix
+    in common).
+    """
+    from traces.anonymize import anonymize_trace, derive_keys
+    from traces.dataset import open_trace
+    from traces.rewriting import refuse_overwriting
+
+    # Before anybody is asked for a secret.
+    trace = open_trace(trace_path)
+    refuse_overwriting(output, trace_path)
+    if key_file is not None:
+        refuse_overwriting(output, key_file, "the key file")
+    keys = derive_keys(*_read_secret(key_file))
+    with progress("Anonymising requests", trace.request_count) as advance:
+        written = anonymize_trace(
+            trace_path,
+            output,
+            keys,
+            quantum_us=1 if quantum_ms is None else quantum_ms * 1000,
+            on_progress=advance,
+        )
+    if not as_json:
+        times = "times kept" if quantum_ms is None else f"times floored to {quantum_ms} ms"
+        click.echo(f"{output}: {written} requests anonymised, {times}")
+        return
+    made = open_trace(output)
+    facts = {
+        "path": str(output),
+        "requests": written,
+        "quantise_ms": quantum_ms,
+        "source": made.source,
+        "block_size": made.block_size,
+        "sha256": made.sha256(),
+    }
+    click.echo(json.dumps(facts))
+
+
+def _read_secret(key_file: Path | None) -> tuple[bytes, str]:
+    """Return the secret and what messages call it."""
+    if key_file is not None:
+        return _read_key_file(key_file), f"key file {key_file}"
+    if KEY_VARIABLE in os.environ:
+        return os.fsencode(os.environ[KEY_VARIABLE]), f"environment variable {KEY_VARIABLE}"
+    if sys.stdin.isatty():
+        typed: str = click.prompt("Secret", hide_input=True, confirmation_prompt=True, err=True)
+        return os.fsencode(typed), "the secret"
+    raise click.UsageError(
+        f"no secret: give --key-file, set {KEY_VARIABLE}, or run in a terminal to be asked"
+    )
+
+
+def _read_key_file(path: Path) -> bytes:
+    from traces.errors import TraceError
+
+    try:
+        # Read as a stream: the file may be a pipe, as in `--key-file <(pass show kvreplay)`.
+        with path.open("rb") as stream:
+            secret = stream.read(_KEY_FILE_BYTES_MAX + 1)
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or str(problem)
+        raise TraceError(
+            f"key file {path}: cannot be read ({reason}); make one with `openssl rand -hex 32`"
+        ) from problem
+    if len(secret) > _KEY_FILE_BYTES_MAX:
+        raise TraceError(
+            f"key file {path}: has more than {_KEY_FILE_BYTES_MAX} bytes, so it is hardly a "
+            "secret; make one with `openssl rand -hex 32`"
+        )
+    return secret.removesuffix(b"\n").removesuffix(b"\r")

@@ -1,0 +1,278 @@
+"""Cut a trace down: by time, session, sample and count; and make it arrive faster or slower.
+
+The filters apply in this order: time range, sessions, sample, head. What is left is then moved in
+time: shifted so that the range starts at 0, and divided by the speed. Everything streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from traces.dataset import Trace, open_trace
+from traces.errors import TraceError
+from traces.rewriting import refuse_overwriting
+from traces.writer import TraceWriter
+
+#: A speed is a decimal number from 1 / SPEED_STEPS to SPEED_STEPS with a denominator up to that.
+SPEED_STEPS = 1_000_000
+
+_TIME_US_MAX = 2**63 - 1
+_SEED_MAX = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class SliceOptions:
+    """What to keep of a trace; the defaults keep all of it as it is.
+
+    Attributes:
+        from_us: arrivals from here on, microseconds.
+        until_us: arrivals before this, microseconds, or None for no end.
+        sessions: requests of these sessions only, or None for all.
+        sample_share: share of the sessions to keep, 0 < share <= 1, or None for all. A session is
+            kept whole or not at all; a request without a session counts as one of its own.
+        sample_seed: 0 to 2**64 - 1. With one seed a smaller share is a subset of a larger one.
+        requests_max: the first so many of what the filters above leave, or None for all.
+        speed: arrivals are divided by it, 1/1000000 to 1000000 with at most six decimals. A
+            client's patience, `cancel_us - arrival_us`, stays: this scales the rate of arrivals,
+            and how long somebody waits for an answer does not depend on how many others ask.
+        keep_times: keep the clock of the original instead of making `from_us` time 0.
+    """
+
+    from_us: int = 0
+    until_us: int | None = None
+    sessions: frozenset[str] | None = None
+    sample_share: float | None = None
+    sample_seed: int = 0
+    requests_max: int | None = None
+    speed: Fraction = Fraction(1)
+    keep_times: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise `TraceError` for options that mean nothing."""
+        until_us = _TIME_US_MAX if self.until_us is None else self.until_us
+        if not 0 <= self.from_us < until_us <= _TIME_US_MAX:
+            raise TraceError(
+                f"slice: the time range from {self.from_us / 1e6} s until {until_us / 1e6} s is "
+                "empty or out of range; choose 0 <= from < until"
+            )
+        if self.sample_share is not None and not 0 < self.sample_share <= 1:
+            raise TraceError(
+                f"slice: the sample is {self.sample_share}; choose a share above 0 and up to 1"
+            )
+        if not 0 <= self.sample_seed <= _SEED_MAX:
+            raise TraceError(f"slice: the seed is {self.sample_seed}; choose 0 to {_SEED_MAX}")
+        if self.requests_max is not None and self.requests_max < 1:
+            raise TraceError(f"slice: head is {self.requests_max}; keep at least 1 request")
+        is_in_range = Fraction(1, SPEED_STEPS) <= self.speed <= SPEED_STEPS
+        if not is_in_range or self.speed.denominator > SPEED_STEPS:
+            raise TraceError(
+                f"slice: the speed is {self.speed}; choose 0.000001 to {SPEED_STEPS} with at most "
+                "six decimals"
+            )
+
+    def describe(self) -> str:
+        """Say in a few words what is done, for the source note."""
+        words = [self.time_words(), self.session_words(), self.sample_words()]
+        if self.requests_max is not None:
+            words.append(f"head {self.requests_max}")
+        if self.speed != 1:
+            words.append(f"speed {float(self.speed)}")
+        if self.keep_times and self.from_us:
+            words.append("times kept")
+        return "slice " + (", ".join(filter(None, words)) or "of everything")
+
+    def time_words(self) -> str:
+        """Name the time range, or nothing."""
+        start = f"from {self.from_us / 1e6} s" if self.from_us else ""
+        end = f"until {self.until_us / 1e6} s" if self.until_us is not None else ""
+        return f"{start} {end}".strip()
+
+    def session_words(self) -> str:
+        """Name the choice of sessions (how many: a list could be long), or nothing."""
+        if self.sessions is None:
+            return ""
+        return f"{len(self.sessions)} session{'' if len(self.sessions) == 1 else 's'}"
+
+    def sample_words(self) -> str:
+        """Name the sample, or nothing."""
+        if self.sample_share is None:
+            return ""
+        return f"sample {self.sample_share} seed {self.sample_seed}"
+
+
+def slice_trace(
+    source: Path,
+    output: Path,
+    options: SliceOptions,
+    on_progress: Callable[[int], None] | None = None,
+) -> int:
+    """Write what `options` keep of `source` to `output`; return its number of requests.
+
+    Args:
+        source: trace to read, as a stream, no further than is needed.
+        output: Parquet file to make or replace, atomically.
+        options: what to keep.
+        on_progress: called now and then with the requests read so far.
+
+    Raises:
+        TraceError: the trace is unsound, `output` is the same file or cannot be written, a session
+            is not in the trace, nothing is left, or a time grows too large.
+    """
+    refuse_overwriting(output, source)
+    trace = open_trace(source)
+    selector = _Selector(options)
+    note = " | ".join(filter(None, (trace.source, options.describe())))
+    rows_read = 0
+    with TraceWriter(output, source=note, block_size=trace.block_size) as writer:
+        for batch in trace.iter_batches():
+            kept = selector.select(batch)
+            if kept.num_rows:
+                writer.write_columns(_retimed(kept, options, trace))
+            rows_read += batch.num_rows
+            if on_progress is not None:
+                on_progress(rows_read)
+            if selector.is_done:
+                break
+        selector.check(trace)
+    return writer.row_count
+
+
+class _Selector:
+    """Applies the filters batch after batch and counts what each of them left."""
+
+    def __init__(self, options: SliceOptions) -> None:
+        self._options = options
+        self._is_complete = False
+        # Bytes, not text: neither a trace's ids nor an argument need be UTF-8.
+        names = options.sessions or ()
+        self._sessions = {name.encode("utf-8", "surrogateescape") for name in names}
+        self._sessions_unseen = set(self._sessions)
+        self._left_by_time = self._left_by_session = self._left_by_sample = 0
+        self._kept = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no later batch can matter. A session named must be found, even beyond the end."""
+        return self._is_complete and not self._sessions_unseen
+
+    def select(self, batch: Any) -> Any:
+        """Return the rows of the batch to keep, in order."""
+        options = self._options
+        self._look_for_sessions(batch)
+        # Arrivals are sorted, so a range of times is a range of rows.
+        arrival_us = batch.column("arrival_us").to_numpy()
+        start = int(np.searchsorted(arrival_us, np.int64(options.from_us)))
+        stop = batch.num_rows
+        if options.until_us is not None:
+            stop = int(np.searchsorted(arrival_us, np.int64(options.until_us)))
+            self._is_complete = stop < batch.num_rows
+        batch = batch.slice(start, max(stop - start, 0))
+        self._left_by_time += batch.num_rows
+        if options.sessions is not None:
+            batch = batch.filter(_mask_of(batch.column("session_id"), self._sessions))
+        self._left_by_session += batch.num_rows
+        if options.sample_share is not None:
+            batch = batch.filter(_sampled(batch, options.sample_share, options.sample_seed))
+        self._left_by_sample += batch.num_rows
+        if options.requests_max is not None:
+            batch = batch.slice(0, options.requests_max - self._kept)
+            self._is_complete |= self._kept + batch.num_rows == options.requests_max
+        self._kept += batch.num_rows
+        return batch
+
+    def check(self, trace: Trace) -> None:
+        """Raise `TraceError` when a session was not found or nothing was kept."""
+        if self._sessions_unseen:
+            name = min(self._sessions_unseen).decode("utf-8", "backslashreplace")
+            raise TraceError(
+                f"{trace.path}: has no session {name!r}; give session ids whole, as they are in "
+                "column session_id"
+            )
+        if not trace.request_count:
+            raise TraceError(f"{trace.path}: has no requests to slice; choose another trace")
+        options = self._options
+        before = trace.request_count
+        for left, words in (
+            (self._left_by_time, options.time_words()),
+            (self._left_by_session, options.session_words()),
+            (self._left_by_sample, options.sample_words()),
+        ):
+            if not left:
+                raise TraceError(
+                    f"{trace.path}: nothing is left to write: {words!r} keeps none of {before} "
+                    "requests; choose a wider slice"
+                )
+            before = left
+
+    def _look_for_sessions(self, batch: Any) -> None:
+        if self._sessions_unseen:
+            column = batch.column("session_id").cast(pa.binary())
+            found = column.filter(_mask_of(column, self._sessions_unseen)).unique()
+            self._sessions_unseen -= set(found.to_pylist())
+
+
+def _mask_of(column: Any, wanted: set[bytes]) -> Any:
+    return pc.is_in(column.cast(pa.binary()), pa.array(sorted(wanted), pa.binary()))
+
+
+def _sampled(batch: Any, share: float, seed: int) -> Any:
+    """Return a mask of the rows whose session (request, without one) is in the sample."""
+    # A power of two scales exactly, so thresholds are ordered as the shares are.
+    threshold = int(share * 2.0**64)
+    key = seed.to_bytes(8, "little")
+    owners = pc.coalesce(batch.column("session_id"), batch.column("request_id"))
+    encoded = owners.cast(pa.binary()).dictionary_encode()
+    is_chosen = [
+        int.from_bytes(blake2b(owner, digest_size=8, key=key).digest(), "little") < threshold
+        for owner in encoded.dictionary.to_pylist()
+    ]
+    return pa.array(is_chosen, pa.bool_()).take(encoded.indices)
+
+
+def _retimed(batch: Any, options: SliceOptions, trace: Trace) -> dict[str, Any]:
+    """Return the batch's columns with arrivals shifted and divided, and cancels moved along."""
+    columns = {name: batch.column(name) for name in batch.schema.names}
+    shift_us = 0 if options.keep_times else options.from_us
+    if not shift_us and options.speed == 1:
+        return columns
+    before_us = columns["arrival_us"].to_numpy()
+    after_us = _divided(before_us - shift_us, options.speed, trace)
+    columns["arrival_us"] = after_us
+    cancels = columns["cancel_us"]
+    if cancels.null_count < len(cancels):
+        is_null = cancels.is_null().to_numpy(zero_copy_only=False)
+        patience_us = np.where(is_null, 0, cancels.fill_null(0).to_numpy() - before_us)
+        if (patience_us > _TIME_US_MAX - after_us).any():
+            raise _too_late(trace)
+        columns["cancel_us"] = pa.array(after_us + patience_us, mask=is_null)
+    return columns
+
+
+def _divided(
+    times_us: npt.NDArray[np.int64], speed: Fraction, trace: Trace
+) -> npt.NDArray[np.int64]:
+    """Return floor(time / speed) of sorted times, exactly: no floating point, no overflow."""
+    numerator, denominator = speed.numerator, speed.denominator
+    if int(times_us[-1]) * denominator // numerator > _TIME_US_MAX:
+        raise _too_late(trace)
+    quotients, remainders = np.divmod(times_us, np.int64(numerator))
+    # remainder * denominator < 10**12 * 10**6, well below 2**63.
+    divided: npt.NDArray[np.int64] = quotients * denominator + remainders * denominator // numerator
+    return divided
+
+
+def _too_late(trace: Trace) -> TraceError:
+    return TraceError(
+        f"{trace.path}: a time grows beyond 2**63 us when arrivals are slowed down that much; "
+        "choose a higher speed"
+    )
