@@ -5,13 +5,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint format types clean
+# Damaged logs for each importer; the nightly job's number.
+FUZZ_CASES ?= 10000
+
+.PHONY: demo test fuzz lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/kvreplay demo --out demo-out
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto
+
+fuzz: $(STAMP)
+	KVREPLAY_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest -n auto --dist worksteal tests/traces/importers/test_fuzz_importers.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

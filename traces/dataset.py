@@ -92,6 +92,9 @@ class Trace:
             while True:
                 try:
                     batch = next(batches, None)
+                    if batch is not None:
+                        # Text that is not UTF-8 would fail much later, wherever it is used.
+                        batch.validate(full=True)
                 except (pa.ArrowException, OSError) as problem:
                     raise TraceError(
                         f"{self.path}: the data after row {validator.row_count} cannot be decoded "

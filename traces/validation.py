@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from traces.errors import TraceError
+from traces.fingerprints import SeenFingerprints
 from traces.schema import COLUMNS, REQUIRED_COLUMNS
 
 #: Suspected repeats kept for confirmation. Fingerprints of different ids hardly ever collide, so
@@ -49,7 +50,7 @@ class TraceValidator:
         self._name = name
         self._block_size = block_size
         self._last_arrival_us = 0
-        self._seen = _SeenFingerprints()
+        self._seen = SeenFingerprints()
 
     def check(self, batch: Any) -> None:
         """Check one `pyarrow.RecordBatch` of the trace's schema, which follows the former ones.
@@ -151,7 +152,7 @@ class TraceValidator:
                     what = _repeat_message(name, self.row_count + first[name])
                     self._fail("request_id", row, what, _HOW_TO_FIX["request_id"])
                 first[name] = row
-        if self._seen.any_known(order):
+        if self._seen.known(order).any():
             for row in np.flatnonzero(self._seen.known(fingerprints)).tolist():
                 if len(self.suspects) < SUSPECTS_MAX:
                     self.suspects.setdefault(names[row], self.row_count + row)
@@ -189,33 +190,6 @@ def _repeat_message(name: str, first_row: int) -> str:
     """Return the words for a repeated id, with `{row}` left for the row of the repeat."""
     shown = repr(name).replace("{", "{{").replace("}", "}}")
     return f"repeats {shown} at row {{row}} (first at row {first_row})"
-
-
-class _SeenFingerprints:
-    """A growing set of int64 in sorted numpy runs: eight bytes a member, cheap batch membership.
-
-    Runs are merged so that each is more than twice the next; there are never more than
-    log2(members) of them.
-    """
-
-    def __init__(self) -> None:
-        self._runs: list[npt.NDArray[np.int64]] = []
-
-    def any_known(self, values: npt.NDArray[np.int64]) -> bool:
-        return bool(self.known(values).any())
-
-    def known(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        found = np.zeros(values.shape, np.bool_)
-        for run in self._runs:
-            places = np.minimum(np.searchsorted(run, values), run.size - 1)
-            found |= run[places] == values
-        return found
-
-    def add(self, sorted_values: npt.NDArray[np.int64]) -> None:
-        self._runs.append(sorted_values)
-        while len(self._runs) > 1 and self._runs[-2].size <= 2 * self._runs[-1].size:
-            last = self._runs.pop()
-            self._runs[-1] = np.sort(np.concatenate((self._runs[-1], last)), kind="stable")
 
 
 def _null_mask(array: Any) -> npt.NDArray[np.bool_]:

@@ -197,3 +197,13 @@ def test_a_block_size_must_be_a_number_of_tokens(tmp_path):
 def test_cancel_at_arrival_and_ties_are_allowed(write_trace):
     requests = [make_request(i, arrival_us=5, cancel_us=5) for i in range(3)]
     assert np.all([r.cancel_us == 5 for r in open_trace(write_trace(requests)).iter_requests()])
+
+
+@pytest.mark.parametrize("column", ["request_id", "session_id"])
+def test_text_that_is_not_utf8_is_one_sentence(write_trace, tmp_path, column):
+    table = pq.read_table(write_trace([make_request(0)]))
+    bad = pa.array([b"\xff\xfe"], pa.binary()).view(pa.string())
+    path = tmp_path / "bad.parquet"
+    pq.write_table(table.set_column(table.column_names.index(column), column, bad), path)
+    with pytest.raises(TraceError, match=r"bad.parquet: the data after row 0 cannot be decoded"):
+        open_trace(path).validate()

@@ -1,8 +1,12 @@
-"""Readers of the logs that serving systems write, one module a format.
+"""Readers of the logs that serving systems write, one module a format, behind one registry.
 
-`FORMATS` names them; `import_log` turns a log of one of them into a trace.
+    registry   names the formats and tells a file's own          source    bytes and lines
+    pipeline   reads, sorts and writes: `import_logs`            reader    rows, and their counts
+    values, hashes   what fields may hold                        tally     what became of every row
+
+`import_logs` turns logs into a trace; `traces.importers.pipeline` documents it.
 """
 
-from traces.importers.base import FORMATS, ImportedLog, ImportReport, ImportTally, import_log
+from traces.importers.registry import AUTO, FORMATS, PLAIN_FORMATS
 
-__all__ = ["FORMATS", "ImportReport", "ImportTally", "ImportedLog", "import_log"]
+__all__ = ["AUTO", "FORMATS", "PLAIN_FORMATS"]

@@ -1,4 +1,4 @@
-"""`kvreplay trace import`: turn a log into a trace."""
+"""`kvreplay trace import`: turn logs into a trace."""
 
 from __future__ import annotations
 
@@ -7,46 +7,104 @@ from pathlib import Path
 
 import click
 
-from replay.commands.trace.shared import JSON, OUTPUT, example, print_table, progress
-from traces.importers import FORMATS
+from replay.commands.trace.shared import JSON, OUTPUT, example, print_table, progress_steps
+from traces.importers import AUTO, FORMATS
 
 
 @click.command(
-    "import",
     epilog=example(
-        "kvreplay trace import conversation_trace.jsonl --format mooncake -o conv.parquet"
-    ),
+        "kvreplay trace import conversation_trace.jsonl -o conv.parquet",
+        "kvreplay trace import monday.csv.gz tuesday.csv.gz -o days.parquet \\",
+        "    --map when=arrival_time --map prompt=input_tokens --map answer=output_tokens",
+    )
 )
-@click.argument("source", metavar="LOG", type=click.Path(path_type=Path))
+@click.argument(
+    "sources", metavar="LOG...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
 @click.option(
     "--format",
     "format_name",
-    required=True,
-    type=click.Choice(list(FORMATS)),
-    help="Format of the log. " + " ".join(f"{n}: {f.description}." for n, f in FORMATS.items()),
+    default=AUTO,
+    show_default=True,
+    type=click.Choice([AUTO, *FORMATS]),
+    help="Format of the logs; auto tells it from their content. "
+    + " ".join(f"{name}: {text}." for name, (_, text) in FORMATS.items()),
+)
+@click.option(
+    "--map",
+    "assignments",
+    multiple=True,
+    metavar="COLUMN=FIELD",
+    help="For plain CSV, JSONL and Parquet: which column is which field of a request.",
+)
+@click.option(
+    "--block-size",
+    type=click.IntRange(min=1),
+    metavar="TOKENS",
+    help="Tokens one block hash covers: needed for plain logs that have hashes, and the size of the "
+    "blocks to hash where a log holds the prompts' tokens (SGLang; 64 unless given).",
+)
+@click.option(
+    "--skip-bad-lines",
+    is_flag=True,
+    help="Count and skip lines that cannot be read at all, instead of stopping at the first.",
 )
 @OUTPUT
 @JSON
-def import_log(source: Path, format_name: str, output: Path, as_json: bool) -> None:
-    """Convert a log that a serving system wrote to a trace.
+def import_log(
+    sources: tuple[Path, ...],
+    format_name: str,
+    assignments: tuple[str, ...],
+    block_size: int | None,
+    skip_bad_lines: bool,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Convert logs that serving systems wrote to one trace, sorted by arrival.
 
-    Rows that cannot be requests are counted by reason, never dropped silently; a line that is not
-    of the format at all stops the import and nothing is written.
+    Any log may be compressed (gzip or zstd). Several logs are merged by time. Rows that cannot be
+    requests are counted by reason, never dropped silently; a line that is not of the format at all
+    stops the import, and nothing is written.
     """
-    from traces.importers import import_log as convert
+    from traces.importers.pipeline import import_logs
+    from traces.importers.reader import ImportOptions
 
-    total_bytes = source.stat().st_size if source.is_file() else None
-    with progress("Reading", total_bytes) as advance:
-        report = convert(format_name, source, output, advance)
+    options = ImportOptions(_column_map(assignments), block_size, skip_bad_lines)
+    total_bytes = sum(source.stat().st_size for source in sources if source.is_file())
+    with progress_steps(("Reading", total_bytes), ("Writing", None)) as (read, written):
+        report = import_logs(sources, output, format_name, options, read, written)
     if as_json:
         click.echo(json.dumps({"path": str(output), **report.to_json()}))
         return
     rows = [
-        ("read", report.rows_read, ""),
-        ("written", report.rows_written, ""),
-        ("moved to time order", report.rows_reordered, ""),
-        ("skipped", sum(report.skipped.values()), ""),
+        ("format", report.format, ""),
+        ("rows read", f"{report.rows_read:,}", f"from {report.files} files" * (report.files > 1)),
+        ("written", f"{report.rows_written:,}", ""),
+        ("  moved to time order", f"{report.rows_reordered:,}", ""),
     ]
-    for reason, count in report.skipped.items():
-        rows.append((f"  {reason}", count, f"first in line {report.skipped_at[reason]}"))
-    print_table(str(output), [(name, f"{count:,}", note) for name, count, note in rows])
+    rows += [
+        (f"  {reason}", f"{count.rows:,}", f"first in {count.first_at}")
+        for reason, count in report.changed.items()
+    ]
+    rows.append(("skipped", f"{report.rows_read - report.rows_written:,}", ""))
+    rows += [
+        (f"  {reason}", f"{count.rows:,}", f"first in {count.first_at}")
+        for reason, count in report.skipped.items()
+    ]
+    print_table(str(output), rows)
+
+
+def _column_map(assignments: tuple[str, ...]) -> dict[str, str]:
+    """Turn `COLUMN=FIELD` texts into a dictionary; a column's name may hold equals signs."""
+    columns: dict[str, str] = {}
+    for assignment in assignments:
+        column, equals, field = assignment.rpartition("=")
+        if not equals or not column or not field:
+            raise click.BadParameter(
+                f"{assignment!r} is not COLUMN=FIELD, such as prompt_len=input_tokens",
+                param_hint="--map",
+            )
+        if column in columns:
+            raise click.BadParameter(f"column {column!r} is mapped twice", param_hint="--map")
+        columns[column] = field
+    return columns

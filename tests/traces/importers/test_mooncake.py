@@ -8,7 +8,7 @@ from trace_helpers import as_plain
 
 from traces.dataset import open_trace
 from traces.errors import TraceError
-from traces.importers import FORMATS, import_log
+from traces.importers.pipeline import import_logs
 
 
 def _row(timestamp=0, input_length=600, output_length=5, hash_ids=(1, 2), **more):
@@ -28,7 +28,7 @@ def import_rows(tmp_path):
         lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
         log.write_text("\n".join(lines) + "\n", encoding="utf-8")
         out = tmp_path / "out.parquet"
-        report = import_log("mooncake", log, out)
+        report = import_logs([log], out)
         return report, list(open_trace(out).iter_requests())
 
     return run
@@ -46,11 +46,13 @@ def test_rows_become_requests_and_ties_keep_their_order(import_rows):
     assert requests[0].block_hashes.dtype == np.uint64
     assert report.to_json() == {
         "format": "mooncake",
+        "files": 1,
         "rows_read": 3,
         "rows_written": 3,
         "rows_reordered": 0,
+        "shifted_us": 0,
         "skipped": {},
-        "skipped_at": {},
+        "changed": {},
     }
 
 
@@ -62,39 +64,59 @@ def test_rows_out_of_order_are_sorted_stably(import_rows):
 
 def test_every_bad_row_is_counted_by_reason(import_rows):
     bad = {
-        "output_length is 0": [_row(output_length=0), _row(output_length=0)],
+        "output_length is 0": [_row(output_length=0), _row(output_length="0")],
         "output_length is negative": [_row(output_length=-1)],
         "output_length is out of range": [_row(output_length=2**31)],
         "input_length is missing": [{"timestamp": 1, "output_length": 2, "hash_ids": []}],
-        "input_length is not a whole number": [_row(input_length="600"), _row(input_length=6.5)],
+        "input_length is not a whole number": [
+            _row(input_length="six"),
+            _row(input_length=6.5),
+            _row(input_length=True),
+            _row(input_length=[600]),
+        ],
         "timestamp is missing": [_row(timestamp=None)],
-        "timestamp is not a number": [_row(timestamp="0"), _row(timestamp=True)],
-        "timestamp is negative or out of range": [_row(timestamp=-1), _row(timestamp=1e300)],
-        "hash_ids is not a list of whole numbers from 0 to 2**64 - 1": [
-            _row(hash_ids=[1, -2]),
-            _row(hash_ids=[1, 2**64]),
-            _row(hash_ids=[1, 2.0]),
-            {**_row(), "hash_ids": "12"},
-        ],
-        "hash_ids are not one per 512 tokens of input_length": [
-            _row(hash_ids=[1]),
-            _row(hash_ids=[]),
-        ],
+        "timestamp is not a number": [_row(timestamp="noon"), _row(timestamp=True)],
+        "timestamp is negative or out of range": [_row(timestamp=-1), _row(timestamp=1e60)],
     }
     rows = [_row(5, extra="ignored")] + [row for group in bad.values() for row in group]
     rows += ["", '{"timestamp": NaN, "input_length": 1, "output_length": 1}']
     report, requests = import_rows(rows)
-    bad["timestamp is negative or out of range"].append("NaN")
-    assert report.skipped == {reason: len(group) for reason, group in bad.items()}
-    assert report.rows_read == report.rows_written + sum(report.skipped.values())
-    assert report.skipped_at["output_length is 0"] == 2
-    assert report.skipped_at["output_length is negative"] == 4
+    bad["timestamp is not a number"].append("NaN")
+    assert {reason: count.rows for reason, count in report.skipped.items()} == {
+        reason: len(group) for reason, group in bad.items()
+    }
+    assert report.rows_read == report.rows_written + sum(map(len, bad.values()))
+    assert report.skipped["output_length is 0"].first_at == "line 2"
+    assert report.skipped["output_length is negative"].first_at == "line 4"
     assert [r.request_id for r in requests] == ["mooncake-000000"]
 
 
-def test_a_row_without_hash_ids_has_no_block_hashes(import_rows):
-    _, (request,) = import_rows([{"timestamp": 0.5, "input_length": 9, "output_length": 1}])
-    assert as_plain(request)[:5] == ("mooncake-000000", 500, 9, 1, None)
+def test_hashes_that_cannot_be_used_are_counted_and_the_request_stays(import_rows):
+    bad = {
+        "hash_ids is missing": [{"timestamp": 0.5, "input_length": 9, "output_length": 1}],
+        "hash_ids is not a list of whole numbers": [
+            _row(hash_ids=[1, 2.0]),
+            _row(hash_ids=[1, None]),
+            {**_row(), "hash_ids": "12"},
+        ],
+        "hash_ids are not one per 512 tokens of the prompt": [_row(hash_ids=[])],
+        "hash_ids are not 64-bit numbers": [_row(hash_ids=[1, 2**64])],
+    }
+    report, requests = import_rows([row for group in bad.values() for row in group])
+    assert {reason: count.rows for reason, count in report.changed.items()} == {
+        f"{reason}: kept without block hashes": len(group) for reason, group in bad.items()
+    }
+    assert report.skipped == {}
+    assert [r.block_hashes for r in requests] == [None] * 6
+    assert as_plain(requests[-1])[:5] == ("mooncake-000000", 500, 9, 1, None)
+
+
+def test_a_partial_block_without_a_hash_gets_one_of_its_own(import_rows):
+    _, requests = import_rows([_row(hash_ids=[7]), _row(hash_ids=[7]), _row(hash_ids=[-1, 3])])
+    tails = [int(r.block_hashes[1]) for r in requests[:2]]
+    assert [r.block_hashes.tolist() for r in requests[:2]] == [[7, tails[0]], [7, tails[1]]]
+    assert len({7, *tails}) == 3
+    assert requests[2].block_hashes.tolist() == [2**64 - 1, 3]
 
 
 @pytest.mark.parametrize(
@@ -113,48 +135,10 @@ def test_a_malformed_line_is_named_and_nothing_is_written(import_rows, tmp_path,
     assert [p.name for p in tmp_path.iterdir()] == ["log.jsonl"]
 
 
-def test_logs_that_cannot_be_imported_are_one_sentence(tmp_path):
-    log = tmp_path / "log.jsonl"
-    out = tmp_path / "out.parquet"
-    log.write_bytes(b"\x80\x02binary\n")
-    with pytest.raises(TraceError, match="line 1 is not UTF-8 text"):
-        import_log("mooncake", log, out)
-    log.write_text("\n\n")
-    with pytest.raises(TraceError, match=r"no row that can be imported .*the file has no rows"):
-        import_log("mooncake", log, out)
-    log.write_text('{"a": 1}\n{"a": 2}\n')
-    with pytest.raises(TraceError, match="2 x timestamp is missing"):
-        import_log("mooncake", log, out)
-    with pytest.raises(TraceError, match="unknown format 'csv'; known: mooncake"):
-        import_log("csv", log, out)
-    with pytest.raises(TraceError, match="no such file"):
-        import_log("mooncake", tmp_path / "none", out)
-    with pytest.raises(TraceError, match="is a directory"):
-        import_log("mooncake", tmp_path, out)
-    with pytest.raises(TraceError, match="is the log itself"):
-        import_log("mooncake", log, log)
-    assert [p.name for p in tmp_path.iterdir()] == ["log.jsonl"]
-
-
-def test_a_byte_order_mark_is_no_error(tmp_path):
-    log = tmp_path / "log.jsonl"
-    log.write_text(json.dumps(_row()), encoding="utf-8-sig")
-    assert import_log("mooncake", log, tmp_path / "out.parquet").rows_written == 1
-
-
-def test_the_registry_names_importable_readers():
-    import importlib
-
-    for entry in FORMATS.values():
-        module, _, function = entry.reader.rpartition(".")
-        assert callable(getattr(importlib.import_module(module), function))
-        assert entry.description
-
-
 def test_the_published_conversation_log(mooncake_log, tmp_path):
     seen_bytes = []
     out = tmp_path / "conv.parquet"
-    report = import_log("mooncake", mooncake_log, out, seen_bytes.append)
+    report = import_logs([mooncake_log], out, on_progress=seen_bytes.append)
     assert (report.rows_read, report.rows_written, report.skipped) == (12031, 12031, {})
     assert seen_bytes == sorted(seen_bytes)
     assert seen_bytes[-1] == mooncake_log.stat().st_size
@@ -170,5 +154,5 @@ def test_the_published_conversation_log(mooncake_log, tmp_path):
             assert request.input_tokens == row["input_length"]
             assert request.block_hashes.tolist() == row["hash_ids"]
     first = tmp_path / "again.parquet"
-    import_log("mooncake", mooncake_log, first)
+    import_logs([mooncake_log], first)
     assert first.read_bytes() == out.read_bytes()

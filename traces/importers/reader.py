@@ -1,0 +1,305 @@
+"""The rows of a log file, for the formats: JSON lines, CSV and Parquet rows, counted as they come.
+
+A format turns one row into one request, or raises `RowSkipped`; `LogReader.requests` counts both.
+What a row costs when it is unreadable is decided here, alike for all formats: a last line that
+was cut short is skipped and counted, any other stops the import with its file and line, unless the
+user asked to skip bad lines.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from traces.errors import TraceError
+from traces.importers.source import LogFile, OnProgress, first_line
+from traces.importers.tally import ImportTally, RowSkipped
+from traces.schema import TraceRequest
+
+_Row = TypeVar("_Row")
+
+#: Rows of a Parquet log turned into Python values at once.
+_PARQUET_BATCH_ROWS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What the user says about the logs.
+
+    Attributes:
+        column_map: for the plain formats: column of the log -> field of a request.
+        block_size: for the plain formats: tokens one block hash covers.
+        skip_bad_lines: count and skip lines that cannot be read instead of stopping.
+    """
+
+    column_map: Mapping[str, str]
+    block_size: int | None = None
+    skip_bad_lines: bool = False
+
+
+class LogReader:
+    """One log file being imported.
+
+    Attributes:
+        log: the file.
+        tally: counts over all files of the import.
+        options: what the user said.
+    """
+
+    def __init__(
+        self,
+        log: LogFile,
+        tally: ImportTally,
+        options: ImportOptions,
+        *,
+        name_in_places: str = "",
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        """Start before the first row.
+
+        Args:
+            log: the file.
+            tally: where to count.
+            options: what the user said.
+            name_in_places: what tells this file from the others of the import, if there are any.
+            on_progress: told the bytes of this file read so far.
+        """
+        self.log = log
+        self.tally = tally
+        self.options = options
+        self._prefix = f"{name_in_places} " if name_in_places else ""
+        self._on_progress = on_progress
+        self._unit = "line"
+        self._number = 0
+
+    # What formats use.
+
+    @property
+    def place(self) -> str:
+        """Where the reader is, such as `line 12`."""
+        return f"{self._prefix}{self._unit} {self._number}"
+
+    @property
+    def row_number(self) -> int:
+        """Number of the current row over all files, from 0; unique within the import."""
+        return self.tally.rows_read - 1
+
+    def requests(
+        self, rows: Iterable[_Row], to_request: Callable[[_Row], TraceRequest]
+    ) -> Iterator[TraceRequest]:
+        """Convert every row, counting it, and the reason when it is skipped."""
+        for row in rows:
+            self.tally.rows_read += 1
+            try:
+                yield to_request(row)
+            except RowSkipped as reason:
+                self.tally.skip(str(reason), self.place)
+
+    def note(self, change: str) -> None:
+        """Count the current row as kept, but changed."""
+        self.tally.change(change, self.place)
+
+    def fail(self, problem: str, how_to_fix: str) -> NoReturn:
+        """Stop the import at the current row."""
+        raise TraceError(f"{self.log.path}: {self._unit} {self._number} {problem}; {how_to_fix}")
+
+    def use_block_size(self, block_size: int) -> bool:
+        """Whether hashes of that block size fit into the trace; the first size seen decides."""
+        if self.tally.block_size is None:
+            self.tally.block_size = block_size
+        return self.tally.block_size == block_size
+
+    def numbered(self, rows: Iterable[_Row], unit: str) -> Iterator[_Row]:
+        """Yield `rows`, calling them `unit` 1, 2, ... in messages."""
+        self._unit, self._number = unit, 0
+        for row in rows:
+            self._number += 1
+            yield row
+
+    # Rows by kind of file.
+
+    def open(self) -> AbstractContextManager[io.BufferedReader]:
+        """Open the decompressed bytes, for formats that are not made of rows; see `LogFile.open`."""
+        return self.log.open(self._on_progress)
+
+    def json_rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the JSON object of every line; blank lines are passed over.
+
+        Raises:
+            TraceError: a line is not a JSON object (see the module's docstring).
+        """
+        self._unit = "line"
+        for line in self.log.iter_lines(self._on_progress):
+            if not line.data.strip():
+                continue
+            self._number = line.number
+            try:
+                fields = json.loads(line.data.decode("utf-8"))
+            except UnicodeDecodeError:
+                problem = "is not UTF-8 text"
+            except json.JSONDecodeError as error:
+                problem = f"is not JSON ({error.msg} at column {error.colno})"
+            except (ValueError, RecursionError):
+                problem = "is not JSON that can be read"
+            else:
+                if isinstance(fields, dict):
+                    yield fields
+                    continue
+                problem = "is not a JSON object"
+            self._bad_line(problem, is_cut=not line.is_complete, wanted="one JSON object per line")
+
+    def csv_rows(self) -> Iterator[dict[str, str]]:
+        """Yield every row of a CSV file by the names in its first line.
+
+        The separator is whichever of comma, semicolon and tab the header has most of.
+
+        Raises:
+            TraceError: the header repeats a name, a row cannot be read, or a row has more cells
+                than the header.
+        """
+        self._unit = "line"
+        texts = self._csv_texts()
+        head = next((text for text in texts if text.strip()), None)
+        if head is None:
+            return
+        separator = find_separator(head)
+        try:
+            names = split_header(head)
+        except csv.Error as error:
+            self.fail(f"is not CSV ({error})", "the first line names the columns")
+        if len(set(names)) < len(names):
+            self.fail("repeats a column name", "give every column a name of its own")
+        rows = csv.reader(texts, delimiter=separator)
+        while True:
+            try:
+                cells = next(rows, None)
+            except csv.Error as error:
+                self._bad_line(f"is not CSV ({error})", is_cut=False, wanted="one row per line")
+                continue
+            if cells is None:
+                return
+            if not cells:
+                continue
+            if len(cells) != len(names):
+                self._bad_line(
+                    f"has {len(cells)} cells where the header has {len(names)}",
+                    is_cut=self._is_cut,
+                    wanted="as many cells in every row as in the header",
+                )
+                continue
+            yield dict(zip(names, cells, strict=True))
+
+    def _csv_texts(self) -> Iterator[str]:
+        self._is_cut = False
+        for line in self.log.iter_lines(self._on_progress):
+            self._number, self._is_cut = line.number, not line.is_complete
+            try:
+                yield line.data.decode("utf-8").replace("\r\n", "\n")
+            except UnicodeDecodeError:
+                self._bad_line("is not UTF-8 text", is_cut=self._is_cut, wanted="UTF-8 text")
+
+    def parquet_rows(self, columns: Iterable[str]) -> Iterator[dict[str, Any]]:
+        """Yield every row of a Parquet file, with those of `columns` that it has.
+
+        Raises:
+            TraceError: the file cannot be decoded.
+        """
+        with (
+            self.log.as_seekable() as path,
+            self._decoding(),
+            pq.ParquetFile(str(path), pre_buffer=False, buffer_size=2**20) as parquet,
+        ):
+            present = parquet.schema_arrow.names
+            wanted = [name for name in columns if name in present]
+            batches = parquet.iter_batches(_PARQUET_BATCH_ROWS, columns=wanted)
+            rows = (row for batch in batches for row in self._python_rows(batch, parquet))
+            yield from self.numbered(rows, "row")
+
+    def parquet_metadata(self) -> dict[bytes, bytes]:
+        """Return the key-value metadata of a Parquet file's footer.
+
+        Raises:
+            TraceError: the file cannot be decoded.
+        """
+        with self.log.as_seekable() as path, self._decoding():
+            metadata: dict[bytes, bytes] | None = pq.read_metadata(str(path)).metadata
+            return metadata or {}
+
+    def _python_rows(self, batch: Any, parquet: Any) -> list[dict[str, Any]]:
+        if self._on_progress is not None:
+            share = self._number / max(1, parquet.metadata.num_rows)
+            self._on_progress(int(self.log.size_bytes * share))
+        # Python's times have no nanoseconds, and time zones would need a database: UTC will do.
+        columns = [
+            column.cast(pa.timestamp("us"), safe=False)
+            if pa.types.is_timestamp(column.type)
+            else column
+            for column in batch.columns
+        ]
+        rows: list[dict[str, Any]] = pa.RecordBatch.from_arrays(
+            columns, names=batch.schema.names
+        ).to_pylist()
+        return rows
+
+    @contextmanager
+    def _decoding(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:
+            if isinstance(problem, TraceError):
+                raise
+            raise TraceError(
+                f"{self.log.path}: cannot be read as Parquet after row {self._number} "
+                f"({first_line(problem)}); it is cut short or damaged, copy it again"
+            ) from problem
+
+    def _bad_line(self, problem: str, *, is_cut: bool, wanted: str) -> None:
+        """Skip the current line and count it, or stop."""
+        if is_cut:
+            self.tally.rows_read += 1
+            self.tally.skip("the last line is cut short", self.place)
+        elif self.options.skip_bad_lines:
+            self.tally.rows_read += 1
+            reason = problem.partition(" (")[0]
+            self.tally.skip(f"the line {reason}", self.place)
+        else:
+            self.fail(
+                problem,
+                f"such a log has {wanted}: repair or remove the line, or pass --skip-bad-lines",
+            )
+
+
+def find_separator(header: str) -> str:
+    """Return whichever of comma, semicolon and tab the header of a table has most of."""
+    return max(",;\t", key=header.count)
+
+
+def split_header(header: str) -> list[str]:
+    """Return the column names in the first line of a table."""
+    cells = next(csv.reader([header], delimiter=find_separator(header)), [])
+    return [cell.strip() for cell in cells]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a format looks at to tell whether a file is its own.
+
+    Attributes:
+        head: first bytes, decompressed.
+        objects: JSON objects of the first lines, when the first line is one.
+        header: cells of the first line, when that is text but not JSON.
+        parquet_columns: column names, when the file is Parquet.
+    """
+
+    head: bytes
+    objects: tuple[dict[str, Any], ...] = ()
+    header: tuple[str, ...] = ()
+    parquet_columns: tuple[str, ...] = ()

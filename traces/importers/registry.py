@@ -1,0 +1,150 @@
+"""The registry of log formats, and which of them a file is.
+
+A format is a module with a `FORMAT`; it is imported when it is used or when a file has to be told
+apart. Adding one means writing its module and one line here.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from traces.errors import TraceError
+
+if TYPE_CHECKING:
+    from traces.importers.reader import LogReader, Sample
+    from traces.importers.source import LogFile
+    from traces.schema import TraceRequest
+
+#: Format name -> (module, one line for help texts). The plain ones come last.
+FORMATS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "mooncake": ("traces.importers.mooncake", "Mooncake (FAST'25), JSONL"),
+        "azure": ("traces.importers.azure", "Azure LLM inference traces 2023 and 2024, CSV"),
+        "burstgpt": ("traces.importers.burstgpt", "BurstGPT, CSV"),
+        "bailian": ("traces.importers.bailian", "Bailian (KVCache@ATC'25), JSONL"),
+        "dynamo": ("traces.importers.dynamo", "NVIDIA Dynamo request traces, JSONL"),
+        "aiperf": ("traces.importers.aiperf", "AIPerf profile_export.jsonl"),
+        "baseten": ("traces.importers.baseten", "Baseten completion traces, Parquet"),
+        "sglang-metrics": (
+            "traces.importers.sglang_metrics",
+            "SGLang --export-metrics-to-file, JSONL",
+        ),
+        "sglang-dump": ("traces.importers.sglang_dump", "SGLang request dumps, pickle"),
+        "vllm-otlp": ("traces.importers.vllm_otlp", "vLLM OpenTelemetry spans, OTLP JSON lines"),
+        "csv": ("traces.importers.plain_csv", "any CSV, with --map"),
+        "jsonl": ("traces.importers.plain_jsonl", "any JSON lines, with --map"),
+        "parquet": ("traces.importers.plain_parquet", "any Parquet, traces too, with --map"),
+    }
+)
+
+#: The format of a plain file by its kind, for columns that the user names.
+PLAIN_FORMATS = ("csv", "jsonl", "parquet")
+
+#: What `--format` takes beside the names: tell the format from the content.
+AUTO = "auto"
+
+_SAMPLE_BYTES = 64 * 1024
+_SAMPLE_LINES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class LogFormat:
+    """One format of logs.
+
+    Attributes:
+        source: the note in the footer of traces made from it.
+        matches: whether a file is of this format, from its beginning.
+        read: yields a file's rows as requests, in the order of the file, telling the reader of
+            every row that is none. Arrivals need not be sorted.
+        is_wall_clock: arrivals count from 1970; the trace's then start at 0.
+    """
+
+    source: str
+    matches: Callable[[Sample], bool]
+    read: Callable[[LogReader], Iterator[TraceRequest]]
+    is_wall_clock: bool = True
+
+
+def load_format(name: str) -> LogFormat:
+    """Import a format by its name, a key of `FORMATS`."""
+    found = importlib.import_module(FORMATS[name][0]).FORMAT
+    assert isinstance(found, LogFormat)
+    return found
+
+
+def detect_format(log: LogFile, *, has_column_map: bool) -> str | None:
+    """Return the name of the one format a file is of, or None when it is empty.
+
+    Args:
+        log: the file.
+        has_column_map: the user named columns, so the file is a plain one.
+
+    Raises:
+        TraceError: no format, or several, match; or the file cannot be read.
+    """
+    sample = take_sample(log)
+    if not sample.head.strip():
+        return None
+    if has_column_map:
+        return "parquet" if sample.parquet_columns else "jsonl" if sample.objects else "csv"
+    names = [name for name in FORMATS if load_format(name).matches(sample)]
+    if len(names) == 1:
+        return names[0]
+    if names:
+        raise TraceError(f"{log.path}: could be {' or '.join(names)}; say which with --format")
+    raise TraceError(
+        f"{log.path}: is of no known format (it starts with {sample.head[:40]!r}); name it with "
+        f"--format ({', '.join(FORMATS)}), or say which columns to take with --map column=field"
+    )
+
+
+def take_sample(log: LogFile) -> Sample:
+    """Read the beginning of a file: enough for a format to know its own."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from traces.importers.reader import Sample
+
+    with log.open() as stream:
+        head = stream.read(_SAMPLE_BYTES)
+    if head.startswith(b"PAR1"):
+        try:
+            with log.as_seekable() as path:
+                return Sample(head, parquet_columns=tuple(pq.read_schema(str(path)).names))
+        except (pa.ArrowException, OSError, ValueError) as problem:
+            raise TraceError(
+                f"{log.path}: starts like a Parquet file but has no readable footer; it is cut "
+                "short or damaged, copy it again"
+            ) from problem
+    objects = []
+    header: tuple[str, ...] = ()
+    if b"\x00" not in head[:_SAMPLE_BYTES]:
+        for line in itertools.islice(log.iter_lines(), _SAMPLE_LINES):
+            text = line.data.decode("utf-8", "replace").strip()
+            if not text:
+                continue
+            try:
+                row = json.loads(text)
+            except (ValueError, RecursionError):
+                row = None
+            if isinstance(row, dict):
+                objects.append(row)
+            elif not objects and not header:
+                header = _cells(text)
+    return Sample(head, objects=tuple(objects), header=header if not objects else ())
+
+
+def _cells(text: str) -> tuple[str, ...]:
+    from traces.importers.reader import split_header
+
+    try:
+        return tuple(split_header(text))
+    except csv.Error:
+        return ()

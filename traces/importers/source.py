@@ -1,0 +1,166 @@
+"""The bytes of a log file: decompressed by content, in lines of bounded length, with progress.
+
+gzip and zstd are recognised by their first bytes, whatever the file is called, and may hold any
+format, Parquet and pickles included.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from traces.errors import TraceError
+
+#: Called now and then with how much was done so far.
+OnProgress = Callable[[int], None]
+
+#: A longer line stops the import: whatever has no line ends is no log.
+LINE_BYTES_MAX = 64 * 2**20
+
+_CHUNK_BYTES = 2**20
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a log.
+
+    Attributes:
+        number: from 1.
+        data: its bytes, line end included.
+        is_complete: False for a last line that no line end follows.
+    """
+
+    number: int
+    data: bytes
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A log file that exists; `compression` is `gzip`, `zstd` or None."""
+
+    path: Path
+    size_bytes: int
+    compression: str | None
+
+    @contextmanager
+    def open(self, on_progress: OnProgress | None = None) -> Iterator[io.BufferedReader]:
+        """Open the decompressed bytes for reading from the start.
+
+        Raises:
+            TraceError: on entering or from the block, when the bytes cannot be read or
+                decompressed.
+        """
+        try:
+            with self.path.open("rb") as raw:
+                stream: Any = raw
+                if self.compression is not None:
+                    stream = pa.CompressedInputStream(raw, self.compression)
+                yield io.BufferedReader(_Counted(stream, raw, on_progress), _CHUNK_BYTES)
+                if on_progress is not None:
+                    on_progress(self.size_bytes)
+        except (OSError, pa.ArrowException) as problem:
+            raise self.unreadable(problem) from problem
+
+    def iter_lines(self, on_progress: OnProgress | None = None) -> Iterator[Line]:
+        """Yield every line, blank ones included, a UTF-8 byte order mark removed.
+
+        Raises:
+            TraceError: a line is longer than `LINE_BYTES_MAX`, or as `open`.
+        """
+        number = 0
+        with self.open(on_progress) as stream:
+            while data := stream.readline(LINE_BYTES_MAX + 1):
+                number += 1
+                if len(data) > LINE_BYTES_MAX:
+                    raise TraceError(
+                        f"{self.path}: line {number} is longer than {LINE_BYTES_MAX} bytes; "
+                        "is this the right file? a log has a line end after every row"
+                    )
+                is_complete = data.endswith(b"\n")
+                if number == 1:
+                    data = data.removeprefix(b"\xef\xbb\xbf")
+                yield Line(number, data, is_complete)
+
+    @contextmanager
+    def as_seekable(self) -> Iterator[Path]:
+        """Give a path to the decompressed bytes: the file itself, or a temporary copy."""
+        if self.compression is None:
+            yield self.path
+            return
+        with tempfile.NamedTemporaryFile(prefix="kvreplay-", suffix=".part") as copy:
+            with self.open() as stream:
+                shutil.copyfileobj(stream, copy, _CHUNK_BYTES)
+            copy.flush()
+            yield Path(copy.name)
+
+    def unreadable(self, problem: Exception) -> TraceError:
+        """Say that the bytes cannot be had."""
+        reason = getattr(problem, "strerror", None)
+        if reason is None and self.compression is not None:
+            return TraceError(
+                f"{self.path}: cannot be decompressed as {self.compression} "
+                f"({first_line(problem)}); it is cut short or damaged, copy it again"
+            )
+        return _unreadable(self.path, reason or first_line(problem))
+
+
+def find_log_file(path: Path) -> LogFile:
+    """Look at a log file's size and first bytes.
+
+    Raises:
+        TraceError: it is missing, not a regular file or cannot be read.
+    """
+    try:
+        if path.is_dir():
+            raise TraceError(f"{path}: is a directory; name the log files in it")
+        if not path.exists():
+            raise TraceError(f"{path}: no such file; name the log file to import")
+        if not path.is_file():
+            raise TraceError(f"{path}: is not a regular file; save the log to a file first")
+        with path.open("rb") as stream:
+            head = stream.read(4)
+        size_bytes = path.stat().st_size
+    except (OSError, ValueError) as problem:
+        if isinstance(problem, TraceError):
+            raise
+        raise _unreadable(path, getattr(problem, "strerror", None) or str(problem)) from problem
+    kinds = [kind for magic, kind in _MAGIC.items() if head.startswith(magic)]
+    return LogFile(path, size_bytes, kinds[0] if kinds else None)
+
+
+class _Counted(io.RawIOBase):
+    """A readable stream that tells the progress of the raw file beneath it after every read."""
+
+    def __init__(self, stream: Any, raw: IO[bytes], on_progress: OnProgress | None) -> None:
+        self._stream = stream
+        self._raw = raw
+        self._on_progress = on_progress
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        if self._on_progress is not None:
+            self._on_progress(self._raw.tell())
+        return len(data)
+
+
+def first_line(problem: BaseException) -> str:
+    """The first line of an exception's message, as a part of a sentence."""
+    return (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")
+
+
+def _unreadable(path: Path, reason: str) -> TraceError:
+    return TraceError(f"{path}: cannot be read ({reason}); check the path and its permissions")
