@@ -1,187 +1,198 @@
 """What is in a trace, in numbers: sizes, rates, ties, shared prefixes, sessions, aborts.
 
-Polars does the arithmetic on the file's columns; the rows are validated first, as a stream.
+One pass over the checked batches, in memory that hardly grows with the trace: eight bytes a request
+for the check that ids are unique, whatever its prompts are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
+import numpy as np
+import numpy.typing as npt
 
 from traces.dataset import Trace, open_trace
+from traces.prefix_reuse import PrefixReuse
+from traces.runs import RunLengths
+from traces.spill import SpilledRecords
+from traces.value_counts import ValueCounts
 
-_QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-_BIN_S = (1, 60)
+#: Columns whose values are counted, by the name they have in the facts.
+COUNTED = ("input_tokens", "output_tokens", "inter_arrival_us", "after_us")
+
+_WINDOWS_S = (1, 60)
+_PRIORITIES = 256
 
 
-def inspect_trace(path: str | Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class TraceMeasurements:
+    """What one pass over a trace found.
+
+    Attributes:
+        facts: the plain JSON values that `inspect_trace` documents.
+        counts: how often each value occurs, by the names in `COUNTED`.
+    """
+
+    facts: dict[str, Any]
+    counts: dict[str, ValueCounts]
+
+
+def inspect_trace(
+    path: str | Path, on_progress: Callable[[int], None] | None = None
+) -> dict[str, Any]:
     """Describe a trace as plain JSON values.
 
     Keys: `path`, `source`, `block_size`, `requests`, `input_tokens`, `output_tokens` (totals),
     `duration_us` (first to last arrival), `per_request` (min, p50, p90, p99, max and mean of
     `input_tokens`, `output_tokens` and `inter_arrival_us`; quantiles interpolate linearly; None
     where there is no value), `rate_per_s` (`mean` = 1 / mean inter-arrival time, and the busiest
-    1 s and 60 s bin counted from time 0), `ties`, `prefix_reuse` (of the prompts that have block
-    hashes: blocks and tokens that an earlier request already had, as an infinite cache would
-    find them), `sessions`, `aborts`, `priorities`.
+    1 s and 60 s window counted from time 0), `dispersion` (variance / mean of the requests per
+    window: 1 for Poisson arrivals, more for bursts), `ties`, `prefix_reuse` (of the prompts that
+    have block hashes: blocks and tokens that an earlier request already had, as an infinite cache
+    would find them), `sessions`, `aborts`, `priorities`, `is_exact` (per column with quantiles:
+    false when it had so many different values that quantiles are off by up to 0.05 %).
+
+    Args:
+        path: trace file.
+        on_progress: called now and then with the requests read so far.
 
     Raises:
-        TraceError: the file is no trace or a row is wrong.
+        TraceError: the file is no trace, a row is wrong or there is no room for temporary files.
+    """
+    return measure_trace(path, on_progress).facts
+
+
+def measure_trace(
+    path: str | Path, on_progress: Callable[[int], None] | None = None
+) -> TraceMeasurements:
+    """Return what `inspect_trace` does and the value counts behind it.
+
+    Raises:
+        TraceError: as `inspect_trace`.
     """
     trace = open_trace(path)
-    trace.validate()
-    # A glob character in a file name is a character.
-    frame = pl.scan_parquet(trace.path, glob=False)
-    totals = (
-        frame.select(
-            requests=pl.len(),
-            input_tokens=pl.col("input_tokens").cast(pl.Int64).sum(),
-            output_tokens=pl.col("output_tokens").cast(pl.Int64).sum(),
-            first_us=pl.col("arrival_us").min(),
-            last_us=pl.col("arrival_us").max(),
-        )
-        .collect()
-        .row(0, named=True)
-    )
-    requests = int(totals["requests"])
-    duration_us = int(totals["last_us"] - totals["first_us"]) if requests else 0
-    gaps = frame.select(inter_arrival_us=pl.col("arrival_us").diff().slice(1))
-    return {
-        "path": str(trace.path),
-        "source": trace.source,
-        "block_size": trace.block_size,
-        "requests": requests,
-        "input_tokens": int(totals["input_tokens"]),
-        "output_tokens": int(totals["output_tokens"]),
-        "duration_us": duration_us,
-        "per_request": {
-            "input_tokens": _spread(frame, "input_tokens"),
-            "output_tokens": _spread(frame, "output_tokens"),
-            "inter_arrival_us": _spread(gaps, "inter_arrival_us"),
-        },
-        "rate_per_s": _rates(frame, requests, duration_us),
-        "ties": _ties(frame),
-        "prefix_reuse": _prefix_reuse(frame, trace),
-        "sessions": _sessions(frame),
-        "aborts": _aborts(frame, requests),
-        "priorities": _priorities(frame),
-    }
+    with _Meter(trace) as meter:
+        for batch in trace.iter_batches():
+            meter.add(batch)
+            if on_progress is not None:
+                on_progress(meter.requests)
+        return TraceMeasurements(meter.facts(), meter.counts)
 
 
-def _spread(frame: pl.LazyFrame, column: str) -> dict[str, float | int | None]:
-    values = pl.col(column)
-    return (
-        frame.select(
-            min=values.min(),
-            **{name: values.quantile(share, "linear") for name, share in _QUANTILES.items()},
-            max=values.max(),
-            mean=values.mean(),
-        )
-        .collect()
-        .row(0, named=True)
-    )
+class _Meter(ExitStack):
+    """Adds up the batches of one trace."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__()
+        self.requests = 0
+        self.counts = {name: ValueCounts() for name in COUNTED}
+        self._trace = trace
+        self._first_us = self._last_us = 0
+        self._tokens = {"input_tokens": 0, "output_tokens": 0}
+        self._ties = RunLengths()
+        self._windows = {seconds: RunLengths() for seconds in _WINDOWS_S}
+        self._sessions = self.enter_context(SpilledRecords())
+        self._session_requests = 0
+        self._priorities = np.zeros(_PRIORITIES, np.int64)
+        self._reuse: PrefixReuse | None = None
+        if trace.block_size is not None:
+            self._reuse = self.enter_context(PrefixReuse(trace.block_size))
+
+    def add(self, batch: Any) -> None:
+        """Add one checked `pyarrow.RecordBatch`."""
+        arrival_us = batch.column("arrival_us").to_numpy()
+        input_tokens = batch.column("input_tokens").to_numpy()
+        self._add_arrivals(arrival_us)
+        self.counts["input_tokens"].add(input_tokens)
+        self.counts["output_tokens"].add(batch.column("output_tokens").to_numpy())
+        for name in self._tokens:
+            self._tokens[name] += int(batch.column(name).to_numpy().sum(dtype=np.int64))
+        if self._reuse is not None:
+            self._reuse.add(batch.column("block_hashes"), input_tokens)
+        cancels = batch.column("cancel_us")
+        aborted = cancels.is_valid().to_numpy(zero_copy_only=False)
+        self.counts["after_us"].add(cancels.drop_null().to_numpy() - arrival_us[aborted])
+        sessions = session_fingerprints(batch.column("session_id"))
+        self._sessions.add(sessions, np.zeros(sessions.size, np.uint32))
+        self._session_requests += sessions.size
+        priorities = batch.column("priority").drop_null().to_numpy().astype(np.int64)
+        self._priorities += np.bincount(priorities + _PRIORITIES // 2, minlength=_PRIORITIES)
+        self.requests += batch.num_rows
+
+    def _add_arrivals(self, arrival_us: npt.NDArray[np.int64]) -> None:
+        if not arrival_us.size:
+            return
+        if not self.requests:
+            self._first_us = self._last_us = int(arrival_us[0])
+            gaps = np.diff(arrival_us)
+        else:
+            gaps = np.diff(arrival_us, prepend=self._last_us)
+        self.counts["inter_arrival_us"].add(gaps)
+        self._ties.add(arrival_us)
+        for seconds, windows in self._windows.items():
+            windows.add(arrival_us // (seconds * 1_000_000))
+        self._last_us = int(arrival_us[-1])
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything that `inspect_trace` documents."""
+        trace, requests = self._trace, self.requests
+        duration_us = self._last_us - self._first_us
+        rates: dict[str, float | None] = {
+            "mean": (requests - 1) / (duration_us / 1e6) if duration_us else None
+        }
+        for seconds, windows in self._windows.items():
+            rates[f"peak_{seconds}s"] = windows.longest / seconds if requests else None
+        aborts = self.counts["after_us"]
+        return {
+            "path": str(trace.path),
+            "source": trace.source,
+            "block_size": trace.block_size,
+            "requests": requests,
+            **self._tokens,
+            "duration_us": duration_us,
+            "per_request": {name: self.counts[name].spread() for name in COUNTED[:3]},
+            "rate_per_s": rates,
+            "dispersion": {f"{s}s": windows.dispersion() for s, windows in self._windows.items()},
+            "ties": {"distinct_arrivals": self._ties.distinct, "largest": self._ties.longest},
+            "prefix_reuse": None if self._reuse is None else self._reuse.result(),
+            "sessions": self._session_facts(),
+            "aborts": {
+                "count": aborts.count,
+                "share": aborts.count / requests if requests else None,
+                "after_us": aborts.spread(),
+            },
+            "priorities": {
+                str(place - _PRIORITIES // 2): int(self._priorities[place])
+                for place in np.flatnonzero(self._priorities)
+            },
+            "is_exact": {name: counts.is_exact for name, counts in self.counts.items()},
+        }
+
+    def _session_facts(self) -> dict[str, int | float | None]:
+        count, turns_max = 0, 0
+        for fingerprints, _ in self._sessions.groups():
+            _, turns = np.unique(fingerprints, return_counts=True)
+            count += turns.size
+            turns_max = max(turns_max, int(turns.max()))
+        return {
+            "count": count,
+            "requests": self._session_requests,
+            "turns_mean": self._session_requests / count if count else None,
+            "turns_max": turns_max or None,
+        }
 
 
-def _rates(frame: pl.LazyFrame, requests: int, duration_us: int) -> dict[str, float | None]:
-    rates: dict[str, float | None] = {
-        "mean": (requests - 1) / (duration_us / 1e6) if duration_us else None
-    }
-    for seconds in _BIN_S:
-        busiest = (
-            frame.group_by(pl.col("arrival_us") // (seconds * 1_000_000))
-            .len()
-            .select(pl.col("len").max())
-            .collect()
-            .item()
-        )
-        rates[f"peak_{seconds}s"] = None if busiest is None else int(busiest) / seconds
-    return rates
+def session_fingerprints(session_ids: Any) -> npt.NDArray[np.uint64]:
+    """Return a 64-bit fingerprint of every id of a `pyarrow.StringArray` that is not null.
 
-
-def _ties(frame: pl.LazyFrame) -> dict[str, int]:
-    row = (
-        frame.group_by("arrival_us")
-        .len()
-        .select(distinct_arrivals=pl.len(), largest=pl.col("len").max().fill_null(0))
-        .collect()
-        .row(0, named=True)
-    )
-    return {key: int(value or 0) for key, value in row.items()}
-
-
-def _prefix_reuse(frame: pl.LazyFrame, trace: Trace) -> dict[str, int | float] | None:
-    """Count what earlier requests had already; None when no prompt has block hashes."""
-    if trace.block_size is None:
-        return None
-    size = trace.block_size
-    hashed = frame.filter(pl.col("block_hashes").is_not_null())
-    # The last block of a prompt may be partial and then counts for the tokens it has.
-    tail = pl.col("input_tokens").cast(pl.Int64) - (pl.col("block_hashes").list.len() - 1) * size
-    counted = (
-        hashed.with_row_index("row")
-        .select("row", "block_hashes", tail=tail)
-        .explode("block_hashes")
-        .with_columns(
-            is_seen=~pl.col("block_hashes").is_first_distinct(),
-            tokens=pl.when(pl.col("row").eq_missing(pl.col("row").shift(-1)))
-            .then(size)
-            .otherwise(pl.col("tail")),
-        )
-        .select(
-            requests_with_hashes=pl.col("row").n_unique(),
-            blocks=pl.len(),
-            blocks_seen=pl.col("is_seen").sum(),
-            tokens=pl.col("tokens").sum(),
-            tokens_seen=pl.col("tokens").filter(pl.col("is_seen")).sum(),
-        )
-        .collect()
-        .row(0, named=True)
-    )
-    counts: dict[str, int | float] = {key: int(value or 0) for key, value in counted.items()}
-    if not counts["blocks"]:
-        return None
-    counts["blocks_share"] = counts["blocks_seen"] / counts["blocks"]
-    counts["tokens_share"] = counts["tokens_seen"] / counts["tokens"]
-    return counts
-
-
-def _sessions(frame: pl.LazyFrame) -> dict[str, int | float | None]:
-    row = (
-        frame.filter(pl.col("session_id").is_not_null())
-        .group_by("session_id")
-        .len()
-        .select(
-            count=pl.len(),
-            requests=pl.col("len").sum(),
-            turns_mean=pl.col("len").mean(),
-            turns_max=pl.col("len").max(),
-        )
-        .collect()
-        .row(0, named=True)
-    )
-    return row
-
-
-def _aborts(frame: pl.LazyFrame, requests: int) -> dict[str, Any]:
-    aborted = frame.filter(pl.col("cancel_us").is_not_null()).select(
-        after_us=pl.col("cancel_us") - pl.col("arrival_us")
-    )
-    count = int(aborted.select(pl.len()).collect().item())
-    return {
-        "count": count,
-        "share": count / requests if requests else None,
-        "after_us": _spread(aborted, "after_us"),
-    }
-
-
-def _priorities(frame: pl.LazyFrame) -> dict[str, int]:
-    rows = (
-        frame.filter(pl.col("priority").is_not_null())
-        .group_by("priority")
-        .len()
-        .sort("priority")
-        .collect()
-    )
-    return {str(priority): int(count) for priority, count in rows.iter_rows()}
+    Equal ids have equal fingerprints in this process (and hardly ever different ones do); another
+    process has others.
+    """
+    if session_ids.null_count == len(session_ids):
+        return np.empty(0, np.uint64)
+    names = session_ids.drop_null().to_numpy(zero_copy_only=False).tolist()
+    return np.fromiter(map(hash, names), np.int64, len(names)).view(np.uint64)
