@@ -1,4 +1,4 @@
-"""`kvreplay trace synth`: make a synthetic trace."""
+"""`kvreplay trace synth`: make a trace from options, or one like another."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from replay.commands.trace.shared import JSON, OUTPUT, example, progress
+from traces.errors import TraceError
+from traces.likeness_options import LikenessOptions
 from traces.synthesis_options import ARRIVALS, LENGTHS, SynthesisOptions
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # A dataclass with slots hides its defaults; an instance has them.
 _DEFAULTS = SynthesisOptions()
+
+#: Parameters that mean something together with --like; all others are learnt from the trace.
+_WITH_LIKE = frozenset({"output", "like", "requests", "rate_per_s", "seed", "as_json"})
 
 
 def _synthesis_option(
@@ -30,9 +36,18 @@ def _synthesis_option(
     epilog=example(
         "kvreplay trace synth -o trace.parquet --requests 100000 --rate 20 \\",
         "    --arrivals bursty --abort-rate 0.02 --seed 7",
+        "kvreplay trace synth -o like.parquet --like conv.parquet --requests 1000000",
     )
 )
 @OUTPUT
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path),
+    metavar="TRACE",
+    help="Learn arrivals, lengths, prefix reuse, sessions and aborts from this trace, whatever its "
+    "size; --requests (as many as it has), --rate (its own) and --seed may be given besides. "
+    "Ids and hashes are new, but it is no anonymiser: gaps and lengths stay recognisable.",
+)
 @_synthesis_option("--requests", "requests", "Number of requests.")
 @_synthesis_option("--rate", "rate_per_s", "Mean arrivals per second.")
 @_synthesis_option("--arrivals", "arrivals", "Arrival process.", type=click.Choice(list(ARRIVALS)))
@@ -50,28 +65,72 @@ def _synthesis_option(
 @_synthesis_option("--block-size", "block_size", "Tokens one block hash covers.")
 @_synthesis_option("--seed", "seed", "Same seed and options, same bytes.")
 @JSON
-def synth(output: Path, as_json: bool, **settings: Any) -> None:
-    """Make a synthetic trace: tenants, multi-turn sessions, shared prefixes, client aborts."""
-    options = SynthesisOptions(**settings)
+def synth(output: Path, like: Path | None, as_json: bool, **settings: Any) -> None:
+    """Make a trace: tenants, multi-turn sessions, shared prefixes, client aborts; or one --like another."""
+    if like is None:
+        facts = _make_from_options(SynthesisOptions(**settings), output)
+    else:
+        facts = _make_like(like, output)
+    if not as_json:
+        click.echo(f"{output}: {facts['requests']} requests, seed {facts['seed']}")
+        if facts.get("like", {}).get("is_sampled"):
+            click.echo(
+                f"modelled on {facts['like']['rows']:,} of the {facts['like']['requests']:,} "
+                f"requests of {like}, in stretches spread evenly over it"
+            )
+        return
 
     from traces.dataset import open_trace
+
+    made = open_trace(output)
+    described = {"source": made.source, "block_size": made.block_size, "sha256": made.sha256()}
+    click.echo(json.dumps({"path": str(output), **facts, **described}))
+
+
+def _make_from_options(options: SynthesisOptions, output: Path) -> dict[str, Any]:
     from traces.synthesis import write_synthetic_trace
 
     with progress("Making requests", options.requests) as advance:
         written = write_synthetic_trace(options, output, advance)
-    if as_json:
-        made = open_trace(output)
-        click.echo(
-            json.dumps(
-                {
-                    "path": str(output),
-                    "requests": written,
-                    "seed": options.seed,
-                    "source": made.source,
-                    "block_size": made.block_size,
-                    "sha256": made.sha256(),
-                }
+    return {"requests": written, "seed": options.seed}
+
+
+def _make_like(like: Path, output: Path) -> dict[str, Any]:
+    """Learn from the trace `like` and write one that resembles it.
+
+    Raises:
+        TraceError: an option was given that --like leaves no meaning, or a trace cannot be used.
+    """
+    context = click.get_current_context()
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    }
+    for parameter in context.command.params:
+        if parameter.name in given and parameter.name not in _WITH_LIKE:
+            raise TraceError(
+                f"synthesis: {parameter.opts[0]} has no meaning together with --like, which learns "
+                f"it from {like}; leave one of the two out"
             )
-        )
-    else:
-        click.echo(f"{output}: {written} requests, seed {options.seed}")
+    from traces.dataset import open_trace
+    from traces.fitting import fit_trace
+    from traces.likeness import write_trace_like
+
+    source_count = open_trace(like).request_count
+    options = LikenessOptions(
+        requests=given.get("requests", max(source_count, 1)),
+        seed=given.get("seed", 0),
+        rate_per_s=given.get("rate_per_s"),
+    )
+    with progress("Learning", source_count) as advance:
+        model = fit_trace(like, advance)
+    with progress("Making requests", options.requests) as advance:
+        written = write_trace_like(model, options, output, advance)
+    learnt = {
+        "path": str(like),
+        "requests": model.request_count,
+        "rows": int(model.rows.size),
+        "is_sampled": model.is_sampled,
+    }
+    return {"requests": written, "seed": options.seed, "like": learnt}
