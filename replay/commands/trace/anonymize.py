@@ -37,6 +37,7 @@ _DAY_MS = 24 * 3600 * 1000
 )
 @click.option(
     "--quantise-ms",
+    "--quantize-ms",
     "quantum_ms",
     type=click.IntRange(1, _DAY_MS),
     metavar="N",

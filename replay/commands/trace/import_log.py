@@ -27,6 +27,7 @@ from traces.importers import AUTO, FORMATS
     default=AUTO,
     show_default=True,
     type=click.Choice([AUTO, *FORMATS]),
+    metavar="FORMAT",
     help="Format of the logs; auto tells it from their content. "
     + " ".join(f"{name}: {text}." for name, (_, text) in FORMATS.items()),
 )
