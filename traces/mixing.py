@@ -1,4 +1,4 @@
-"""A 64-bit finaliser on numpy words: similar numbers in, unrelated words out, no two alike."""
+"""A 64-bit finaliser: similar numbers in, unrelated words out, no two alike (as in splitmix64)."""
 
 from __future__ import annotations
 
@@ -17,3 +17,11 @@ def mix_words(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     words = (words ^ (words >> np.uint64(30))) * _MIX_1
     words = (words ^ (words >> np.uint64(27))) * _MIX_2
     return words ^ (words >> np.uint64(31))
+
+
+def mix_word(word: int) -> int:
+    """Mix one word, any integer modulo 2**64, as `mix_words` does."""
+    word %= 2**64
+    word = ((word ^ (word >> 30)) * int(_MIX_1)) % 2**64
+    word = ((word ^ (word >> 27)) * int(_MIX_2)) % 2**64
+    return word ^ (word >> 31)

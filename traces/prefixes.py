@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-# An increment and the odd multipliers of a 64-bit finaliser (xor-shift-multiply, as in splitmix64).
-_GOLDEN = 0x9E3779B97F4A7C15
-_MIX_1 = 0xBF58476D1CE4E5B9
-_MIX_2 = 0x94D049BB133111EB
-_WORD = 2**64 - 1
+from traces.mixing import GOLDEN, mix_word, mix_words
+
+_GOLDEN = int(GOLDEN)
 
 #: Up to this many blocks, Python's integers beat a numpy call.
 _FEW_BLOCKS = 24
@@ -33,28 +31,15 @@ def chain_blocks(
         # The same arithmetic on Python's integers: numpy costs 40 us a call however few they are.
         hashes = []
         for number in range(first + 1, first + count + 1):
-            chain = (chain + _mix_word(key + number * _GOLDEN)) & _WORD
-            hashes.append(_mix_word(chain))
+            chain = (chain + mix_word(key + number * _GOLDEN)) % 2**64
+            hashes.append(mix_word(chain))
         return chain, np.array(hashes, np.uint64)
-    numbers = np.arange(first + 1, first + count + 1, dtype=np.uint64) * np.uint64(_GOLDEN)
-    contents = _mix_words(numbers + np.uint64(key))
+    numbers = np.arange(first + 1, first + count + 1, dtype=np.uint64) * GOLDEN
+    contents = mix_words(numbers + np.uint64(key))
     sums = np.uint64(chain) + np.cumsum(contents, dtype=np.uint64)
-    return int(sums[-1]), _mix_words(sums)
+    return int(sums[-1]), mix_words(sums)
 
 
 def child_key(key: int, number: int) -> int:
     """Derive a 64-bit key from a key and a number; other numbers give unrelated keys."""
-    return _mix_word(_mix_word(key + number * _GOLDEN) ^ key)
-
-
-def _mix_word(word: int) -> int:
-    word &= _WORD
-    word = ((word ^ (word >> 30)) * _MIX_1) & _WORD
-    word = ((word ^ (word >> 27)) * _MIX_2) & _WORD
-    return word ^ (word >> 31)
-
-
-def _mix_words(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(_MIX_1)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(_MIX_2)
-    return words ^ (words >> np.uint64(31))
+    return mix_word(mix_word(key + number * _GOLDEN) ^ key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def import_logs(
     format_name: str = AUTO,
     options: ImportOptions | None = None,
     on_progress: OnProgress | None = None,
-    on_written: OnProgress | None = None,
+    on_written: Callable[[int, int], None] | None = None,
 ) -> ImportReport:
     """Convert logs of one format to one trace, sorted by arrival; ties keep their order.
 
@@ -84,7 +84,7 @@ def import_logs(
         format_name: a key of `FORMATS`, or `auto`.
         options: what the user says about the logs.
         on_progress: told the bytes of all logs read so far, compressed as they are.
-        on_written: told the requests written so far, which happens when all logs are read.
+        on_written: told the requests written so far and those there are, once all logs are read.
 
     Raises:
         TraceError: unknown or mixed formats, an unreadable or malformed log, no usable row, or a
@@ -124,7 +124,7 @@ def import_logs(
             for batch in sorter.sorted():
                 writer.write_columns(_shifted(batch, shift_us))
                 if on_written is not None:
-                    on_written(writer.row_count)
+                    on_written(writer.row_count, batches.rows)
     return ImportReport(
         format=format_name,
         files=len(logs),

@@ -52,8 +52,11 @@ def progress(label: str, total: int | None) -> Iterator[Callable[[int], None] | 
 @contextmanager
 def progress_steps(
     *steps: tuple[str, int | None],
-) -> Iterator[list[Callable[[int], None] | None]]:
-    """Show a bar for each step (label, total) on a terminal; give the functions that move them."""
+) -> Iterator[list[Callable[..., None] | None]]:
+    """Show a bar for each step (label, total) on a terminal; give the functions that move them.
+
+    A function takes how much is done and, where it was not known before, of how much.
+    """
     if not sys.stderr.isatty():
         yield [None] * len(steps)
         return
@@ -62,8 +65,8 @@ def progress_steps(
 
     with Progress(console=Console(stderr=True), transient=True) as bars:
 
-        def mover(label: str, total: int | None) -> Callable[[int], None]:
+        def mover(label: str, total: int | None) -> Callable[..., None]:
             task = bars.add_task(label, total=total)
-            return lambda done: bars.update(task, completed=done)
+            return lambda done, total=total: bars.update(task, completed=done, total=total)
 
         yield [mover(label, total) for label, total in steps]

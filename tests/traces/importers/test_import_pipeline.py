@@ -161,10 +161,16 @@ def test_an_endless_line_is_refused(save, tmp_path, monkeypatch):
 def test_progress_ends_at_the_size_of_all_logs(save, tmp_path):
     logs = [save("a", mooncake()), save("b.gz", compressed(mooncake(), "gzip"))]
     read, written = [], []
-    import_logs(logs, tmp_path / "out.parquet", "auto", None, read.append, written.append)
+    import_logs(
+        logs,
+        tmp_path / "out.parquet",
+        on_progress=read.append,
+        on_written=lambda done, total: written.append((done, total)),
+    )
     assert read == sorted(read)
     assert read[-1] == sum(log.stat().st_size for log in logs)
-    assert written[-1] == open_trace(tmp_path / "out.parquet").request_count
+    count = open_trace(tmp_path / "out.parquet").request_count
+    assert written[-1] == (count, count)
 
 
 def test_every_format_can_be_loaded_and_is_described():
