@@ -125,7 +125,7 @@ def anonymize_trace(
 
 
 def _named(batch: Any, pseudonyms: Pseudonyms) -> dict[str, Any]:
-    # Bytes, not text: a session id from elsewhere need not be UTF-8.
+    # Bytes, because that is what digests are made of.
     requests, sessions = (
         batch.column(name).cast(pa.binary()).to_pylist() for name in ("request_id", "session_id")
     )

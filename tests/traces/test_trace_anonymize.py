@@ -21,8 +21,8 @@ from replay.cli import run_command_line
 from traces.anonymize import QUANTUM_US_MAX, SOURCE, _rekeyed, anonymize_trace, derive_keys
 from traces.dataset import TraceWriter, open_trace
 from traces.errors import TraceError
-from traces.schema import COLUMNS, TraceRequest, arrow_schema
-from traces.statistics import inspect_trace
+from traces.schema import COLUMNS, TraceRequest
+from traces.statistics.inspection import inspect_trace
 from traces.synthesis import SynthesisOptions, write_synthetic_trace
 
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -249,23 +249,6 @@ def test_the_schema_and_the_counts_pass(tmp_path):
     assert open_trace(output).block_size is None
     (request,) = read(output)
     assert as_plain(request)[1:] == (0, 1, 1, None, None, None, None)
-
-
-def test_a_session_id_need_not_be_utf8(tmp_path):
-    raw = pa.array([b"\xff\xfe", b"\xff\xfe", b"ok"], pa.binary())
-    sessions = pa.StringArray.from_buffers(3, *raw.buffers()[1:])
-    columns = [
-        pa.array(["a", "b", "c"]),
-        *(pa.array([1] * 3, t) for t in ("int64", "int32", "int32")),
-    ]
-    columns += [pa.nulls(3, pa.list_(pa.uint64())), sessions]
-    columns += [pa.nulls(3, pa.int64()), pa.nulls(3, pa.int8())]
-    schema = arrow_schema().with_metadata({"kvreplay.schema": "kvreplay.trace/1"})
-    source = tmp_path / "in.parquet"
-    pq.write_table(pa.Table.from_arrays(columns, schema=schema), source)
-    anonymize_trace(source, tmp_path / "out.parquet", KEYS)
-    first, second, third = read(tmp_path / "out.parquet")
-    assert first.session_id == second.session_id != third.session_id
 
 
 def test_what_lies_hidden_under_a_null_is_left_out():

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trace_helpers import make_request
 
-import traces.value_counts
+import traces.statistics.value_counts
 from replay.cli import run_command_line
-from traces.comparison import compare_traces
 from traces.errors import TraceError
-from traces.runs import RunLengths
-from traces.value_counts import RELATIVE_ERROR_MAX, ValueCounts, kolmogorov_smirnov
+from traces.statistics.comparison import compare_traces
+from traces.statistics.runs import RunLengths
+from traces.statistics.value_counts import RELATIVE_ERROR_MAX, ValueCounts, kolmogorov_smirnov
 
 VALUES = st.lists(st.one_of(st.integers(0, 9), st.integers(0, 2**62)), max_size=40)
 
@@ -66,8 +66,8 @@ def test_spreads_are_numpys(values):
 @given(VALUES.filter(bool), VALUES.filter(bool))
 def test_many_different_values_are_rounded_a_little_and_say_so(values, others):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(traces.value_counts, "DISTINCT_MAX", 4)
-        patch.setattr(traces.value_counts, "_PENDING_VALUES", 8)
+        patch.setattr(traces.statistics.value_counts, "DISTINCT_MAX", 4)
+        patch.setattr(traces.statistics.value_counts, "_PENDING_VALUES", 8)
         counts = _counts(values)
         rounded, how_often = counts.table()
         assert counts.is_exact == (len(set(values)) <= 4)
@@ -83,7 +83,7 @@ def test_many_different_values_are_rounded_a_little_and_say_so(values, others):
         )
         assert kolmogorov_smirnov(counts, _counts(values)) == 0
         # An exact distribution is rounded alike before it is compared with a rounded one.
-        coarse = traces.value_counts._coarse
+        coarse = traces.statistics.value_counts._coarse
         exact = _counts(others[:4])
         assert kolmogorov_smirnov(counts, exact) == pytest.approx(
             _slow_distance(

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trace_helpers import make_request
 
-import traces.spill
+import traces.statistics.spill
 from replay.cli import run_command_line
 from traces.errors import TraceError
-from traces.spill import SpilledRecords
-from traces.statistics import inspect_trace
+from traces.statistics.inspection import inspect_trace
+from traces.statistics.spill import SpilledRecords
 
 
 def _request(index, arrival_us, input_tokens, hashes, **more):
@@ -111,8 +111,8 @@ def small_runs(monkeypatch, tmp_path):
     folder = tmp_path / "spill"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setattr(traces.spill, "RUN_RECORDS", 50)
-    monkeypatch.setattr(traces.spill, "GROUP_RECORDS", 20)
+    monkeypatch.setattr(traces.statistics.spill, "RUN_RECORDS", 50)
+    monkeypatch.setattr(traces.statistics.spill, "GROUP_RECORDS", 20)
     return folder
 
 
@@ -167,8 +167,8 @@ def test_groups_hold_every_record_of_their_keys_in_order(numbers, step, run):
     values = np.arange(keys.size, dtype=np.uint32)
     found = {}
     with pytest.MonkeyPatch.context() as patch, SpilledRecords() as records:
-        patch.setattr(traces.spill, "RUN_RECORDS", run)
-        patch.setattr(traces.spill, "GROUP_RECORDS", 7)
+        patch.setattr(traces.statistics.spill, "RUN_RECORDS", run)
+        patch.setattr(traces.statistics.spill, "GROUP_RECORDS", 7)
         for start in range(0, keys.size, step):
             records.add(keys[start : start + step], values[start : start + step])
         for group_keys, group_values in records.groups():

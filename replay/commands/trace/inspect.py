@@ -40,11 +40,11 @@ def inspect(trace_path: Path, against: Path | None, as_json: bool) -> None:
     total = sum(open_trace(path).request_count for path in (trace_path, against) if path)
     with progress("Reading requests", total) as advance:
         if against is None:
-            from traces.statistics import inspect_trace
+            from traces.statistics.inspection import inspect_trace
 
             facts = inspect_trace(trace_path, advance)
         else:
-            from traces.comparison import compare_traces
+            from traces.statistics.comparison import compare_traces
 
             facts = compare_traces(trace_path, against, advance)
     if as_json:

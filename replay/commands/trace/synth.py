@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from replay.commands.trace.shared import JSON, OUTPUT, example, progress
 from traces.errors import TraceError
-from traces.likeness_options import LikenessOptions
+from traces.likeness.options import LikenessOptions
 from traces.synthesis_options import ARRIVALS, LENGTHS, SynthesisOptions
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -114,8 +114,8 @@ def _make_like(like: Path, output: Path) -> dict[str, Any]:
                 f"it from {like}; leave one of the two out"
             )
     from traces.dataset import open_trace
-    from traces.fitting import fit_trace
-    from traces.likeness import write_trace_like
+    from traces.likeness.fitting import fit_trace
+    from traces.likeness.generation import write_trace_like
 
     source_count = open_trace(like).request_count
     options = LikenessOptions(

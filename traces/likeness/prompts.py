@@ -36,8 +36,6 @@ class PromptReservoir:
         self._first_row = 0
         self._input_tokens: list[int] = []
         self._full_blocks: list[int] = []
-        #: Leading blocks that a later prompt took.
-        self._blocks_reused: list[int] = []
         self._sessions: list[int] = []
         self._hashes: list[_Hashes] = []
         self._hash_count = 0
@@ -52,7 +50,6 @@ class PromptReservoir:
         row = self._first_row + len(self._full_blocks)
         self._input_tokens.append(input_tokens)
         self._full_blocks.append(full_blocks)
-        self._blocks_reused.append(0)
         self._sessions.append(session)
         if has_hashes:
             self._by_size[full_blocks.bit_length()].append(row)
@@ -83,8 +80,7 @@ class PromptReservoir:
     def find(self, age: int, full_blocks: int) -> int | None:
         """Return a prompt with hashes of about this age that fills so many blocks, or more.
 
-        A prompt that later ones took that many blocks of gives way to them: its blocks are not as
-        old as it is. When no prompt is long enough, the longest must do; None when there is none.
+        When no prompt is long enough, the longest must do; None when there is none.
         """
         first = self._first_row
         wanted = first + len(self._full_blocks) - age
@@ -93,22 +89,9 @@ class PromptReservoir:
             if rows:
                 longer += _around(rows, wanted)
         longer = [found for found in longer if self._full_blocks[found - first] >= full_blocks]
-        unused = [found for found in longer if self._blocks_reused[found - first] < full_blocks]
-        candidates = unused or longer
-        if not candidates:
-            candidates = next(
-                (_around(rows, wanted) for rows in reversed(self._by_size) if rows), []
-            )
-        return self._best(candidates, age, full_blocks)
-
-    def find_similar(self, age: int, input_tokens: int, full_blocks: int) -> int | None:
-        """Return the prompt most like in length among those of about this age, None without any."""
-        wanted = self._first_row + len(self._full_blocks) - age
-        return min(
-            _around(self._by_size[full_blocks.bit_length()], wanted),
-            key=lambda found: (abs(self.input_tokens(found) - input_tokens), abs(found - wanted)),
-            default=None,
-        )
+        if not longer:
+            longer = next((_around(rows, wanted) for rows in reversed(self._by_size) if rows), [])
+        return self._best(longer, age, full_blocks)
 
     def find_session(self, age: int, full_blocks: int) -> int | None:
         """Return the last prompt of a session, of about this age and size; None without sessions."""
@@ -124,9 +107,7 @@ class PromptReservoir:
 
     def take_up(self, row: int, blocks: int, *, in_session: bool) -> None:
         """Note that a new prompt begins with so many blocks of a kept one, or goes on with it."""
-        place = row - self._first_row
-        full_blocks = self._full_blocks[place]
-        self._blocks_reused[place] = max(self._blocks_reused[place], blocks)
+        full_blocks = self.full_blocks(row)
         if 0 < full_blocks <= blocks:
             rows = self._by_size[full_blocks.bit_length()]
             found = bisect_left(rows, row)
@@ -149,7 +130,6 @@ class PromptReservoir:
         self._first_row += surplus
         del self._input_tokens[:surplus]
         del self._full_blocks[:surplus]
-        del self._blocks_reused[:surplus]
         del self._sessions[:surplus]
         del self._hashes[:surplus]
         for rows in self._by_size:

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from traces.dataset import Trace, open_trace
-from traces.prefix_reuse import PrefixReuse
-from traces.runs import RunLengths
-from traces.spill import SpilledRecords
-from traces.value_counts import ValueCounts
+from traces.statistics.prefix_reuse import PrefixReuse
+from traces.statistics.runs import RunLengths
+from traces.statistics.spill import SpilledRecords
+from traces.statistics.value_counts import ValueCounts
 
 #: Columns whose values are counted, by the name they have in the facts.
 COUNTED = ("input_tokens", "output_tokens", "inter_arrival_us", "after_us")

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from traces.errors import TraceError
-from traces.fitting import NO_ABORT, Rows, TraceModel
-from traces.likeness_options import LikenessOptions
-from traces.resampling import BlockArrivals, RankJitter, ShuffledRows
+from traces.likeness.fitting import NO_ABORT, Rows, TraceModel
+from traces.likeness.options import LikenessOptions
+from traces.likeness.resampling import BlockArrivals, RankJitter, ShuffledRows
 
 #: Requests whose numbers are drawn at once. Fixed, so that a longer trace starts like a shorter one.
 CHUNK_REQUESTS = 4096
@@ -25,7 +25,7 @@ class Draws:
     """The numbers of some requests, arrays of one shape (n,).
 
     Attributes:
-        rows: rows of the model (`traces.fitting.ROW`) that the requests are modelled on.
+        rows: rows of the model (`traces.likeness.fitting.ROW`) that the requests are modelled on.
         arrival_us: sorted, from 0.
         input_tokens: prompt lengths.
         output_tokens: answer lengths.

@@ -1,6 +1,6 @@
 """Fit a model of a trace: rows sampled evenly over it, each with what it reused of earlier ones.
 
-`traces.likeness` makes new traces of any size from the model; it says what is modelled.
+`traces.likeness.generation` makes new traces of any size from the model; it says what is modelled.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from traces.dataset import open_trace
 from traces.errors import TraceError
-from traces.prefix_reuse import flat_hashes
-from traces.spill import SpilledRecords
-from traces.statistics import session_fingerprints
+from traces.statistics.inspection import session_fingerprints
+from traces.statistics.prefix_reuse import flat_hashes
+from traces.statistics.spill import SpilledRecords
 
 #: Rows a model holds at most; of a longer trace, segments spread evenly over it.
 SAMPLE_ROWS_MAX = 2**20

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from traces.spill import SpilledRecords
+from traces.statistics.spill import SpilledRecords
 
 
 class PrefixReuse:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from traces.statistics import COUNTED, TraceMeasurements, measure_trace
-from traces.value_counts import kolmogorov_smirnov
+from traces.statistics.inspection import COUNTED, TraceMeasurements, measure_trace
+from traces.statistics.value_counts import kolmogorov_smirnov
 
 
 def compare_traces(
@@ -31,7 +31,7 @@ def compare_traces(
         on_progress: called now and then with the requests read so far, of both files.
 
     Raises:
-        TraceError: as `traces.statistics.inspect_trace`, for either file.
+        TraceError: as `traces.statistics.inspection.inspect_trace`, for either file.
     """
     one = measure_trace(path, on_progress)
     read = int(one.facts["requests"])

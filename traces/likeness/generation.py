@@ -5,7 +5,7 @@ again: a longer trace repeats the source with other chances, a shorter one is li
 What is modelled:
 
 - arrivals: blocks of the source's own gaps, taken from nearby places, so that the rate over time,
-  bursts and ties stay (`traces.resampling`);
+  bursts and ties stay (`traces.likeness.resampling`);
 - lengths: input and output jointly, each moved a little in rank;
 - prefix reuse: the row says how much of its prompt an infinite cache would have found, and how many
   requests ago that was last used; the new prompt begins with exactly as many blocks of a prompt
@@ -17,7 +17,7 @@ What is modelled:
 
 What is not: what one request has to do with the next, beyond its gap and the prompt it takes up;
 how many prompts share one prefix; contexts older than the prompts that memory holds
-(`traces.prompt_reservoir`).
+(`traces.likeness.prompts`).
 
 This is no anonymiser. No id and no hash of the source is in the new trace, but stretches of its
 arrival gaps are, to the microsecond and in order; lengths and abort delays are within a fraction
@@ -38,11 +38,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from traces.fitting import NO_ABORT, NO_PRIORITY, TraceModel
-from traces.likeness_draws import CHUNK_REQUESTS, Draws, DrawStream
-from traces.likeness_options import LikenessOptions
+from traces.likeness.draws import CHUNK_REQUESTS, Draws, DrawStream
+from traces.likeness.fitting import NO_ABORT, NO_PRIORITY, TraceModel
+from traces.likeness.options import LikenessOptions
+from traces.likeness.prompts import NO_SESSION, PromptReservoir
 from traces.mixing import GOLDEN, mix_words
-from traces.prompt_reservoir import NO_SESSION, PromptReservoir
 from traces.writer import TraceWriter
 
 __all__ = ["LikenessOptions", "synthesize_like", "write_trace_like"]
@@ -65,7 +65,7 @@ def write_trace_like(
     """Write a new trace to `path`, atomically, and return its number of requests.
 
     Args:
-        model: what `traces.fitting.fit_trace` learnt.
+        model: what `traces.likeness.fitting.fit_trace` learnt.
         options: size, seed and rate.
         path: Parquet file to make or replace.
         on_progress: called now and then with the requests written so far.
@@ -169,9 +169,7 @@ class _RequestMaker:
             context = None
             if session_age:
                 context = reservoir.find_session(session_age, blocks)
-            elif is_repeat:
-                context = reservoir.find_similar(max(age, 1), tokens, blocks)
-            elif blocks:
+            elif blocks or is_repeat:
                 context = reservoir.find(max(age, 1), blocks)
             if context is None:
                 blocks = 0
