@@ -34,8 +34,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from traces.importers.reader import LogReader, Sample
+from traces.importers.reader import LogReader
 from traces.importers.registry import LogFormat
+from traces.importers.sample import Sample
 from traces.importers.tally import RowSkipped
 from traces.importers.values import read_identity, read_mapping, read_time_us, read_tokens
 from traces.schema import TraceRequest

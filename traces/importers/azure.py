@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from traces.importers.reader import LogReader, Sample
+from traces.importers.reader import LogReader
 from traces.importers.registry import LogFormat
+from traces.importers.sample import Sample
 from traces.importers.values import read_date_time_us, read_tokens
 from traces.schema import TraceRequest
 

@@ -31,8 +31,9 @@ import numpy as np
 import numpy.typing as npt
 
 from traces.importers.hashes import chain_hashes, read_block_hashes
-from traces.importers.reader import LogReader, Sample
+from traces.importers.reader import LogReader
 from traces.importers.registry import LogFormat
+from traces.importers.sample import Sample
 from traces.importers.tally import RowSkipped
 from traces.importers.values import (
     TIME_US_MAX,

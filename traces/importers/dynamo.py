@@ -36,8 +36,9 @@ import numpy as np
 import numpy.typing as npt
 
 from traces.importers.hashes import read_block_hashes
-from traces.importers.reader import LogReader, Sample
+from traces.importers.reader import LogReader
 from traces.importers.registry import LogFormat
+from traces.importers.sample import Sample
 from traces.importers.tally import RowSkipped
 from traces.importers.values import read_identity, read_mapping, read_time_us, read_tokens
 from traces.schema import TraceRequest

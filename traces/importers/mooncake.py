@@ -22,8 +22,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from traces.importers.hashes import read_block_hashes
-from traces.importers.reader import LogReader, Sample
+from traces.importers.reader import LogReader
 from traces.importers.registry import LogFormat
+from traces.importers.sample import Sample
 from traces.importers.values import read_time_us, read_tokens
 from traces.schema import TraceRequest
 

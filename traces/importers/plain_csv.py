@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from traces.importers.plain import PlainColumns, matches_fields
-from traces.importers.reader import LogReader, Sample
+from traces.importers.reader import LogReader
 from traces.importers.registry import LogFormat
+from traces.importers.sample import Sample
 from traces.schema import TraceRequest
 
 

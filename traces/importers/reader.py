@@ -286,20 +286,3 @@ def split_header(header: str) -> list[str]:
     """Return the column names in the first line of a table."""
     cells = next(csv.reader([header], delimiter=find_separator(header)), [])
     return [cell.strip() for cell in cells]
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What a format looks at to tell whether a file is its own.
-
-    Attributes:
-        head: first bytes, decompressed.
-        objects: JSON objects of the first lines, when the first line is one.
-        header: cells of the first line, when that is text but not JSON.
-        parquet_columns: column names, when the file is Parquet.
-    """
-
-    head: bytes
-    objects: tuple[dict[str, Any], ...] = ()
-    header: tuple[str, ...] = ()
-    parquet_columns: tuple[str, ...] = ()

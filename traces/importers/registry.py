@@ -6,10 +6,7 @@ apart. Adding one means writing its module and one line here.
 
 from __future__ import annotations
 
-import csv
 import importlib
-import itertools
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,7 +15,8 @@ from typing import TYPE_CHECKING
 from traces.errors import TraceError
 
 if TYPE_CHECKING:
-    from traces.importers.reader import LogReader, Sample
+    from traces.importers.reader import LogReader
+    from traces.importers.sample import Sample
     from traces.importers.source import LogFile
     from traces.schema import TraceRequest
 
@@ -49,9 +47,6 @@ PLAIN_FORMATS = ("csv", "jsonl", "parquet")
 
 #: What `--format` takes beside the names: tell the format from the content.
 AUTO = "auto"
-
-_SAMPLE_BYTES = 64 * 1024
-_SAMPLE_LINES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +84,8 @@ def detect_format(log: LogFile, *, has_column_map: bool) -> str | None:
     Raises:
         TraceError: no format, or several, match; or the file cannot be read.
     """
+    from traces.importers.sample import take_sample
+
     sample = take_sample(log)
     if not sample.head.strip():
         return None
@@ -103,48 +100,3 @@ def detect_format(log: LogFile, *, has_column_map: bool) -> str | None:
         f"{log.path}: is of no known format (it starts with {sample.head[:40]!r}); name it with "
         f"--format ({', '.join(FORMATS)}), or say which columns to take with --map column=field"
     )
-
-
-def take_sample(log: LogFile) -> Sample:
-    """Read the beginning of a file: enough for a format to know its own."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from traces.importers.reader import Sample
-
-    with log.open() as stream:
-        head = stream.read(_SAMPLE_BYTES)
-    if head.startswith(b"PAR1"):
-        try:
-            with log.as_seekable() as path:
-                return Sample(head, parquet_columns=tuple(pq.read_schema(str(path)).names))
-        except (pa.ArrowException, OSError, ValueError) as problem:
-            raise TraceError(
-                f"{log.path}: starts like a Parquet file but has no readable footer; it is cut "
-                "short or damaged, copy it again"
-            ) from problem
-    objects = []
-    header: tuple[str, ...] = ()
-    if b"\x00" not in head[:_SAMPLE_BYTES]:
-        for line in itertools.islice(log.iter_lines(), _SAMPLE_LINES):
-            text = line.data.decode("utf-8", "replace").strip()
-            if not text:
-                continue
-            try:
-                row = json.loads(text)
-            except (ValueError, RecursionError):
-                row = None
-            if isinstance(row, dict):
-                objects.append(row)
-            elif not objects and not header:
-                header = _cells(text)
-    return Sample(head, objects=tuple(objects), header=header if not objects else ())
-
-
-def _cells(text: str) -> tuple[str, ...]:
-    from traces.importers.reader import split_header
-
-    try:
-        return tuple(split_header(text))
-    except csv.Error:
-        return ()

@@ -31,9 +31,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from traces.errors import TraceError
-from traces.importers.reader import LogReader, Sample
+from traces.importers.reader import LogReader
 from traces.importers.registry import LogFormat
 from traces.importers.safe_pickle import Record, load_plain
+from traces.importers.sample import Sample
 from traces.importers.sglang_metrics import finished_request
 from traces.importers.tally import RowSkipped
 from traces.importers.values import read_mapping, read_time_us

@@ -34,8 +34,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from traces.importers.aborts import check_cancel_us, read_planned_tokens
-from traces.importers.reader import LogReader, Sample
+from traces.importers.reader import LogReader
 from traces.importers.registry import LogFormat
+from traces.importers.sample import Sample
 from traces.importers.tally import RowSkipped
 from traces.importers.values import (
     read_identity,

@@ -18,7 +18,8 @@ from traces.dataset import open_trace
 from traces.errors import TraceError
 from traces.importers.hashes import chain_hashes
 from traces.importers.pipeline import import_logs
-from traces.importers.registry import FORMATS, load_format, take_sample
+from traces.importers.registry import FORMATS, load_format
+from traces.importers.sample import take_sample
 from traces.importers.source import find_log_file
 from traces.prefixes import child_key
 

@@ -12,8 +12,9 @@ from traces.errors import TraceError
 from traces.importers import FORMATS
 from traces.importers import source as log_source
 from traces.importers.pipeline import import_logs
-from traces.importers.reader import ImportOptions, Sample
-from traces.importers.registry import LogFormat, load_format, take_sample
+from traces.importers.reader import ImportOptions
+from traces.importers.registry import LogFormat, load_format
+from traces.importers.sample import Sample, take_sample
 from traces.importers.source import find_log_file
 from traces.importers.tally import RowCount
 
