@@ -6,7 +6,9 @@ loaded by dotted name when the verb is used.
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -53,7 +55,18 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 as expected, 1 verdict, 2 input, 3 inconclusive, 4 defect."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            # As an exception, so that temporary files go.
+            signal.signal(getattr(signal, name), _exit_by_signal)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names need not be text.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run_command_line(sys.argv[1:]))
+
+
+def _exit_by_signal(number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def run_command_line(arguments: list[str]) -> int:
@@ -78,10 +91,11 @@ def run_command_line(arguments: list[str]) -> int:
 
 
 def _report_problem(problem: Exception) -> int:
+    from replay.commands.options import printable
     from replay.errors import USER_ERRORS
 
     if isinstance(problem, USER_ERRORS):
-        click.echo(f"kvreplay: {problem}", err=True)
+        click.echo(f"kvreplay: {printable(str(problem))}", err=True)
         return EXIT_BAD_INPUT
     if isinstance(problem, OSError):
         where = f" {problem.filename}" if problem.filename else ""

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from traces.errors import TraceError
+from traces.parquet_batches import iter_bounded_batches, open_parquet
 from traces.schema import (
     COLUMNS,
     METADATA_BLOCK_SIZE,
@@ -35,11 +35,9 @@ from traces.writer import TraceWriter
 
 __all__ = ["Trace", "TraceWriter", "open_trace"]
 
-#: Rows decoded and checked at once; also what one row's `block_hashes` view keeps alive.
+#: Rows decoded and checked at once (fewer when they are long); also what one row's
+#: `block_hashes` view keeps alive.
 BATCH_ROWS = 4096
-
-#: Compressed bytes of one column read ahead.
-READ_BUFFER_BYTES = 2**20
 
 _PARQUET_MAGIC = b"PAR1"
 
@@ -86,9 +84,7 @@ class Trace:
         validator = TraceValidator(str(self.path), self.block_size)
         schema = arrow_schema()
         with _open_parquet(self.path) as parquet:
-            batches = parquet.iter_batches(
-                batch_size=BATCH_ROWS, columns=list(COLUMNS), use_threads=False
-            )
+            batches = iter_bounded_batches(parquet, COLUMNS, BATCH_ROWS)
             while True:
                 try:
                     batch = next(batches, None)
@@ -178,8 +174,7 @@ def _open_parquet(path: Path) -> Any:
             f"{path}: is not a Parquet file ({found}); convert a log with `kvreplay trace import`"
         )
     try:
-        # pyarrow's default, pre_buffer=True, keeps every row group it has read until the end.
-        return pq.ParquetFile(str(path), pre_buffer=False, buffer_size=READ_BUFFER_BYTES)
+        return open_parquet(path)
     except (pa.ArrowException, OSError) as problem:
         raise TraceError(
             f"{path}: starts like a Parquet file but has no readable footer "

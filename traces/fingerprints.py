@@ -39,6 +39,8 @@ class SeenFingerprints:
 
     def add(self, sorted_values: npt.NDArray[np.int64]) -> None:
         """Take in values that are sorted and no members yet."""
+        if not sorted_values.size:
+            return
         self._runs.append(sorted_values)
         while len(self._runs) > 1 and self._runs[-2].size <= 2 * self._runs[-1].size:
             last = self._runs.pop()

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from traces.errors import TraceError
 from traces.fingerprints import SeenFingerprints
+from traces.parquet_batches import open_parquet
 from traces.schema import COLUMNS, REQUIRED_COLUMNS
 
 #: Suspected repeats kept for confirmation. Fingerprints of different ids hardly ever collide, so
@@ -172,7 +172,7 @@ def confirm_repeats(path: Path, name: str, suspects: Mapping[str, int]) -> None:
     """
     wanted = pa.array(list(suspects), pa.string())
     base = 0
-    with pq.ParquetFile(str(path), pre_buffer=False, buffer_size=2**20) as parquet:
+    with open_parquet(path) as parquet:
         for batch in parquet.iter_batches(columns=["request_id"]):
             column = batch.column(0).cast(pa.string())
             for row in np.flatnonzero(pc.is_in(column, wanted).to_numpy(zero_copy_only=False)):

@@ -83,14 +83,10 @@ class TraceWriter:
     def __enter__(self) -> Self:
         """Open the temporary file; raise `TraceError` when the target cannot be written."""
         try:
-            target = Path(os.path.realpath(self._path))
-            if target.is_dir():
-                raise TraceError(f"{self._path}: is a directory; name the file to write")
-            if target.exists() and not target.is_file():
-                raise TraceError(f"{self._path}: is not a regular file; name a file to write")
-            self._target = target
-            # A suffix of this process's own keeps two writers of one target apart.
-            self._temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+            self._target = target = find_target(self._path)
+            # Digits of this writer's own keep two writers of one target apart.
+            name = f"{temporary_prefix(target)}{secrets.token_hex(6)}.tmp"
+            self._temporary = target.with_name(name)
             self._sink = self._temporary.open("xb")
             self._parquet = pq.ParquetWriter(
                 self._sink,
@@ -102,7 +98,7 @@ class TraceWriter:
             self._discard()
             if isinstance(problem, TraceError) or not isinstance(problem, OSError | ValueError):
                 raise
-            raise self._unwritable(problem) from problem
+            raise unwritable(self._path, problem) from problem
         return self
 
     def __exit__(
@@ -122,7 +118,7 @@ class TraceWriter:
         except BaseException as problem:
             self._discard()
             if isinstance(problem, OSError):
-                raise self._unwritable(problem) from problem
+                raise unwritable(self._path, problem) from problem
             raise
 
     @property
@@ -187,7 +183,7 @@ class TraceWriter:
         try:
             self._drain(final=False)
         except OSError as problem:
-            raise self._unwritable(problem) from problem
+            raise unwritable(self._path, problem) from problem
 
     def _to_arrow(self, name: str, values: Any, wanted: Any) -> Any:
         try:
@@ -265,12 +261,36 @@ class TraceWriter:
                 self._temporary.unlink()
             self._temporary = None
 
-    def _unwritable(self, problem: Exception) -> TraceError:
-        reason = getattr(problem, "strerror", None) or str(problem)
-        return TraceError(
-            f"{self._path}: cannot be written ({reason}); choose a path in a folder that exists, "
-            "is writable and has room"
-        )
+
+def find_target(path: Path) -> Path:
+    """Return the file that writing to `path` makes or replaces, links followed.
+
+    Raises:
+        TraceError: it is something else than a file, or out of reach.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise TraceError(f"{path}: is a directory; name the file to write")
+        if target.exists() and not target.is_file():
+            raise TraceError(f"{path}: is not a regular file; name a file to write")
+    except OSError as problem:
+        raise unwritable(path, problem) from problem
+    return target
+
+
+def temporary_prefix(target: Path) -> str:
+    """Return how names of temporary files for `target` begin: hidden, and never too long."""
+    return f".{os.fsdecode(os.fsencode(target.name)[:64])}."
+
+
+def unwritable(path: Path, problem: Exception) -> TraceError:
+    """Say that a file cannot be written."""
+    reason = getattr(problem, "strerror", None) or str(problem)
+    return TraceError(
+        f"{path}: cannot be written ({reason}); choose a path in a folder that exists, "
+        "is writable and has room"
+    )
 
 
 def _sync_directory(folder: Path) -> None:

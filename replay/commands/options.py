@@ -78,3 +78,13 @@ def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None] | Non
 def show_path(path: Path) -> str:
     """A path as the user would type it."""
     return shlex.quote(str(path))
+
+
+def printable(text: str) -> str:
+    """Text from a file or a path with whatever would move a terminal's cursor shown, not done."""
+    return "".join(
+        character
+        if character.isprintable() or character == "\n"
+        else character.encode("unicode_escape", "backslashreplace").decode()
+        for character in text
+    )

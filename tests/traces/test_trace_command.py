@@ -1,13 +1,21 @@
 """`kvreplay trace`: outputs for people and machines, exit code 2 and one sentence for bad input."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from replay.cli import run_command_line
-from traces.dataset import open_trace
+from traces.dataset import TraceWriter, open_trace
+from traces.schema import TraceRequest
+
+#: For a command that runs in another folder.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 ROW = '{"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [1, 2]}\n'
 
@@ -102,3 +110,44 @@ def test_help_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_trace_is_never_replaced_by_one_like_it(kvreplay, tmp_path):
+    path, link = tmp_path / "t.parquet", tmp_path / "link.parquet"
+    kvreplay("trace", "synth", "-o", path, "--requests", 30)
+    link.symlink_to(path)
+    before = path.read_bytes()
+    for output in (path, link):
+        code, _, err = kvreplay("trace", "synth", "--like", path, "-o", output)
+        assert (code, path.read_bytes()) == (2, before)
+        assert "is the trace to learn from" in err
+
+
+def test_what_a_trace_says_does_not_steer_the_terminal(kvreplay, tmp_path):
+    path = tmp_path / "t.parquet"
+    with TraceWriter(path, source="a\x1b]0;name\x07\x1b[31mred", block_size=None) as writer:
+        writer.write(TraceRequest("a", 0, 1, 1))
+    for arguments in (("inspect", path), ("inspect", path, "--against", path)):
+        code, out, _ = kvreplay("trace", *arguments)
+        assert code == 0
+        assert "\x1b" not in out and "\x07" not in out
+    bad = tmp_path / "b\x1b[31m.parquet"
+    bad.write_text("x")
+    code, _, err = kvreplay("trace", "inspect", bad)
+    assert code == 2
+    assert "\x1b" not in err and "\\x1b[31m" in err
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_leaves_nothing_half_written(tmp_path, name):
+    log = tmp_path / "log.jsonl"
+    log.write_text(ROW * 200_000)
+    command = [sys.executable, "-m", "replay.cli", "trace", "import", log, "-o", "t.parquet"]
+    with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE) as work:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".t.parquet.*")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        work.send_signal(getattr(signal, name))
+        code = work.wait(60)
+    assert code == (130 if name == "SIGINT" else 128 + getattr(signal, name))
+    assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]

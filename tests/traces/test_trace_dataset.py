@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from trace_helpers import as_plain, make_request
 
 import traces.dataset
+import traces.parquet_batches
 import traces.writer
 from traces.dataset import TraceWriter, open_trace
 from traces.errors import TraceError
@@ -163,7 +164,7 @@ def test_large_offsets_as_polars_writes_them_are_read(tmp_path, write_trace):
 def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(traces.writer, "ROW_GROUP_ROWS", 2000)
     monkeypatch.setattr(traces.dataset, "BATCH_ROWS", 500)
-    monkeypatch.setattr(traces.dataset, "READ_BUFFER_BYTES", 2**16)
+    monkeypatch.setattr(traces.parquet_batches, "_READ_BUFFER_BYTES", 2**16)
     rng = np.random.default_rng(0)
     path = tmp_path / "t.parquet"
     with TraceWriter(path, source="test", block_size=16) as writer:
@@ -312,3 +313,16 @@ def test_reading_a_trace_imports_no_polars_faker_torch_or_rich():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_batches_are_small_however_long_the_prompts_are(tmp_path):
+    path = tmp_path / "long.parquet"
+    hashes = np.arange(40_000, dtype=np.uint64)
+    with TraceWriter(path, source="", block_size=1) as writer:
+        for place in range(150):
+            writer.write(TraceRequest(f"r{place}", place, 40_000, 1, hashes))
+    # As somebody else might write it: all in one row group.
+    pq.write_table(pq.read_table(path), path)
+    sizes = [batch.num_rows for batch in open_trace(path).iter_batches()]
+    assert sum(sizes) == 150
+    assert max(sizes) * 40_000 <= traces.parquet_batches.BATCH_VALUES_MAX

@@ -78,8 +78,7 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
         else:
             output_tokens = _tokens(metrics, _OUTPUT)
         return TraceRequest(
-            request_id=read_identity(metadata.get("x_request_id"))
-            or f"aiperf-{reader.row_number:06d}",
+            request_id=read_identity(metadata.get("x_request_id")) or reader.make_id("aiperf"),
             arrival_us=arrival_us,
             input_tokens=input_tokens,
             output_tokens=output_tokens,

@@ -11,7 +11,7 @@ CSV with a header, times on a wall clock:
     GeneratedTokens  generated tokens; 0 when nothing was generated
 
 Source: the README files of AzurePublicDataset; checked on the 19,366 rows of the 2023 conversation
-trace, whose last row has no line end. Rows have no id and become `azure-<row number from 0>`.
+trace, whose last row has no line end. Rows have no id and become `azure-<file>-<row from 0>`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _matches(sample: Sample) -> bool:
 def _read(reader: LogReader) -> Iterator[TraceRequest]:
     def to_request(fields: dict[str, str]) -> TraceRequest:
         return TraceRequest(
-            request_id=f"azure-{reader.row_number:06d}",
+            request_id=reader.make_id("azure"),
             arrival_us=read_date_time_us(fields, "TIMESTAMP"),
             input_tokens=read_tokens(fields, "ContextTokens"),
             output_tokens=read_tokens(

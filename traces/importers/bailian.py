@@ -91,7 +91,7 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
         if not found:
             reader.note("parent_chat_id is not a recent request: its session starts at that parent")
         return TraceRequest(
-            request_id=chat or f"bailian-{reader.row_number:06d}",
+            request_id=chat or reader.make_id("bailian"),
             arrival_us=arrival_us,
             input_tokens=input_tokens,
             output_tokens=output_tokens,

@@ -13,7 +13,7 @@
 Of hashes that go on into the answer, those of blocks wholly within the prompt are taken. A hash
 may stand for its block alone, so they are chained (`chain_hashes`), which does no harm
 where it does not. `poor_man_session_id` is an exporter's guess and not taken. Rows have no id and
-become `baseten-<row number from 0>`; they may stand in any order.
+become `baseten-<file>-<row from 0>`; they may stand in any order.
 
 Source: aiperf 0.13.0, `dataset/loader/baseten_trace.py` (BasetenTrace; 0 output tokens of cancelled
 requests), the earlier model of aiperf pull request 819 (request_canceled), and the recorder that
@@ -72,7 +72,7 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
                 fields, "output_tokens", if_zero="output_tokens is 0: nothing was generated"
             )
         return TraceRequest(
-            request_id=f"baseten-{reader.row_number:06d}",
+            request_id=reader.make_id("baseten"),
             arrival_us=arrival_us,
             input_tokens=input_tokens,
             output_tokens=output_tokens,

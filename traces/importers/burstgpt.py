@@ -19,7 +19,7 @@ CSV with a header, in two layouts; columns are found by their names:
 
 Source: README of HPMLL/BurstGPT at e92f533b (BurstGPT_1 and _2: first layout, BurstGPT_3: second).
 The range of times and the blank sessions are another project's full pass over BurstGPT_3.csv of
-release v2.0. Rows have no id and become `burstgpt-<row number from 0>`.
+release v2.0. Rows have no id and become `burstgpt-<file>-<row from 0>`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _matches(sample: Sample) -> bool:
 def _read(reader: LogReader) -> Iterator[TraceRequest]:
     def to_request(fields: dict[str, str]) -> TraceRequest:
         return TraceRequest(
-            request_id=f"burstgpt-{reader.row_number:06d}",
+            request_id=reader.make_id("burstgpt"),
             arrival_us=read_time_us(fields, "Timestamp", 1),
             # First, because a failed request may have no prompt tokens either.
             output_tokens=read_tokens(

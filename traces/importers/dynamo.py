@@ -72,8 +72,7 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
         )
         context = _as_mapping(event.get("agent_context"))
         return TraceRequest(
-            request_id=read_identity(request.get("request_id"))
-            or f"dynamo-{reader.row_number:06d}",
+            request_id=read_identity(request.get("request_id")) or reader.make_id("dynamo"),
             arrival_us=arrival_us,
             input_tokens=input_tokens,
             output_tokens=output_tokens,

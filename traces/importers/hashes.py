@@ -17,6 +17,7 @@ from traces.schema import block_count
 DEFAULT_BLOCK_SIZE = 64
 
 _WORD = 2**64 - 1
+_CACHE_KEY_CHARACTERS_MAX = 1024
 
 
 def read_block_hashes(
@@ -54,7 +55,7 @@ def read_block_hashes(
         values = [value & _WORD for value in values]
     if len(values) < block_count(input_tokens, block_size):
         last = values[-1] if values else 0
-        values = [*values, child_key(last, reader.row_number)]
+        values = [*values, child_key(last, reader.row_key)]
     return np.array(values, np.uint64)
 
 
@@ -88,8 +89,11 @@ def hash_tokens(
         token_ids: the prompt's token ids, a list or tuple of `input_tokens` integers; anything
             else holds no tokens.
         input_tokens: prompt length.
-        salt: what else keeps prompts apart in the engine's cache; None where there is none.
+        salt: what else keeps prompts apart in the engine's cache: text, numbers, or None where
+            there is none. With anything else there are no hashes.
     """
+    if not all(part is None or _is_cache_key(part) for part in salt):
+        return None
     if not isinstance(token_ids, list | tuple) or len(token_ids) != input_tokens:
         return None
     if (
@@ -106,3 +110,8 @@ def hash_tokens(
         contents[0] ^= np.uint64(int.from_bytes(digest, "little"))
     ends = np.minimum(np.arange(block_size, input_tokens + block_size, block_size), input_tokens)
     return mix_words(np.cumsum(contents, dtype=np.uint64)[ends - 1])
+
+
+def _is_cache_key(part: object) -> bool:
+    # What a pickle holds may be of any shape and size, and shared by any number of rows.
+    return type(part) is int or (isinstance(part, str) and len(part) <= _CACHE_KEY_CHARACTERS_MAX)

@@ -13,7 +13,7 @@ One JSON object a line:
                    conversation log every id has one and the same predecessor throughout.)
 
 Field meanings: the trace README of the Mooncake project; checked on the 12,031 rows of its
-conversation trace. Rows have no id of their own and become `mooncake-<row number from 0>`.
+conversation trace. Rows have no id of their own and become `mooncake-<file>-<row from 0>`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
         input_tokens = read_tokens(fields, "input_length")
         output_tokens = read_tokens(fields, "output_length")
         return TraceRequest(
-            request_id=f"mooncake-{reader.row_number:06d}",
+            request_id=reader.make_id("mooncake"),
             arrival_us=arrival_us,
             input_tokens=input_tokens,
             output_tokens=output_tokens,

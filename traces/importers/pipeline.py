@@ -24,9 +24,10 @@ from traces.importers.registry import (
 )
 from traces.importers.source import LogFile, OnProgress, find_log_file
 from traces.importers.tally import ImportTally, RowCount
+from traces.rewriting import refuse_overwriting
 from traces.schema import COLUMNS, TraceRequest, arrow_schema
 from traces.sorting import ArrivalSorter
-from traces.writer import TraceWriter
+from traces.writer import TraceWriter, find_target, temporary_prefix, unwritable
 
 #: Rows, and block hashes, gathered before they become one Arrow batch.
 _BATCH_ROWS = 4096
@@ -93,26 +94,26 @@ def import_logs(
     options = options or ImportOptions({})
     destination = Path(destination)
     logs = [find_log_file(Path(source)) for source in sources]
-    _check_sources(logs, destination)
+    _check_files(logs, destination)
     format_name = _choose_format(logs, format_name, options)
     log_format = load_format(format_name)
-    tally = ImportTally()
-    try:
-        # Beside the trace, where there is room for it.
-        folder = tempfile.TemporaryDirectory(
-            dir=destination.parent, prefix=f".{destination.name}.", suffix=".sort"
-        )
-    except OSError as problem:
+    if options.block_size is not None and not log_format.takes_block_size:
         raise TraceError(
-            f"{destination}: cannot be written ({problem.strerror}); choose a path in a folder "
-            "that exists, is writable and has room"
-        ) from problem
-    with folder:
-        sorter = ArrivalSorter(Path(folder.name))
+            f"--block-size: {format_name} logs say themselves what their hashes cover, if they "
+            "have any; leave it out"
+        )
+    tally = ImportTally()
+    with _temporary_folder(destination) as folder:
+        sorter = ArrivalSorter(Path(folder))
         batches = _Batches(tally)
         for reader in _readers(logs, tally, options, on_progress):
             for batch in batches.gather(log_format.read(reader), reader):
                 sorter.add(batch)
+        unseen = sorted(options.column_map.keys() - tally.columns_seen)
+        if unseen:
+            raise TraceError(
+                f"--map: no log has a column {unseen[0]!r}; check its spelling, capitals included"
+            )
         if not batches.rows:
             raise _nothing_usable(logs, format_name, tally)
         shift_us = batches.first_us
@@ -250,12 +251,23 @@ def _choose_format(logs: list[LogFile], format_name: str, options: ImportOptions
     return next(iter(found))
 
 
-def _check_sources(logs: list[LogFile], destination: Path) -> None:
+def _check_files(logs: list[LogFile], destination: Path) -> None:
+    """Refuse before anything is read what would fail in the end."""
     if not logs:
         raise TraceError("no log to import; name at least one file")
+    find_target(destination)
     for log in logs:
-        if destination.exists() and destination.samefile(log.path):
-            raise TraceError(f"{destination}: is the log itself; choose another output file")
+        refuse_overwriting(destination, log.path, "the log itself")
+
+
+def _temporary_folder(destination: Path) -> tempfile.TemporaryDirectory[str]:
+    """Make a folder beside the trace, where there is room for it."""
+    try:
+        return tempfile.TemporaryDirectory(
+            dir=destination.parent, prefix=temporary_prefix(destination), suffix=".sort"
+        )
+    except OSError as problem:
+        raise unwritable(destination, problem) from problem
 
 
 def _nothing_usable(logs: list[LogFile], format_name: str, tally: ImportTally) -> TraceError:

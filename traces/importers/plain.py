@@ -8,7 +8,7 @@ name. Times may be given in any of these fields:
     cancel_us   ...   cancel_time                   when the client aborted; null: it did not
 
 and `block_hashes` (a list of integers; in CSV: integers separated by spaces) needs `--block-size`.
-A row without a request id, where no column holds one, becomes `request-<row number from 0>`.
+A row without a request id, where no column holds one, becomes `request-<file>-<row from 0>`.
 """
 
 from __future__ import annotations
@@ -104,15 +104,20 @@ class PlainColumns:
             input_tokens=input_tokens,
             output_tokens=output_tokens,
             block_hashes=self._hashes(fields.get("block_hashes"), input_tokens),
-            session_id=read_identity(fields.get("session_id")),
+            session_id=self._read_id(fields, "session_id", "kept without it"),
             cancel_us=cancel_us,
             priority=_priority(fields),
         )
 
     def _identity(self, fields: Mapping[str, Any]) -> str:
-        identity = read_identity(fields.get("request_id"))
-        if identity is None:
-            return f"request-{self._reader.row_number:06d}"
+        identity = self._read_id(fields, "request_id", "kept with a new one")
+        return self._reader.make_id("request") if identity is None else identity
+
+    def _read_id(self, fields: Mapping[str, Any], name: str, otherwise: str) -> str | None:
+        value = fields.get(name)
+        identity = read_identity(value)
+        if identity is None and value not in (None, ""):
+            self._reader.note(f"{name} is neither text nor a whole number: {otherwise}")
         return identity
 
     @staticmethod

@@ -17,7 +17,7 @@ def _matches(sample: Sample) -> bool:
 
 def _read(reader: LogReader) -> Iterator[TraceRequest]:
     columns = PlainColumns(reader)
-    return reader.requests(reader.csv_rows(), columns.to_request)
+    return reader.requests(reader.csv_rows(columns.names), columns.to_request)
 
 
-FORMAT = LogFormat("csv", _matches, _read, is_wall_clock=False)
+FORMAT = LogFormat("csv", _matches, _read, is_wall_clock=False, takes_block_size=True)

@@ -20,4 +20,4 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
     return reader.requests(reader.json_rows(), columns.to_request)
 
 
-FORMAT = LogFormat("jsonl", _matches, _read, is_wall_clock=False)
+FORMAT = LogFormat("jsonl", _matches, _read, is_wall_clock=False, takes_block_size=True)

@@ -26,4 +26,4 @@ def _declared_block_size(reader: LogReader) -> int | None:
     return int(text) if text.isdecimal() and 1 <= int(text[:19]) <= TOKENS_MAX else None
 
 
-FORMAT = LogFormat("parquet", _matches, _read, is_wall_clock=False)
+FORMAT = LogFormat("parquet", _matches, _read, is_wall_clock=False, takes_block_size=True)

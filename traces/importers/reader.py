@@ -8,20 +8,21 @@ user asked to skip bad lines.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NoReturn, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from traces.errors import TraceError
+from traces.importers.csv_records import iter_records
 from traces.importers.source import LogFile, OnProgress, first_line
 from traces.importers.tally import ImportTally, RowSkipped
+from traces.parquet_batches import iter_bounded_batches, open_parquet
 from traces.schema import TraceRequest
 
 _Row = TypeVar("_Row")
@@ -79,6 +80,8 @@ class LogReader:
         self._on_progress = on_progress
         self._unit = "line"
         self._number = 0
+        self._row = -1
+        self._log_tag = cache(log.tag)
 
     # What formats use.
 
@@ -88,9 +91,21 @@ class LogReader:
         return f"{self._prefix}{self._unit} {self._number}"
 
     @property
-    def row_number(self) -> int:
-        """Number of the current row over all files, from 0; unique within the import."""
-        return self.tally.rows_read - 1
+    def row_key(self) -> int:
+        """A number of the current row that no row of another log has, but a copy of this log."""
+        return int(self._log_tag(), 16) << 32 | self._row
+
+    def make_id(self, prefix: str) -> str:
+        """Return an id for a request that has none: `<prefix>-<log>-<row of the log, from 0>`.
+
+        It differs from those of other logs, and is the same in a copy of this one.
+        """
+        return f"{prefix}-{self._log_tag()}-{self._row:06d}"
+
+    def see_columns(self, names: Iterable[str]) -> None:
+        """Note that the log has these columns; see `ImportTally.columns_seen`."""
+        if len(self.tally.columns_seen) < len(self.options.column_map):
+            self.tally.columns_seen.update(self.options.column_map.keys() & set(names))
 
     def requests(
         self, rows: Iterable[_Row], to_request: Callable[[_Row], TraceRequest]
@@ -98,6 +113,7 @@ class LogReader:
         """Convert every row, counting it, and the reason when it is skipped."""
         for row in rows:
             self.tally.rows_read += 1
+            self._row += 1
             try:
                 yield to_request(row)
             except RowSkipped as reason:
@@ -151,60 +167,47 @@ class LogReader:
                 problem = "is not JSON that can be read"
             else:
                 if isinstance(fields, dict):
+                    self.see_columns(fields)
                     yield fields
                     continue
                 problem = "is not a JSON object"
             self._bad_line(problem, is_cut=not line.is_complete, wanted="one JSON object per line")
 
-    def csv_rows(self) -> Iterator[dict[str, str]]:
+    def csv_rows(self, used_columns: Collection[str] | None = None) -> Iterator[dict[str, str]]:
         """Yield every row of a CSV file by the names in its first line.
 
         The separator is whichever of comma, semicolon and tab the header has most of.
 
+        Args:
+            used_columns: columns whose cells hold no line end; in all others a quoted cell may
+                (a prompt, say). None: no cell does. So one stray quote cannot swallow the rows
+                after it.
+
         Raises:
-            TraceError: the header repeats a name, a row cannot be read, or a row has more cells
-                than the header.
+            TraceError: the header repeats a name, or a row cannot be read or has other cells than
+                the header.
         """
         self._unit = "line"
-        texts = self._csv_texts()
-        head = next((text for text in texts if text.strip()), None)
-        if head is None:
+        records = iter_records(self.log.iter_lines(self._on_progress), used_columns)
+        header = next(records, None)
+        if header is None:
             return
-        separator = find_separator(head)
-        try:
-            names = split_header(head)
-        except csv.Error as error:
-            self.fail(f"is not CSV ({error})", "the first line names the columns")
-        if len(set(names)) < len(names):
+        self._number = header.line.number
+        if header.problem:
+            self.fail(header.problem, "the first line names the columns")
+        if len(set(header.cells)) < len(header.cells):
             self.fail("repeats a column name", "give every column a name of its own")
-        rows = csv.reader(texts, delimiter=separator)
-        while True:
-            try:
-                cells = next(rows, None)
-            except csv.Error as error:
-                self._bad_line(f"is not CSV ({error})", is_cut=False, wanted="one row per line")
+        self.see_columns(header.cells)
+        for record in records:
+            self._number = record.line.number
+            if not record.problem:
+                yield dict(zip(header.cells, record.cells, strict=True))
                 continue
-            if cells is None:
-                return
-            if not cells:
-                continue
-            if len(cells) != len(names):
-                self._bad_line(
-                    f"has {len(cells)} cells where the header has {len(names)}",
-                    is_cut=self._is_cut,
-                    wanted="as many cells in every row as in the header",
-                )
-                continue
-            yield dict(zip(names, cells, strict=True))
-
-    def _csv_texts(self) -> Iterator[str]:
-        self._is_cut = False
-        for line in self.log.iter_lines(self._on_progress):
-            self._number, self._is_cut = line.number, not line.is_complete
-            try:
-                yield line.data.decode("utf-8").replace("\r\n", "\n")
-            except UnicodeDecodeError:
-                self._bad_line("is not UTF-8 text", is_cut=self._is_cut, wanted="UTF-8 text")
+            self._bad_line(
+                record.problem,
+                is_cut=not record.line.is_complete,
+                wanted="a row with the header's cells on every line",
+            )
 
     def parquet_rows(self, columns: Iterable[str]) -> Iterator[dict[str, Any]]:
         """Yield every row of a Parquet file, with those of `columns` that it has.
@@ -215,11 +218,12 @@ class LogReader:
         with (
             self.log.as_seekable() as path,
             self._decoding(),
-            pq.ParquetFile(str(path), pre_buffer=False, buffer_size=2**20) as parquet,
+            open_parquet(path) as parquet,
         ):
             present = parquet.schema_arrow.names
             wanted = [name for name in columns if name in present]
-            batches = parquet.iter_batches(_PARQUET_BATCH_ROWS, columns=wanted)
+            self.see_columns(wanted)
+            batches = iter_bounded_batches(parquet, wanted, _PARQUET_BATCH_ROWS)
             rows = (row for batch in batches for row in self._python_rows(batch, parquet))
             yield from self.numbered(rows, "row")
 
@@ -229,14 +233,16 @@ class LogReader:
         Raises:
             TraceError: the file cannot be decoded.
         """
-        with self.log.as_seekable() as path, self._decoding():
-            metadata: dict[bytes, bytes] | None = pq.read_metadata(str(path)).metadata
+        with self.log.as_seekable() as path, self._decoding(), open_parquet(path) as parquet:
+            metadata: dict[bytes, bytes] | None = parquet.metadata.metadata
             return metadata or {}
 
     def _python_rows(self, batch: Any, parquet: Any) -> list[dict[str, Any]]:
         if self._on_progress is not None:
             share = self._number / max(1, parquet.metadata.num_rows)
             self._on_progress(int(self.log.size_bytes * share))
+        if not batch.num_columns:
+            return [{} for _ in range(batch.num_rows)]
         # Python's times have no nanoseconds, and time zones would need a database: UTC will do.
         columns = [
             column.cast(pa.timestamp("us"), safe=False)
@@ -264,9 +270,11 @@ class LogReader:
     def _bad_line(self, problem: str, *, is_cut: bool, wanted: str) -> None:
         """Skip the current line and count it, or stop."""
         if is_cut:
+            self._row += 1
             self.tally.rows_read += 1
             self.tally.skip("the last line is cut short", self.place)
         elif self.options.skip_bad_lines:
+            self._row += 1
             self.tally.rows_read += 1
             reason = problem.partition(" (")[0]
             self.tally.skip(f"the line {reason}", self.place)
@@ -275,14 +283,3 @@ class LogReader:
                 problem,
                 f"such a log has {wanted}: repair or remove the line, or pass --skip-bad-lines",
             )
-
-
-def find_separator(header: str) -> str:
-    """Return whichever of comma, semicolon and tab the header of a table has most of."""
-    return max(",;\t", key=header.count)
-
-
-def split_header(header: str) -> list[str]:
-    """Return the column names in the first line of a table."""
-    cells = next(csv.reader([header], delimiter=find_separator(header)), [])
-    return [cell.strip() for cell in cells]

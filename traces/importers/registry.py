@@ -59,12 +59,14 @@ class LogFormat:
         read: yields a file's rows as requests, in the order of the file, telling the reader of
             every row that is none. Arrivals need not be sorted.
         is_wall_clock: arrivals count from 1970; the trace's then start at 0.
+        takes_block_size: the user may say how many tokens a block hash covers.
     """
 
     source: str
     matches: Callable[[Sample], bool]
     read: Callable[[LogReader], Iterator[TraceRequest]]
     is_wall_clock: bool = True
+    takes_block_size: bool = False
 
 
 def load_format(name: str) -> LogFormat:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from traces.errors import TraceError
-from traces.importers.reader import split_header
+from traces.importers.csv_records import split_header
 from traces.importers.source import LogFile
+from traces.parquet_batches import open_parquet
 
 _SAMPLE_BYTES = 64 * 1024
 _SAMPLE_LINES = 32
@@ -46,9 +46,9 @@ def take_sample(log: LogFile) -> Sample:
         head = stream.read(_SAMPLE_BYTES)
     if head.startswith(b"PAR1"):
         try:
-            with log.as_seekable() as path:
-                return Sample(head, parquet_columns=tuple(pq.read_schema(str(path)).names))
-        except (pa.ArrowException, OSError, ValueError) as problem:
+            with log.as_seekable() as path, open_parquet(path) as parquet:
+                return Sample(head, parquet_columns=tuple(parquet.schema_arrow.names))
+        except (pa.ArrowException, OSError) as problem:
             raise TraceError(
                 f"{log.path}: starts like a Parquet file but has no readable footer; it is cut "
                 "short or damaged, copy it again"

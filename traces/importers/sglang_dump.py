@@ -43,6 +43,9 @@ from traces.schema import TraceRequest
 #: Larger dumps, decompressed, are refused: a dump is read as a whole.
 DUMP_BYTES_MAX = 256 * 2**20
 
+#: How often the tokens of a dump may be shared by its requests, on average.
+_SHARING_MAX = 16
+
 _CHUNK_BYTES = 2**20
 
 _GENERATE = "sglang.srt.managers.io_struct.GenerateReqInput"
@@ -76,7 +79,15 @@ def _matches(sample: Sample) -> bool:
 
 
 def _read(reader: LogReader) -> Iterator[TraceRequest]:
+    data = _read_bytes(reader)
+    entries = _entries(reader, data)
+    # In a pickle one list can stand in any number of requests. Real prompts take a byte a token,
+    # and hardly ever share a list.
+    tokens_left = _SHARING_MAX * len(data)
+    del data
+
     def to_request(entry: object) -> TraceRequest:
+        nonlocal tokens_left
         if not (isinstance(entry, tuple) and len(entry) == 4):
             raise RowSkipped("it is no tuple of request, output, start and end")
         request, output, start, end = entry
@@ -85,16 +96,23 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
         meta_info = read_mapping({"output": output}, "output").get("meta_info")
         if not isinstance(meta_info, Mapping) or meta_info.get("finish_reason") is None:
             raise RowSkipped("it was still running when the server crashed")
+        fields = _fields(request)
+        token_ids = fields.get("input_ids")
+        tokens_left -= len(token_ids) if isinstance(token_ids, list | tuple) else 0
+        if tokens_left < 0:
+            reader.fail(
+                "is one of too many that share their tokens", "no server writes such a dump"
+            )
         return finished_request(
             reader,
-            f"sglang-dump-{reader.row_number:06d}",
-            _fields(request),
+            reader.make_id("sglang-dump"),
+            fields,
             meta_info,
             arrival_us,
             lambda: read_time_us(times, "end", 1),
         )
 
-    return reader.requests(reader.numbered(_entries(reader), "request"), to_request)
+    return reader.requests(reader.numbered(entries, "request"), to_request)
 
 
 def _fields(request: object) -> Mapping[str, Any]:
@@ -106,8 +124,8 @@ def _fields(request: object) -> Mapping[str, Any]:
     raise RowSkipped("its request is no GenerateReqInput")
 
 
-def _entries(reader: LogReader) -> list[object]:
-    dump = load_plain(_read_bytes(reader), str(reader.log.path), _is_allowed)
+def _entries(reader: LogReader, data: bytearray) -> list[object]:
+    dump = load_plain(data, str(reader.log.path), _is_allowed)
     if isinstance(dump, dict):
         dump = dump.get("requests")
     if not isinstance(dump, list):
@@ -131,4 +149,4 @@ def _read_bytes(reader: LogReader) -> bytearray:
     return data
 
 
-FORMAT = LogFormat("sglang-dump", _matches, _read)
+FORMAT = LogFormat("sglang-dump", _matches, _read, takes_block_size=True)

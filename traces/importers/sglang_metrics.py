@@ -62,7 +62,7 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
         arrival_us = _arrival_us(row)
         request = finished_request(
             reader,
-            f"sglang-metrics-{reader.row_number:06d}",
+            reader.make_id("sglang-metrics"),
             parameters or {},
             row,
             arrival_us,
@@ -184,4 +184,4 @@ def _identity(value: object, name: str) -> str | None:
     return read_identity(value)
 
 
-FORMAT = LogFormat("sglang-metrics", _matches, _read)
+FORMAT = LogFormat("sglang-metrics", _matches, _read, takes_block_size=True)

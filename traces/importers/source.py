@@ -6,8 +6,8 @@ format, Parquet and pickles included.
 
 from __future__ import annotations
 
+import hashlib
 import io
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,10 +22,13 @@ from traces.errors import TraceError
 #: Called now and then with how much was done so far.
 OnProgress = Callable[[int], None]
 
-#: A longer line stops the import: whatever has no line ends is no log.
-LINE_BYTES_MAX = 64 * 2**20
+#: A longer line stops the import: whatever has no line ends is no log. (JSON grows to some 25
+#: times its size in memory.)
+LINE_BYTES_MAX = 16 * 2**20
 
 _CHUNK_BYTES = 2**20
+#: A log shorter than this that grows changes its tag.
+_TAG_BYTES = 4096
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -99,9 +102,30 @@ class LogFile:
             return
         with tempfile.NamedTemporaryFile(prefix="kvreplay-", suffix=".part") as copy:
             with self.open() as stream:
-                shutil.copyfileobj(stream, copy, _CHUNK_BYTES)
-            copy.flush()
+                while chunk := stream.read(_CHUNK_BYTES):
+                    self._write(copy, chunk)
             yield Path(copy.name)
+
+    def tag(self) -> str:
+        """Return eight hexadecimal digits that tell this log from others by how it begins.
+
+        A log that has grown, was renamed or compressed keeps its tag.
+
+        Raises:
+            TraceError: the bytes cannot be read.
+        """
+        with self.open() as stream:
+            return hashlib.blake2b(stream.read(_TAG_BYTES), digest_size=4).hexdigest()
+
+    def _write(self, copy: Any, chunk: bytes) -> None:
+        try:
+            copy.write(chunk)
+            copy.flush()
+        except OSError as problem:
+            raise TraceError(
+                f"{self.path}: cannot be decompressed into {tempfile.gettempdir()} "
+                f"({problem.strerror}); make room there or let TMPDIR name another folder"
+            ) from problem
 
     def unreadable(self, problem: Exception) -> TraceError:
         """Say that the bytes cannot be had."""

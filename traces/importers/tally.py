@@ -26,12 +26,14 @@ class ImportTally:
         skipped: reason -> rows that were left out for it.
         changed: reason -> rows that were kept, but not with everything the log said.
         block_size: tokens one block hash covers, once a row has said so.
+        columns_seen: columns the user mapped that some log has.
     """
 
     rows_read: int = 0
     skipped: dict[str, RowCount] = field(default_factory=dict)
     changed: dict[str, RowCount] = field(default_factory=dict)
     block_size: int | None = None
+    columns_seen: set[str] = field(default_factory=set)
 
     def skip(self, reason: str, place: str) -> None:
         """Count one row that cannot be used."""

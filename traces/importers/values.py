@@ -112,10 +112,21 @@ def read_date_time_us(fields: Mapping[str, Any], name: str) -> int:
 
 
 def read_identity(value: object) -> str | None:
-    """Return an id as text, or None when there is none (null, empty, neither text nor integer)."""
+    """Return an id as text, or None when there is none.
+
+    Text, whole numbers (as other tools write them: 7.0) and UTF-8 bytes are ids; null, empty text
+    and anything else are not.
+    """
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
     if isinstance(value, str):
         # JSON can spell half of a surrogate pair, which no file can hold.
         return value.encode("utf-8", "backslashreplace").decode("utf-8") or None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if abs(value) < 2**128 else None
     return None

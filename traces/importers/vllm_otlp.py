@@ -86,8 +86,7 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
                 if_zero=f"{_COMPLETION_TOKENS} is 0: nothing was generated",
             )
         return TraceRequest(
-            request_id=read_identity(values.get(_REQUEST_ID))
-            or f"vllm-otlp-{reader.row_number:06d}",
+            request_id=read_identity(values.get(_REQUEST_ID)) or reader.make_id("vllm-otlp"),
             arrival_us=arrival_us,
             input_tokens=input_tokens,
             output_tokens=output_tokens,

@@ -119,7 +119,7 @@ def fit_trace(path: str | Path, on_progress: Callable[[int], None] | None = None
         gaps_us = rows["gap_us"]
         rows["gap_us"][0] = np.quantile(gaps_us[gaps_us > 0], 0.5, method="lower")
     return TraceModel(
-        name=trace.path.name,
+        name=trace.path.name.encode("utf-8", "backslashreplace").decode(),
         source_sha256=trace.sha256(),
         request_count=row_count,
         duration_us=last_us - first_us,

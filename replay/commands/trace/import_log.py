@@ -83,6 +83,10 @@ def import_log(
         ("written", f"{report.rows_written:,}", ""),
         ("  moved to time order", f"{report.rows_reordered:,}", ""),
     ]
+    if report.shifted_us:
+        rows.append(
+            ("  times shifted by", f"-{report.shifted_us / 1e6:,.6f} s", "first arrival: 0")
+        )
     rows += [
         (f"  {reason}", f"{count.rows:,}", f"first in {count.first_at}")
         for reason, count in report.changed.items()

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from replay.commands.options import printable
 from replay.commands.trace.shared import JSON, example, print_table, progress
 
 _LABELS = {"after_us": "abort after us", "inter_arrival_us": "inter arrival us"}
@@ -80,7 +81,7 @@ def _print_comparison(facts: dict[str, Any]) -> None:
     from rich.text import Text
 
     table = Table(
-        title=Text(f"{facts['trace']['path']}  against  {facts['against']['path']}"),
+        title=Text(printable(f"{facts['trace']['path']}  against  {facts['against']['path']}")),
         title_justify="left",
     )
     table.add_column("", style="bold", overflow="fold")

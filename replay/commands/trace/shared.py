@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from replay.commands.options import printable
+
 OUTPUT = click.option(
     "-o",
     "--output",
@@ -32,13 +34,13 @@ def print_table(title: str, rows: list[tuple[str, str, str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), show_header=False, title_justify="left")
+    table = Table(title=Text(printable(title)), show_header=False, title_justify="left")
     width = 3 if any(note for _, _, note in rows) else 2
     for style in ("bold", None, "dim")[:width]:
         table.add_column(style=style, overflow="fold")
     for row in rows:
         # Text, not markup: names come from files.
-        table.add_row(*(Text(cell) for cell in row[:width]))
+        table.add_row(*(Text(printable(cell)) for cell in row[:width]))
     Console().print(table)
 
 

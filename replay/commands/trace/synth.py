@@ -116,7 +116,11 @@ def _make_like(like: Path, output: Path) -> dict[str, Any]:
     from traces.dataset import open_trace
     from traces.likeness.fitting import fit_trace
     from traces.likeness.generation import write_trace_like
+    from traces.rewriting import refuse_overwriting
+    from traces.writer import find_target
 
+    refuse_overwriting(output, like, "the trace to learn from")
+    find_target(output)
     source_count = open_trace(like).request_count
     options = LikenessOptions(
         requests=given.get("requests", max(source_count, 1)),

@@ -11,6 +11,7 @@ from samples_services import (
     json_lines,
     outcomes,
 )
+from trace_helpers import without_rows
 
 
 def test_every_row_becomes_what_it_was(tmp_path):
@@ -32,7 +33,7 @@ def test_compressed(tmp_path):
 def test_two_files_are_one_trace(tmp_path):
     lines = aiperf().splitlines(keepends=True)
     report, rows = import_bytes(tmp_path, [b"".join(lines[:3]), b"".join(lines[3:])])
-    assert (report.files, rows) == (2, outcomes("aiperf", AIPERF)[0])
+    assert (report.files, without_rows(rows)) == (2, without_rows(outcomes("aiperf", AIPERF)[0]))
 
 
 def test_a_file_is_told_by_any_row(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from samples_tables import azure
-from trace_helpers import as_plain
+from trace_helpers import as_plain, without_log
 
 from traces.dataset import open_trace
 from traces.errors import TraceError
@@ -54,9 +54,9 @@ def test_an_untidy_log_is_counted_row_by_row(import_text):
         "TIMESTAMP is not a date and time": RowCount(1, "line 9"),
     }
     assert len(requests) == report.rows_written == 19
-    assert requests[0].request_id == "azure-000004"
+    assert without_log(requests[0].request_id) == "azure-000004"
     # A day of 2024 among those of 2023 is the last.
-    assert requests[-1].request_id == "azure-000003"
+    assert without_log(requests[-1].request_id) == "azure-000003"
 
 
 def test_a_row_cut_short_at_the_end_is_counted(import_text):

@@ -19,6 +19,7 @@ from samples_services import (
     outcomes,
     parquet,
 )
+from trace_helpers import without_rows
 
 from traces.errors import TraceError
 
@@ -49,7 +50,7 @@ def test_compressed_inside_and_outside(tmp_path):
 def test_two_files_are_one_trace(tmp_path):
     blobs = [parquet(rows, BASETEN_SCHEMA) for rows in (_ROWS[:5], _ROWS[5:])]
     report, rows = import_bytes(tmp_path, blobs)
-    assert (report.files, rows) == (2, outcomes("baseten", BASETEN)[0])
+    assert (report.files, without_rows(rows)) == (2, without_rows(outcomes("baseten", BASETEN)[0]))
 
 
 def test_the_prompts_are_never_read(tmp_path):
@@ -119,7 +120,7 @@ _STRUCT = pa.struct([("a", pa.int64())])
         ("block_size", pa.float64(), [128.0, float("inf"), None], _changed(1, _HASHES, None, None)),
         ("provided_session_id", pa.int64(), [1, -2, None], _changed(2, "1", "-2", None)),
         ("provided_session_id", _STRUCT, [{"a": 1}, {}, None], _changed(2, None, None, None)),
-        ("provided_session_id", pa.binary(), [b"\xff", b"s", None], _changed(2, None, None, None)),
+        ("provided_session_id", pa.binary(), [b"\xff", b"s", None], _changed(2, None, "s", None)),
         ("request_canceled", pa.list_(pa.int64()), [[1], [2], None], _changed(3, None, None, None)),
         ("request_canceled", pa.bool_(), [True, False, None], _changed(3, 2000, None, None)),
         ("duration_e2e_ms", pa.string(), ["2", "x", None], [_SAME[0], (*_SAME[2][:3], None)]),

@@ -14,6 +14,7 @@ from samples_services import (
     import_bytes,
     outcomes,
 )
+from trace_helpers import without_rows
 
 from traces.errors import TraceError
 
@@ -42,7 +43,10 @@ def test_compressed(tmp_path):
 def test_two_files_are_one_trace(tmp_path):
     lines = burstgpt().splitlines(keepends=True)
     report, rows = import_bytes(tmp_path, [b"".join(lines[:9]), lines[0] + b"".join(lines[9:])])
-    assert (report.files, rows) == (2, outcomes("burstgpt", BURSTGPT)[0])
+    assert (report.files, without_rows(rows)) == (
+        2,
+        without_rows(outcomes("burstgpt", BURSTGPT)[0]),
+    )
 
 
 def test_the_layout_without_sessions(tmp_path):

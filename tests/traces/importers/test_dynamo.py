@@ -12,6 +12,7 @@ from samples_services import (
     json_lines,
     outcomes,
 )
+from trace_helpers import without_rows
 
 
 def test_every_row_becomes_what_it_was(tmp_path):
@@ -41,7 +42,7 @@ def test_compressed(tmp_path):
 def test_two_segments_of_many_gzip_members_are_one_trace(tmp_path):
     members = [compress(line, "gzip") for line in dynamo().splitlines(keepends=True)]
     report, rows = import_bytes(tmp_path, [b"".join(members[:7]), b"".join(members[7:])])
-    assert (report.files, rows) == (2, outcomes("dynamo", DYNAMO)[0])
+    assert (report.files, without_rows(rows)) == (2, without_rows(outcomes("dynamo", DYNAMO)[0]))
 
 
 def test_a_file_is_told_by_any_record_wrapped_or_bare(tmp_path):

@@ -1,22 +1,27 @@
 """What all imports share: several files, compression, repeats, detection, nothing half-written."""
 
+import io
 import json
 import tracemalloc
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from samples_tables import azure, mooncake, samples
+from trace_helpers import as_plain
 
 from traces.dataset import open_trace
 from traces.errors import TraceError
 from traces.importers import FORMATS
 from traces.importers import source as log_source
 from traces.importers.pipeline import import_logs
-from traces.importers.reader import ImportOptions
+from traces.importers.reader import ImportOptions, LogReader
 from traces.importers.registry import LogFormat, load_format
 from traces.importers.sample import Sample, take_sample
 from traces.importers.source import find_log_file
 from traces.importers.tally import RowCount
+from traces.schema import TraceRequest
+from traces.writer import TraceWriter
 
 
 def compressed(data, codec):
@@ -198,3 +203,116 @@ def test_memory_does_not_grow_with_the_log(save, tmp_path):
         tracemalloc.stop()
     # Eight bytes a request are remembered, twice, to find repeated ids.
     assert peaks[1] - peaks[0] < 60_000 * 60
+
+
+def test_a_log_shipped_three_times_counts_once(save, tmp_path):
+    # 9000 rows are several batches, and the later ones hold repeats only.
+    for data in (line(request_id="a") * 1, "".join(line(arrival_s=n) for n in range(9000))):
+        logs = [save(f"{copy}.jsonl", data) for copy in range(3)]
+        report = import_logs(logs, tmp_path / "out.parquet")
+        rows = data.count("\n")
+        assert report.rows_written == rows
+        assert report.skipped["its request id was there before"].rows == 2 * rows
+
+
+def test_rows_without_ids_of_different_logs_are_different_requests(save, tmp_path):
+    header = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
+    days = []
+    for day in (16, 17):
+        log = save(f"{day}.csv", f"{header}2023-11-{day} 10:00:00,{day},1\n")
+        days.append(tmp_path / f"{day}.parquet")
+        import_logs([log], days[-1])
+    report = import_logs(days, tmp_path / "both.parquet")
+    assert (report.rows_written, report.skipped) == (2, {})
+    # A log that has grown meanwhile keeps the names of its rows.
+    long = "".join(line(arrival_s=n, input_tokens=n + 1) for n in range(500))
+    old, new = save("old.jsonl", long), save("new.jsonl", long + line(arrival_s=900))
+    assert import_logs([old, new], tmp_path / "out.parquet").rows_written == 501
+
+
+@pytest.mark.real_tails
+def test_a_hash_that_is_made_up_is_met_by_nobody(save, tmp_path):
+    row = {"timestamp": 0, "input_length": 520, "output_length": 1, "hash_ids": [7]}
+    logs = [save(n, json.dumps(row | {"timestamp": n}) + "\n") for n in ("1", "2")]
+    logs += [save("3", (json.dumps(row) + "\n") * 2)]
+    import_logs(logs, tmp_path / "out.parquet", "mooncake")
+    tails = [int(r.block_hashes[1]) for r in requests_of(tmp_path / "out.parquet")]
+    assert len(set(tails)) == len(tails) == 4
+
+
+@pytest.mark.parametrize("name", ["jsonl", "csv", "parquet"])
+def test_a_mapped_column_that_no_log_has_is_refused(save, tmp_path, name):
+    data = {
+        "jsonl": line().encode(),
+        "csv": b"arrival_s,input_tokens,output_tokens\n0,1,1\n",
+        "parquet": samples()["parquet"],
+    }[name]
+    log = save("log", data)
+    with pytest.raises(TraceError, match="--map: no log has a column 'usr'"):
+        import_logs(
+            [log], tmp_path / "out.parquet", "auto", ImportOptions({"usr": "session_id"}, 16)
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_rows_of_a_log_without_any_mapped_column_are_counted(save, tmp_path):
+    one, two = io.BytesIO(), io.BytesIO()
+    pq.write_table(pa.table({"t": [1], "p": [2], "o": [3]}), one)
+    pq.write_table(pa.table({"when": [1, 2, 3]}), two)
+    logs = [save("one", one.getvalue()), save("two", two.getvalue())]
+    names = {"t": "arrival_s", "p": "input_tokens", "o": "output_tokens"}
+    report = import_logs(logs, tmp_path / "out.parquet", "auto", ImportOptions(names))
+    assert (report.rows_read, report.rows_written) == (4, 1)
+    assert report.skipped == {"arrival_s is missing": RowCount(3, f"{logs[1]} row 1")}
+
+
+def test_ids_of_other_types_are_kept_or_counted(save, tmp_path):
+    sink = io.BytesIO()
+    columns = {
+        "arrival_s": [0, 1, 2],
+        "input_tokens": [1, 1, 1],
+        "output_tokens": [1, 1, 1],
+        "request_id": [b"a", b"b", b"\xff"],
+        "session_id": [7.0, None, 7.5],
+    }
+    pq.write_table(pa.table(columns), sink)
+    report = import_logs([save("log", sink.getvalue())], tmp_path / "out.parquet")
+    rows = [as_plain(request) for request in requests_of(tmp_path / "out.parquet")]
+    assert [(row[0], row[5]) for row in rows] == [
+        ("a", "7"),
+        ("b", None),
+        ("request-000002", None),
+    ]
+    assert report.changed == {
+        "request_id is neither text nor a whole number: kept with a new one": RowCount(1, "row 3"),
+        "session_id is neither text nor a whole number: kept without it": RowCount(1, "row 3"),
+    }
+
+
+def test_a_block_size_that_means_nothing_is_refused(save, tmp_path):
+    with pytest.raises(TraceError, match="--block-size: mooncake logs say themselves"):
+        import_logs(
+            [save("log", mooncake())], tmp_path / "out.parquet", options=ImportOptions({}, 16)
+        )
+
+
+def test_a_bad_destination_is_refused_before_anything_is_read(save, tmp_path, monkeypatch):
+    log = save("log.jsonl", line())
+    monkeypatch.setattr(LogReader, "json_rows", None)
+    with pytest.raises(TraceError, match="is a directory; name the file to write"):
+        import_logs([log], tmp_path, "jsonl")
+
+
+def test_names_that_are_not_utf8_are_names(save, tmp_path):
+    log = tmp_path / "caf\udce9.jsonl"
+    log.write_text(line())
+    trace = tmp_path / "caf\udce9.parquet"
+    import_logs([log], trace)
+    again = import_logs([trace], tmp_path / f"{'x' * 247}.parquet"[-250:])
+    assert again.rows_written == open_trace(trace).request_count == 1
+    with (
+        pytest.raises(TraceError, match="repeats 'a'"),
+        TraceWriter(trace, source="", block_size=None) as writer,
+    ):
+        for request in [TraceRequest("a", 0, 1, 1)] * 5000:
+            writer.write(request)

@@ -49,7 +49,7 @@ def test_one_table_is_one_trace_in_every_kind_of_file(import_bytes, name, data):
         ("réquest/6", 1000),
         ("réquest/1", 1_000_500),
     ]
-    by_id = {request.request_id: as_plain(request) for request in requests}
+    by_id = {as_plain(request)[0]: as_plain(request) for request in requests}
     assert by_id["request-000012"][1] == 12_006_000
     assert by_id["réquest/5"][4:] == ([1, 250, 251, 252], "s1", 5_252_500, 1)
     assert by_id["réquest/4"][4:] == (None, "s0", None, None)
@@ -129,7 +129,7 @@ ROW = "arrival_s,input_tokens,output_tokens\n1,2,3\n"
         (ROW, {"format_name": "mooncake", "a": "b"}, "leave --map out"),
         ("arrival_s,arrival_s\n1,2\n", {"format_name": "csv"}, "line 1 repeats a column name"),
         (ROW + "4,5\n", {}, "line 3 has 2 cells where the header has 3"),
-        (ROW + '"4\n' + "x" * 200_000 + "\n", {}, "is not CSV (field larger than field limit"),
+        (ROW + '"4\n' + "x" * 200_000 + "\n", {}, "line 3 is not CSV (unexpected end of data)"),
         (ROW.encode() + b"\xff\xfe\n", {}, "line 3 is not UTF-8 text"),
         (
             "arrival_s,input_tokens,output_tokens,block_hashes\n1,2,3,4\n",

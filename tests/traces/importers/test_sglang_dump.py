@@ -149,3 +149,26 @@ def test_the_engine_is_never_imported(tmp_path):
 
     import_bytes(tmp_path, [DUMP])
     assert not {"sglang", "transformers"} & set(sys.modules)
+
+
+def test_a_cache_key_of_any_other_shape_means_no_hashes(tmp_path):
+    shared = ["a"]
+    for _ in range(60):
+        shared = [shared, shared]
+    rows = []
+    for place, salt in enumerate([shared, {"a": 1}, b"x", "x" * 2000, "x"]):
+        row = dump_row(f"r{place}", place, 5, 4, fields={"extra_key": salt})
+        rows.append(row)
+    _, requests = import_bytes(tmp_path, [dumped(rows)])
+    assert [request[4] is None for request in requests] == [True] * 4 + [False]
+
+
+def test_tokens_that_are_shared_by_too_many_requests_are_refused(tmp_path):
+    tokens = list(range(20_000))
+    rows = []
+    for place in range(2_000):
+        row = dump_row(f"r{place}", place, 20_000, 4)
+        row[0].input_ids = tokens
+        rows.append(row)
+    with pytest.raises(TraceError, match=r"request \d+ is one of too many that share their tokens"):
+        import_bytes(tmp_path, [dumped(rows)])
