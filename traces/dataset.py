@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from traces.errors import TraceError
-from traces.parquet_batches import iter_bounded_batches, open_parquet
+from traces.parquet_batches import DAMAGE, iter_bounded_batches, open_parquet
 from traces.schema import (
     COLUMNS,
     METADATA_BLOCK_SIZE,
@@ -91,7 +91,7 @@ class Trace:
                     if batch is not None:
                         # Text that is not UTF-8 would fail much later, wherever it is used.
                         batch.validate(full=True)
-                except (pa.ArrowException, OSError) as problem:
+                except DAMAGE as problem:
                     raise TraceError(
                         f"{self.path}: the data after row {validator.row_count} cannot be decoded "
                         f"({_first_line(problem)}); the file is damaged, make it again"
@@ -126,10 +126,13 @@ def open_trace(path: str | Path) -> Trace:
     """
     path = Path(path)
     with _open_parquet(path) as parquet:
-        metadata = parquet.metadata.metadata or {}
-        fields = parquet.schema_arrow
-        row_count = int(parquet.metadata.num_rows)
-    _check_columns(path, fields)
+        try:
+            metadata = parquet.metadata.metadata or {}
+            fields = parquet.schema_arrow
+            row_count = int(parquet.metadata.num_rows)
+            _check_columns(path, fields)
+        except DAMAGE as problem:
+            raise _without_footer(path, problem) from problem
     version = _metadata_text(metadata, METADATA_SCHEMA)
     if version != SCHEMA_VERSION:
         found = "no such key" if version is None else repr(version)
@@ -175,11 +178,8 @@ def _open_parquet(path: Path) -> Any:
         )
     try:
         return open_parquet(path)
-    except (pa.ArrowException, OSError) as problem:
-        raise TraceError(
-            f"{path}: starts like a Parquet file but has no readable footer "
-            f"({_first_line(problem)}); it is cut short or damaged, make it again"
-        ) from problem
+    except DAMAGE as problem:
+        raise _without_footer(path, problem) from problem
 
 
 def _check_columns(path: Path, fields: Any) -> None:
@@ -254,6 +254,13 @@ def _metadata_int(path: Path, metadata: dict[bytes, bytes], key: str) -> int | N
     if not (text.isascii() and text.isdigit() and len(text) <= 19):
         raise TraceError(f"{path}: footer key {key} is {text!r}, not a number; write it again")
     return int(text)
+
+
+def _without_footer(path: Path, problem: Exception) -> TraceError:
+    return TraceError(
+        f"{path}: starts like a Parquet file but has no readable footer "
+        f"({_first_line(problem)}); it is cut short or damaged, make it again"
+    )
 
 
 def _unreadable(path: Path, problem: Exception) -> TraceError:

@@ -6,7 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
+
+#: What reading a damaged file raises; names and text need not be UTF-8 in one.
+DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 #: Values of all columns, those inside lists included, that are decoded at once (some 4 MiB).
 BATCH_VALUES_MAX = 512 * 1024
@@ -18,7 +22,7 @@ def open_parquet(path: Path) -> Any:
     """Open a file for streaming: read ahead little, keep nothing that was read.
 
     Raises:
-        pyarrow.ArrowException, OSError: it is no Parquet file or cannot be read.
+        DAMAGE: it is no Parquet file or cannot be read.
     """
     source: Any = str(path)
     try:
@@ -36,7 +40,7 @@ def iter_bounded_batches(parquet: Any, columns: Sequence[str], rows_max: int) ->
     Rows with long lists come fewer at a time, so that memory does not depend on them.
 
     Raises:
-        pyarrow.ArrowException, OSError: the file is damaged.
+        DAMAGE: the file is damaged.
     """
     for group in range(parquet.metadata.num_row_groups):
         described = parquet.metadata.row_group(group)

@@ -22,7 +22,7 @@ from traces.errors import TraceError
 from traces.importers.csv_records import iter_records
 from traces.importers.source import LogFile, OnProgress, first_line
 from traces.importers.tally import ImportTally, RowSkipped
-from traces.parquet_batches import iter_bounded_batches, open_parquet
+from traces.parquet_batches import DAMAGE, iter_bounded_batches, open_parquet
 from traces.schema import TraceRequest
 
 _Row = TypeVar("_Row")
@@ -259,7 +259,7 @@ class LogReader:
     def _decoding(self) -> Iterator[None]:
         try:
             yield
-        except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:
+        except (*DAMAGE, ValueError, OverflowError) as problem:
             if isinstance(problem, TraceError):
                 raise
             raise TraceError(

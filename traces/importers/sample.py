@@ -8,12 +8,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from traces.errors import TraceError
 from traces.importers.csv_records import split_header
 from traces.importers.source import LogFile
-from traces.parquet_batches import open_parquet
+from traces.parquet_batches import DAMAGE, open_parquet
 
 _SAMPLE_BYTES = 64 * 1024
 _SAMPLE_LINES = 32
@@ -48,7 +46,7 @@ def take_sample(log: LogFile) -> Sample:
         try:
             with log.as_seekable() as path, open_parquet(path) as parquet:
                 return Sample(head, parquet_columns=tuple(parquet.schema_arrow.names))
-        except (pa.ArrowException, OSError) as problem:
+        except DAMAGE as problem:
             raise TraceError(
                 f"{log.path}: starts like a Parquet file but has no readable footer; it is cut "
                 "short or damaged, copy it again"
