@@ -325,4 +325,18 @@ def test_batches_are_small_however_long_the_prompts_are(tmp_path):
     pq.write_table(pq.read_table(path), path)
     sizes = [batch.num_rows for batch in open_trace(path).iter_batches()]
     assert sum(sizes) == 150
-    assert max(sizes) * 40_000 <= traces.parquet_batches.BATCH_VALUES_MAX
+    assert max(sizes) * 40_000 * 8 <= traces.parquet_batches.BATCH_BYTES_MAX
+
+
+def test_rows_come_back_whole_however_batches_adapt(tmp_path):
+    path, numbers = tmp_path / "mixed.parquet", np.random.default_rng(3)
+    lengths = [int(n) for n in numbers.choice([1, 2, 5000, 40_000], 900, p=[0.5, 0.4, 0.08, 0.02])]
+    with TraceWriter(path, source="", block_size=1) as writer:
+        for place, length in enumerate(lengths):
+            hashes = np.full(length, place, np.uint64)
+            writer.write(TraceRequest(f"r{place}", place, length, 1, hashes))
+    for rows in (1, 7, 300, 900):
+        pq.write_table(pq.read_table(path), path, row_group_size=rows)
+        requests = list(open_trace(path).iter_requests())
+        assert [r.request_id for r in requests] == [f"r{place}" for place in range(900)]
+        assert [r.block_hashes.size for r in requests] == lengths
