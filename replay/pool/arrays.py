@@ -6,7 +6,7 @@ same operations run on NumPy views of the very same memory (`HostArrays`), which
 faster, and for any other device on the tensors themselves (`DeviceArrays`). Both give equal results,
 element by element; tests run every pool on both.
 
-Nothing here waits for a device but `to_list`, and turning a scalar into an int.
+Nothing here waits for a device but `to_list`, `unique`, and turning a scalar into an int.
 """
 
 from __future__ import annotations
@@ -51,6 +51,12 @@ class Arrays(Protocol):
     def sorted_descending(self, values: Array) -> Array:
         """A copy, greatest first."""
 
+    def sorted_ascending(self, values: Array) -> Array:
+        """A copy, least first."""
+
+    def unique(self, values: Array) -> Array:
+        """The distinct values, least first. Waits for the device."""
+
     def copy(self, values: Array) -> Array:
         """A copy."""
 
@@ -69,6 +75,9 @@ class Arrays(Protocol):
     def as_owners(self, values: Array) -> Array:
         """As int32."""
 
+    def as_indices(self, values: Array) -> Array:
+        """int32 values as a new int64 array."""
+
     def count_nonzero(self, values: Array) -> Array:
         """How many elements are not zero, left on the device."""
 
@@ -86,8 +95,11 @@ def arrays_on(device: torch.device) -> Arrays:
 
 def _untouched_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """Zeros from the system, page by page when they are written; torch would write them all."""
-    numpy_dtype = torch.empty(0, dtype=dtype).numpy().dtype
-    return torch.from_numpy(np.zeros(shape, dtype=numpy_dtype))
+    return torch.from_numpy(np.zeros(shape, dtype=_numpy_dtype(dtype)))
+
+
+def _numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
+    return torch.empty(0, dtype=dtype).numpy().dtype
 
 
 class HostArrays:
@@ -111,7 +123,7 @@ class HostArrays:
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
         """An array of anything."""
-        return torch.empty(shape, dtype=dtype).numpy()
+        return np.empty(shape, dtype=_numpy_dtype(dtype))
 
     def arange(self, start: int, end: int) -> Array:
         """int64 start .. end."""
@@ -131,6 +143,16 @@ class HostArrays:
         ascending.sort()
         return ascending[::-1]
 
+    def sorted_ascending(self, values: Array) -> Array:
+        """A copy, least first."""
+        ascending = values.copy()
+        ascending.sort()
+        return ascending
+
+    def unique(self, values: Array) -> Array:
+        """The distinct values, least first."""
+        return np.unique(values)
+
     def put_cells(self, table: Array, rows: Array, columns: Array, new: Array) -> None:
         """table[rows[i], columns[i]] = new[i]."""
         table[rows, columns] = new
@@ -138,6 +160,10 @@ class HostArrays:
     def as_owners(self, values: Array) -> Array:
         """As int32."""
         return values.astype(np.int32)
+
+    def as_indices(self, values: Array) -> Array:
+        """int32 values as a new int64 array."""
+        return values.astype(np.int64)
 
     def count_nonzero(self, values: Array) -> Array:
         """How many elements are not zero."""
@@ -194,6 +220,14 @@ class DeviceArrays:
         """A copy, greatest first."""
         return torch.sort(values, descending=True).values
 
+    def sorted_ascending(self, values: Array) -> Array:
+        """A copy, least first."""
+        return torch.sort(values).values
+
+    def unique(self, values: Array) -> Array:
+        """The distinct values, least first. Waits for the device."""
+        return torch.unique(values)
+
     def copy(self, values: Array) -> Array:
         """A copy."""
         return values.clone()
@@ -217,6 +251,10 @@ class DeviceArrays:
     def as_owners(self, values: Array) -> Array:
         """As int32."""
         return values.to(torch.int32)
+
+    def as_indices(self, values: Array) -> Array:
+        """int32 values as a new int64 tensor."""
+        return values.to(torch.int64)
 
     def count_nonzero(self, values: Array) -> Array:
         """How many elements are not zero, left on the device."""

@@ -5,8 +5,9 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pool_helpers import ListAllocator, ids, on_both_backends
+from pool_helpers import BACKENDS, ListAllocator, ids, on_both_backends
 
+from replay.errors import InvariantError
 from replay.pool.allocator import create_allocator
 
 #: More than twice the first capacity of the allocators' arrays, so that they grow and wrap around.
@@ -18,19 +19,24 @@ _operations = st.lists(
         st.tuples(st.just("alloc"), _sizes),
         st.tuples(st.just("free"), _sizes),
         st.tuples(st.just("free again"), st.integers(1, 5)),
+        st.tuples(st.just("settle"), _sizes),
     ),
     max_size=40,
 )
 
+orders = pytest.mark.parametrize("sorts_pages", [False, True], ids=["as-it-came", "sorted"])
 page_sizes = pytest.mark.parametrize("page_size", [1, 16, 64])
 
 
 @on_both_backends
 @page_sizes
+@orders
 @given(operations=_operations, seed=st.integers(0, 1_000))
-def test_every_page_and_the_whole_free_list_match_a_plain_list(arrays, page_size, operations, seed):
-    allocator = create_allocator(TOTAL_PAGES, page_size, arrays)
-    model = ListAllocator(TOTAL_PAGES, page_size)
+def test_every_page_and_the_whole_free_list_match_a_plain_list(
+    arrays, page_size, sorts_pages, operations, seed
+):
+    allocator = create_allocator(TOTAL_PAGES, page_size, arrays, sorts_pages)
+    model = ListAllocator(TOTAL_PAGES, page_size, sorts_pages)
     held: list[int] = []
     shuffler = random.Random(seed)
     for kind, count in operations:
@@ -41,17 +47,23 @@ def test_every_page_and_the_whole_free_list_match_a_plain_list(arrays, page_size
             else:
                 assert taken.tolist() == expected
                 held += expected
+        elif kind == "settle":
+            allocator.settle(count)
+            model.settle(count)
         else:
             if kind == "free":
                 shuffler.shuffle(held)
                 pages = list(dict.fromkeys(held[:count]))
                 held = held[count:]
             else:
-                pages = list(dict.fromkeys(model.free_pages[:count]))
+                pages = list(dict.fromkeys((model.staged_pages + model.free_pages)[:count]))
             allocator.free(ids(arrays, pages))
             model.free(pages)
-        assert allocator.available_pages == len(model.free_pages)
-        assert allocator.free_list().tolist() == model.free_pages
+        everything = model.free_pages + model.staged_pages
+        assert allocator.available_pages == len(everything)
+        assert allocator.listed_pages == len(model.free_pages)
+        assert allocator.staged_pages == len(model.staged_pages)
+        assert allocator.free_list().tolist() == everything
 
 
 @on_both_backends
@@ -71,6 +83,37 @@ def test_freed_pages_go_in_front_in_ascending_order(arrays):
     allocator.free(ids(arrays, [4, 2]))
     allocator.free(ids(arrays, [5, 3]))
     assert allocator.free_list().tolist() == [3, 5, 2, 4, 6]
+
+
+@on_both_backends
+@page_sizes
+def test_staged_pages_wait_until_the_list_runs_short_and_come_out_sorted(arrays, page_size):
+    allocator = create_allocator(6, page_size, arrays, sorts_pages=True)
+    allocator.alloc(4)
+    allocator.free(ids(arrays, [4, 2]))
+    allocator.free(ids(arrays, [3]))
+    assert (allocator.listed_pages, allocator.staged_pages) == (2, 3)
+    assert allocator.alloc(1).tolist() == [5]
+    assert allocator.alloc(2).tolist() == [2, 3], "one is listed and two are needed"
+    assert (allocator.listed_pages, allocator.staged_pages) == (2, 0)
+    assert allocator.free_list().tolist() == [4, 6]
+
+
+@on_both_backends
+@page_sizes
+def test_asking_for_too_much_merges_what_is_staged_all_the_same(arrays, page_size):
+    allocator = create_allocator(6, page_size, arrays, sorts_pages=True)
+    allocator.alloc(4)
+    allocator.free(ids(arrays, [2]))
+    assert allocator.alloc(4) is None
+    assert (allocator.listed_pages, allocator.staged_pages) == (3, 0)
+    assert allocator.free_list().tolist() == [2, 5, 6]
+
+
+def test_a_pool_whose_page_ids_do_not_fit_is_refused():
+    create_allocator(2**31 - 1, 1, BACKENDS["host"])
+    with pytest.raises(InvariantError, match="2147483648 pages"):
+        create_allocator(2**31, 1, BACKENDS["host"])
 
 
 @on_both_backends
@@ -95,8 +138,9 @@ def test_asking_for_too_much_takes_nothing(arrays, page_size):
 
 @on_both_backends
 @page_sizes
-def test_pages_handed_out_stay_as_they_were_when_the_list_moves_on(arrays, page_size):
-    allocator = create_allocator(100, page_size, arrays)
+@orders
+def test_pages_handed_out_stay_as_they_were_when_the_list_moves_on(arrays, page_size, sorts_pages):
+    allocator = create_allocator(100, page_size, arrays, sorts_pages)
     first = allocator.alloc(50)
     allocator.free(first)
     again = allocator.alloc(50)
@@ -120,9 +164,10 @@ def test_a_page_freed_twice_is_handed_out_twice(arrays, page_size):
 
 @on_both_backends
 @page_sizes
-def test_more_pages_can_come_back_than_the_pool_has(arrays, page_size):
-    allocator = create_allocator(TOTAL_PAGES, page_size, arrays)
-    model = ListAllocator(TOTAL_PAGES, page_size)
+@orders
+def test_more_pages_can_come_back_than_the_pool_has(arrays, page_size, sorts_pages):
+    allocator = create_allocator(TOTAL_PAGES, page_size, arrays, sorts_pages)
+    model = ListAllocator(TOTAL_PAGES, page_size, sorts_pages)
     everything = list(range(1, TOTAL_PAGES + 1))
     for _ in range(3):
         allocator.free(ids(arrays, everything))
@@ -134,9 +179,25 @@ def test_more_pages_can_come_back_than_the_pool_has(arrays, page_size):
 
 @on_both_backends
 @page_sizes
-def test_freed_pages_are_kept_though_the_caller_reuses_its_array(arrays, page_size):
-    allocator = create_allocator(5, page_size, arrays)
+@orders
+def test_freed_pages_are_kept_though_the_caller_reuses_its_array(arrays, page_size, sorts_pages):
+    allocator = create_allocator(5, page_size, arrays, sorts_pages)
     row = allocator.alloc(5)
     allocator.free(row[1:4])
     row[:] = 0
     assert allocator.alloc(3).tolist() == [2, 3, 4]
+
+
+@on_both_backends
+@page_sizes
+@orders
+@pytest.mark.parametrize("at_once", [1, 2, 3, 5])
+def test_a_small_pool_goes_round_and_round(arrays, page_size, sorts_pages, at_once):
+    allocator = create_allocator(5, page_size, arrays, sorts_pages)
+    model = ListAllocator(5, page_size, sorts_pages)
+    for _ in range(40):
+        taken, expected = allocator.alloc(at_once), model.alloc(at_once)
+        assert taken.tolist() == expected
+        allocator.free(taken)
+        model.free(expected)
+        assert allocator.free_list().tolist() == model.free_pages + model.staged_pages

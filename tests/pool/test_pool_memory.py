@@ -27,11 +27,14 @@ def resident_bytes() -> int:
 
 
 @on_both_backends
+@pytest.mark.parametrize("sorts_pages", [False, True])
 @pytest.mark.parametrize("page_size", [1, 64])
-def test_an_allocator_over_a_huge_pool_keeps_nothing_but_the_pages_touched(arrays, page_size):
+def test_an_allocator_over_a_huge_pool_keeps_nothing_but_the_pages_touched(
+    arrays, page_size, sorts_pages
+):
     tracemalloc.start()
     try:
-        allocator = create_allocator(HUGE_PAGES, page_size, arrays)
+        allocator = create_allocator(HUGE_PAGES, page_size, arrays, sorts_pages)
         for _ in range(20):
             allocator.free(allocator.alloc(2_048))
         _, peak = tracemalloc.get_traced_memory()
@@ -43,10 +46,11 @@ def test_an_allocator_over_a_huge_pool_keeps_nothing_but_the_pages_touched(array
 
 @needs_proc
 @on_both_backends
+@pytest.mark.parametrize("sorts_pages", [False, True])
 @pytest.mark.parametrize("page_size", [1, 64])
-def test_an_allocator_over_a_huge_pool_touches_no_memory_for_it(arrays, page_size):
+def test_an_allocator_over_a_huge_pool_touches_no_memory_for_it(arrays, page_size, sorts_pages):
     before = resident_bytes()
-    allocator = create_allocator(HUGE_PAGES, page_size, arrays)
+    allocator = create_allocator(HUGE_PAGES, page_size, arrays, sorts_pages)
     allocator.free(allocator.alloc(2_048))
     assert resident_bytes() - before < ALLOWED_BYTES
 
