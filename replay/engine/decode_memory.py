@@ -28,9 +28,9 @@ class DecodeMemory:
         reserve = self._reserve_each * admitted + own_reserve
         return tokens + reserve <= self._pool.available_pages * self._pool.page_size
 
-    def take(self, request: Request, count: int) -> Array:
-        """Give a request its first `count` pages, a row for them and a slot."""
-        pages = self._pool.acquire(request.ordinal, count)
+    def take(self, request: Request) -> Array:
+        """Give a request pages for the tokens it starts with, a row for them and a slot."""
+        pages = self._pool.extend(request.ordinal, 0, request.kv_tokens)
         assert pages is not None, "admission leaves room for what it admits"
         request.decode_row = self._pool.table.open_row()
         self._pool.table.write(request.decode_row, 0, pages)

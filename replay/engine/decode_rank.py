@@ -189,11 +189,10 @@ class DecodeRank:
                 return
             self.retracted.popleft()
             request.start_attempt()
-            count = self.pool.pages_for(request.kv_tokens)
-            pages = self.memory.take(request, count)
+            pages = self.memory.take(request)
             assert request.content is not None
-            self.pool.storage.write(pages, request.content[:count] ^ request.tag)
-            self.pool.account.live_pages += count
+            self.pool.storage.write(pages, request.content[: len(pages)] ^ request.tag)
+            self.pool.account.live_pages += len(pages)
             request.decode_state = DecodeState.WAITING
             self.waiting.append(request)
 
@@ -232,11 +231,9 @@ class DecodeRank:
             if not self.memory.fits(request.input_tokens, own_reserve, self._admitted()):
                 return
             self.prealloc.popleft()
-            count = self.pool.pages_for(request.input_tokens)
-            self.memory.take(request, count)
-            self.memory.free_metadata_slots -= 1
-            self.pool.account.transfer_pages += count
             request.kv_tokens = request.input_tokens
+            self.pool.account.transfer_pages += len(self.memory.take(request))
+            self.memory.free_metadata_slots -= 1
             request.preallocated_us = now_us
             request.decode_state = DecodeState.TRANSFER
             self.transfer[request.ordinal] = request

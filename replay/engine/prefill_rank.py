@@ -185,7 +185,8 @@ class PrefillRank:
         if count > self.pool.available_pages:
             self.cache.evict(count - self.pool.available_pages)
         if count:
-            pages = self.pool.acquire(request.ordinal, count)
+            held = request.prefilled_tokens
+            pages = self.pool.extend(request.ordinal, held, held + tokens)
             if pages is None:
                 # The prefix that admission counted on was locked meanwhile: wait for a release.
                 self._chunked = request

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from replay.errors import InvariantError
 from replay.pool.account import PoolAccount
-from replay.pool.allocator import PageAllocator, create_allocator
+from replay.pool.allocator import create_allocator
 from replay.pool.arrays import Array, Arrays
 from replay.pool.block_table import BlockTable
 from replay.pool.ledger import CACHE, FIRST_OWNER, PageLedger
 from replay.pool.storage import KvStorage
+from replay.pool.token_indices import pages_in_reach
 
 
 class KvPool:
@@ -26,12 +27,13 @@ class KvPool:
         page_size: int,
         words_per_page: int,
         arrays: Arrays,
+        sorts_pages: bool = False,
     ) -> None:
         self.name = name
         self.page_size = page_size
         self.total_pages = total_tokens // page_size
         self.arrays = arrays
-        self.allocator: PageAllocator = create_allocator(self.total_pages, page_size, arrays)
+        self.allocator = create_allocator(self.total_pages, page_size, arrays, sorts_pages)
         self.ledger = PageLedger(self.total_pages, arrays)
         self.storage = KvStorage(self.total_pages, words_per_page, arrays)
         self.table = BlockTable(arrays)
@@ -55,6 +57,16 @@ class KvPool:
         self.ledger.acquire(pages, ordinal + FIRST_OWNER)
         self.held_pages[ordinal] = self.held_pages.get(ordinal, 0) + count
         return pages
+
+    def extend(self, ordinal: int, tokens_before: int, tokens_after: int) -> Array | None:
+        """Pages that a request needs to grow; int64 [n], or None when fewer are free.
+
+        What SGLang's `alloc_extend` takes for one request, or by token its `alloc`.
+        """
+        if self.page_size > 1:
+            grown = tokens_after - tokens_before
+            self.allocator.settle(pages_in_reach(grown, 1, self.page_size))
+        return self.acquire(ordinal, self.pages_for(tokens_after) - self.pages_for(tokens_before))
 
     def acquire_many(self, ordinals: list[int], counts: list[int], owners: Array) -> Array:
         """Take pages for several requests at once; int64 [sum of counts] from head to tail.
