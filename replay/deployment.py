@@ -75,7 +75,14 @@ def build_deployment(
     blocks = block_size or _NO_BLOCKS
 
     def pool(name: str, total_tokens: int) -> KvPool:
-        return KvPool(name, total_tokens, profile.page_size, profile.kv_words_per_page, arrays)
+        return KvPool(
+            name,
+            total_tokens,
+            profile.page_size,
+            profile.kv_words_per_page,
+            arrays,
+            profile.allocator_sorts_pages,
+        )
 
     prefills, decodes = [], []
     for number in range(profile.prefill_instances):

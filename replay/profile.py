@@ -45,6 +45,10 @@ class EngineProfile:
     page_size: int = 64
     total_tokens: int = 13_858_304
     prefill_total_tokens: int = 13_858_304
+    #: Whether freed pages are staged, and merged in sorted when the free list runs short (sglang
+    #: `need_sort`, which 0.4.6 lacks; `mem_cache/kv_cache_configurator.py` of 0.5.23 sets it on
+    #: both sides of a pair). Decides which pages a request gets, not how many.
+    allocator_sorts_pages: bool = False
     #: Tokens kept free for each admitted request (sglang `SGLANG_NUM_RESERVED_DECODE_TOKENS`).
     reserved_decode_tokens: int = 512
     #: Requests that may hold pages on one rank (the size of sglang's `req_to_token_pool`).

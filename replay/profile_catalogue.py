@@ -58,6 +58,7 @@ def _sglang_0_5_23() -> EngineProfile:
     return EngineProfile(
         name="sglang-0.5.23",
         description="SGLang 0.5.23: failures and aborts release; waiting for bytes times out.",
+        allocator_sorts_pages=True,
         check_strictness="error",
         decode_check_gate=("transfer", "prealloc", "waiting", "retracted", "deferred"),
         prefill_check_gate=("inflight", "bootstrap", "waiting"),

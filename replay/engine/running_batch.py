@@ -54,6 +54,9 @@ class RunningBatch:
         if not self.requests:
             return
         page_size = self._pool.page_size
+        if page_size > 1:
+            # As `alloc_decode` does whether or not this step needs a page.
+            self._pool.allocator.settle(len(self.requests))
         pages_before, pages_after = [], []
         for request in self.requests:
             pages_before.append(-(-request.kv_tokens // page_size))
@@ -78,7 +81,11 @@ class RunningBatch:
         """The step at which a request ends or the pool may run dry, whichever comes first."""
         if not self.requests:
             return NEVER
-        safe_pages = self._pool.allocator.available_pages // len(self.requests)
+        allocator, size = self._pool.allocator, len(self.requests)
+        safe_pages = allocator.available_pages // size
+        if allocator.staged_pages:
+            # The step that merges them must find the list as single steps would.
+            safe_pages = max(0, allocator.listed_pages // size - 1)
         dry = self._steps + max(1, safe_pages * self._pool.page_size)
         # An entry of a request that was aborted or retracted only makes this step too early.
         return min(dry, max(self._steps + 1, self._ends[0][0]))

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from replay.engine.running_batch import NEVER, RunningBatch
 from replay.pool.pool import KvPool
 from replay.pool.storage import content_at
+from replay.pool.token_indices import TokenIndexAllocator
 
 TOTAL_PAGES = 400
 
 
-def scrambled_pool(arrays, page_size, seed, words_per_page=1):
-    """A pool whose free list is in no particular order."""
-    pool = KvPool("p", TOTAL_PAGES * page_size, page_size, words_per_page, arrays)
+def scrambled_pool(arrays, page_size, seed, words_per_page=1, sorts_pages=False):
+    """A pool whose free list is in no particular order, or half of it staged."""
+    pool = KvPool("p", TOTAL_PAGES * page_size, page_size, words_per_page, arrays, sorts_pages)
     pages = pool.acquire(999, TOTAL_PAGES // 2).tolist()
     random.Random(seed).shuffle(pages)
     while pages:
@@ -80,14 +81,23 @@ def test_a_leap_takes_the_pages_of_single_steps_in_their_order(
 
 
 @on_both_backends
+@pytest.mark.parametrize("sorts_pages", [False, True])
 @pytest.mark.parametrize("page_size", [1, 16])
-@given(shapes=_shapes, cuts=st.lists(st.integers(1, 20), min_size=1, max_size=8))
+@given(
+    shapes=_shapes,
+    cuts=st.lists(st.integers(1, 20), min_size=1, max_size=8),
+    listed=st.integers(0, 40),
+)
 def test_a_leap_may_be_cut_anywhere_and_requests_may_end_in_between(
-    arrays, page_size, shapes, cuts
+    arrays, page_size, sorts_pages, shapes, cuts, listed
 ):
     shapes = [(1 + tokens % 30, 1 + steps % 30) for tokens, steps in shapes]
-    pools = [scrambled_pool(arrays, page_size, 0) for _ in range(2)]
+    pools = [scrambled_pool(arrays, page_size, 0, sorts_pages=sorts_pages) for _ in range(2)]
     leaping, stepping = (start_batch(pool, shapes) for pool in pools)
+    if sorts_pages:
+        # So few are left on the list that the staged ones are merged while the batch decodes.
+        for pool in pools:
+            pool.acquire(999, max(0, pool.allocator.listed_pages - listed))
 
     def finish(pool, batch):
         finished = batch.take_finished()
@@ -111,6 +121,33 @@ def test_a_leap_may_be_cut_anywhere_and_requests_may_end_in_between(
             at = upto
         assert ended_leaping == ended_stepping
         assert state_of(pools[0], leaping) == state_of(pools[1], stepping)
+
+
+@on_both_backends
+@pytest.mark.parametrize("sorts_pages", [False, True])
+@pytest.mark.parametrize("page_size", [16, 64])
+@given(shapes=_shapes, data=st.data())
+def test_the_batch_takes_what_sglang_s_alloc_decode_hands_out(
+    arrays, page_size, sorts_pages, shapes, data
+):
+    steps = data.draw(st.integers(1, min(steps for _, steps in shapes)))
+    pools = [scrambled_pool(arrays, page_size, 0, sorts_pages=sorts_pages) for _ in range(2)]
+    batch, _ = (start_batch(pool, shapes) for pool in pools)
+    rows = [_token_indices(pools[0], request) for request in batch.requests]
+    slots = TokenIndexAllocator(pools[1].allocator, arrays)
+    for step in range(1, steps + 1):
+        batch.advance(step)
+        seq_lens = np.array([len(row) + 1 for row in rows])
+        last_loc = page_ids(arrays, [row[-1] for row in rows])
+        indices = slots.alloc_decode(seq_lens, last_loc).tolist()
+        rows = [[*row, index] for row, index in zip(rows, indices, strict=True)]
+    assert [_token_indices(pools[0], request) for request in batch.requests] == rows
+
+
+def _token_indices(pool, request):
+    pages = pool.table.read(request.decode_row, 0, pool.pages_for(request.kv_tokens)).tolist()
+    size = pool.page_size
+    return [pages[at // size] * size + at % size for at in range(request.kv_tokens)]
 
 
 @on_both_backends
