@@ -56,8 +56,9 @@ class PageAllocator:
     def free(self, pages: Array) -> None:
         """Take pages back, int64 [n]. A page that is free already is listed once more.
 
-        The pages of one call must be distinct. SGLang drops the second of two equal ones when it
-        is paged, which takes a wait for the device to know how many are left.
+        Where a page is more than a token, the pages of one call must be distinct. SGLang drops
+        the second of two equal ones there, and waits for the device to know how many are left;
+        `TokenIndexAllocator.free` does the same.
         """
         if len(pages):
             self._list.put(pages)

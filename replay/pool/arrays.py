@@ -103,7 +103,7 @@ def _numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
 
 
 class HostArrays:
-    """NumPy views of CPU tensors; a view keeps its tensor's memory alive."""
+    """NumPy arrays in the host's memory, which torch can share without a copy."""
 
     # The hottest ones are C functions as they are: a Python frame around them would cost as much.
     concatenate = staticmethod(np.concatenate)
@@ -122,7 +122,7 @@ class HostArrays:
         return _untouched_zeros(shape, dtype).numpy()
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
-        """An array of anything."""
+        """An array of anything, in memory for which NumPy asks for huge pages when it is large."""
         return np.empty(shape, dtype=_numpy_dtype(dtype))
 
     def arange(self, start: int, end: int) -> Array:

@@ -17,11 +17,12 @@ _tokens = st.one_of(st.integers(1, 70), st.integers(71, 5_000))
 _batch = st.lists(_tokens, min_size=1, max_size=6)
 _pick = st.integers(0, 1_000)
 
-#: Frees come more often than anything else: two thirds of all orders are about them.
 intentions = st.lists(
     st.one_of(
         st.tuples(st.just("alloc"), _tokens),
         st.tuples(st.just("alloc share"), st.floats(0.3, 1.1)),
+        st.tuples(st.just("leave"), st.integers(0, 8)),
+        st.tuples(st.just("start at the brink"), st.integers(-1, 1)),
         st.tuples(st.just("start"), _batch),
         st.tuples(st.just("extend"), _batch),
         st.tuples(st.just("decode"), st.integers(1, 12)),
@@ -63,6 +64,13 @@ class Sequence:
             self._start(self._alloc(argument))
         elif intention == "alloc share":
             self._start(self._alloc(int(argument * self.allocator.available_tokens)))
+        elif intention == "leave":
+            # So few pages on the list that the next batch may or may not have to merge.
+            self._start(self._alloc(max(0, self._listed() - argument) * self.page_size))
+        elif intention == "start at the brink":
+            # A request whose bound on new pages is as many as are listed, one more, or one less.
+            tokens = (self._listed() + argument - 2) * self.page_size
+            self._extend([-1], [max(1, tokens + int(self._random.integers(self.page_size)))])
         elif intention == "start":
             self._extend(list(range(-1, -1 - len(argument), -1)), argument)
         elif intention == "extend":
@@ -89,12 +97,20 @@ class Sequence:
         else:
             del self._requests[at]
         if intention == "free shuffled":
-            row = self._random.permutation(row)
+            row = self._shuffled(row)
         if intention == "free two" and self._requests:
             # Some of another request's tokens, which stay that request's: freed once too often.
             other = self._requests[argument % len(self._requests)]
             row = np.concatenate((row, other[: argument % (len(other) + 1)], row[:3]))
         self._free(row)
+
+    def _shuffled(self, row):
+        """In random order; a long row in shuffled pieces, so that it is short to spell out."""
+        pieces = np.array_split(row, min(len(row), 1_000))
+        return np.concatenate([pieces[at] for at in self._random.permutation(len(pieces))])
+
+    def _listed(self) -> int:
+        return self.allocator.pages.listed_pages
 
     def _alloc(self, tokens: int):
         return self._call("alloc", tokens)

@@ -101,6 +101,17 @@ def test_staged_pages_wait_until_the_list_runs_short_and_come_out_sorted(arrays,
 
 @on_both_backends
 @page_sizes
+def test_staged_pages_stay_apart_while_the_list_is_just_long_enough(arrays, page_size):
+    allocator = create_allocator(6, page_size, arrays, sorts_pages=True)
+    allocator.alloc(4)
+    allocator.free(ids(arrays, [1]))
+    allocator.settle(2)
+    assert allocator.alloc(2).tolist() == [5, 6]
+    assert (allocator.listed_pages, allocator.staged_pages) == (0, 1)
+
+
+@on_both_backends
+@page_sizes
 def test_asking_for_too_much_merges_what_is_staged_all_the_same(arrays, page_size):
     allocator = create_allocator(6, page_size, arrays, sorts_pages=True)
     allocator.alloc(4)
