@@ -1,9 +1,9 @@
 """The few array operations that pools need, on a device and on the host.
 
-Everything a pool keeps is a torch tensor on one device. On a CPU most operations touch a few hundred
-pages, and there torch spends far more time on dispatch than on the pages; so for CPU tensors the
-same operations run on NumPy views of the very same memory (`HostArrays`), which is several times
-faster, and for any other device on the tensors themselves (`DeviceArrays`). Both give equal results,
+Everything a pool keeps is an array on one device. On a CPU most operations touch a few hundred
+pages, and there torch spends far more time on dispatch than on the pages; so for a CPU the same
+operations run on NumPy arrays (`HostArrays`), views of a tensor's memory among them, which is
+several times faster, and for any other device on tensors (`DeviceArrays`). Both give equal results,
 element by element; tests run every pool on both.
 
 Nothing here waits for a device but `to_list`, `unique`, and turning a scalar into an int.

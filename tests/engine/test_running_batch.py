@@ -41,6 +41,13 @@ def start_batch(pool, shapes):
     return batch
 
 
+def leave_listed(pools, count):
+    """Leave so few pages on the list that staged ones are merged while a batch decodes."""
+    for pool in pools:
+        if pool.allocator.staged_pages:
+            pool.acquire(999, max(0, pool.allocator.listed_pages - count))
+
+
 def state_of(pool, batch):
     rows = {
         request.ordinal: pool.table.read(
@@ -94,10 +101,7 @@ def test_a_leap_may_be_cut_anywhere_and_requests_may_end_in_between(
     shapes = [(1 + tokens % 30, 1 + steps % 30) for tokens, steps in shapes]
     pools = [scrambled_pool(arrays, page_size, 0, sorts_pages=sorts_pages) for _ in range(2)]
     leaping, stepping = (start_batch(pool, shapes) for pool in pools)
-    if sorts_pages:
-        # So few are left on the list that the staged ones are merged while the batch decodes.
-        for pool in pools:
-            pool.acquire(999, max(0, pool.allocator.listed_pages - listed))
+    leave_listed(pools, listed)
 
     def finish(pool, batch):
         finished = batch.take_finished()
@@ -126,13 +130,14 @@ def test_a_leap_may_be_cut_anywhere_and_requests_may_end_in_between(
 @on_both_backends
 @pytest.mark.parametrize("sorts_pages", [False, True])
 @pytest.mark.parametrize("page_size", [16, 64])
-@given(shapes=_shapes, data=st.data())
+@given(shapes=_shapes, listed=st.integers(0, 12), data=st.data())
 def test_the_batch_takes_what_sglang_s_alloc_decode_hands_out(
-    arrays, page_size, sorts_pages, shapes, data
+    arrays, page_size, sorts_pages, shapes, listed, data
 ):
     steps = data.draw(st.integers(1, min(steps for _, steps in shapes)))
     pools = [scrambled_pool(arrays, page_size, 0, sorts_pages=sorts_pages) for _ in range(2)]
     batch, _ = (start_batch(pool, shapes) for pool in pools)
+    leave_listed(pools, listed)
     rows = [_token_indices(pools[0], request) for request in batch.requests]
     slots = TokenIndexAllocator(pools[1].allocator, arrays)
     for step in range(1, steps + 1):
@@ -141,7 +146,8 @@ def test_the_batch_takes_what_sglang_s_alloc_decode_hands_out(
         last_loc = page_ids(arrays, [row[-1] for row in rows])
         indices = slots.alloc_decode(seq_lens, last_loc).tolist()
         rows = [[*row, index] for row, index in zip(rows, indices, strict=True)]
-    assert [_token_indices(pools[0], request) for request in batch.requests] == rows
+        assert [_token_indices(pools[0], request) for request in batch.requests] == rows
+        assert pools[0].allocator.listed_pages == pools[1].allocator.listed_pages
 
 
 def _token_indices(pool, request):
