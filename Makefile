@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 # Damaged logs for each importer; the nightly job's number.
 FUZZ_CASES ?= 10000
 
-.PHONY: demo test fuzz lint format types clean
+.PHONY: demo test fuzz cost lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/kvreplay demo --out demo-out
@@ -18,6 +18,9 @@ test: $(STAMP)
 
 fuzz: $(STAMP)
 	KVREPLAY_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest -n auto --dist worksteal tests/traces/importers/test_fuzz_importers.py
+
+cost: $(STAMP)
+	KVREPLAY_COST=1 $(BIN)/python -m pytest tests/pool/test_pool_cost.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

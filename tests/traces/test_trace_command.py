@@ -143,7 +143,18 @@ def test_a_signal_leaves_nothing_half_written(tmp_path, name):
     log = tmp_path / "log.jsonl"
     log.write_text(ROW * 200_000)
     command = [sys.executable, "-m", "replay.cli", "trace", "import", log, "-o", "t.parquet"]
-    with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE) as work:
+
+    def as_in_a_terminal():
+        # Whoever runs the tests in the background lets them ignore Ctrl-C.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        preexec_fn=as_in_a_terminal,
+    ) as work:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob(".t.parquet.*")) and time.monotonic() < deadline:
             time.sleep(0.02)
