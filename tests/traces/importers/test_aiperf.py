@@ -1,8 +1,6 @@
 """AIPerf records: made-up ones, with requests that failed and requests that were cancelled."""
 
-from samples_services import (
-    AIPERF,
-    aiperf,
+from sample_checks import (
     check_compressed,
     check_only_match,
     check_table,
@@ -11,6 +9,7 @@ from samples_services import (
     json_lines,
     outcomes,
 )
+from samples_services import AIPERF, aiperf
 from trace_helpers import without_rows
 
 

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from samples_services import (
-    BAILIAN,
-    bailian,
+from sample_checks import (
     check_compressed,
     check_only_match,
     check_table,
@@ -17,6 +15,7 @@ from samples_services import (
     json_lines,
     outcomes,
 )
+from samples_datasets import BAILIAN, bailian
 from trace_helpers import without_rows
 
 from traces.errors import TraceError

@@ -6,10 +6,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from samples_services import (
-    BASETEN,
-    BASETEN_SCHEMA,
-    baseten,
+from sample_checks import (
     chained,
     check_compressed,
     check_only_match,
@@ -19,6 +16,7 @@ from samples_services import (
     outcomes,
     parquet,
 )
+from samples_datasets import BASETEN, BASETEN_SCHEMA, baseten
 from trace_helpers import without_rows
 
 from traces.errors import TraceError

@@ -1,11 +1,7 @@
 """BurstGPT logs: made-up ones in both layouts."""
 
 import pytest
-from samples_services import (
-    BURSTGPT,
-    BURSTGPT_FIRST_US,
-    BURSTGPT_HEADER,
-    burstgpt,
+from sample_checks import (
     check_compressed,
     check_only_match,
     check_table,
@@ -14,6 +10,7 @@ from samples_services import (
     import_bytes,
     outcomes,
 )
+from samples_datasets import BURSTGPT, BURSTGPT_FIRST_US, BURSTGPT_HEADER, burstgpt
 from trace_helpers import without_rows
 
 from traces.errors import TraceError

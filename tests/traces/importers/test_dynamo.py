@@ -1,17 +1,16 @@
 """Dynamo request traces: made-up ones, as files hold them and as the documentation shows them."""
 
-from samples_services import (
-    DYNAMO,
+from sample_checks import (
     check_compressed,
     check_only_match,
     check_table,
     check_text,
     compress,
-    dynamo,
     import_bytes,
     json_lines,
     outcomes,
 )
+from samples_services import DYNAMO, dynamo
 from trace_helpers import without_rows
 
 

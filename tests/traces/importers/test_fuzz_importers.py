@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import samples_datasets
 import samples_engines
 import samples_services
 import samples_tables
@@ -28,6 +29,7 @@ CASES = int(os.environ.get("KVREPLAY_FUZZ_CASES", "100"))
 
 SAMPLES = {
     **samples_tables.samples(),
+    **samples_datasets.samples(),
     **samples_services.samples(),
     **samples_engines.samples(),
 }
