@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from traces.errors import TraceError
+from traces.errors import TraceError, first_line
 from traces.parquet_batches import DAMAGE, iter_bounded_batches, open_parquet
 from traces.schema import (
     COLUMNS,
@@ -94,7 +94,7 @@ class Trace:
                 except DAMAGE as problem:
                     raise TraceError(
                         f"{self.path}: the data after row {validator.row_count} cannot be decoded "
-                        f"({_first_line(problem)}); the file is damaged, make it again"
+                        f"({first_line(problem)}); the file is damaged, make it again"
                     ) from problem
                 if batch is None:
                     return
@@ -259,14 +259,10 @@ def _metadata_int(path: Path, metadata: dict[bytes, bytes], key: str) -> int | N
 def _without_footer(path: Path, problem: Exception) -> TraceError:
     return TraceError(
         f"{path}: starts like a Parquet file but has no readable footer "
-        f"({_first_line(problem)}); it is cut short or damaged, make it again"
+        f"({first_line(problem)}); it is cut short or damaged, make it again"
     )
 
 
 def _unreadable(path: Path, problem: Exception) -> TraceError:
-    reason = getattr(problem, "strerror", None) or _first_line(problem)
+    reason = getattr(problem, "strerror", None) or first_line(problem)
     return TraceError(f"{path}: cannot be read ({reason}); check the path and its permissions")
-
-
-def _first_line(problem: BaseException) -> str:
-    return (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")

@@ -7,3 +7,8 @@ class TraceError(ValueError):
     The message is one sentence: which file, which column, row or line, what is wrong there,
     and how to mend it.
     """
+
+
+def first_line(problem: BaseException) -> str:
+    """Return the first line of an exception's message, as a part of a sentence."""
+    return (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")

@@ -153,7 +153,7 @@ class _Selector:
     def __init__(self, options: SliceOptions) -> None:
         self._options = options
         self._is_complete = False
-        # Bytes, not text: neither a trace's ids nor an argument need be UTF-8.
+        # Bytes, not text: an argument need not be UTF-8.
         names = options.sessions or ()
         self._sessions = {name.encode("utf-8", "surrogateescape") for name in names}
         self._sessions_unseen = set(self._sessions)

@@ -43,7 +43,7 @@ from traces.schema import TraceRequest
 #: Tokens one hash id covers.
 BLOCK_SIZE = 16
 
-#: Requests whose session is remembered for the turns that follow them: about 60 MB.
+#: Requests whose session is remembered for the turns that follow them: some 50 MB.
 CHATS_KEPT = 2**18
 
 _NO_PARENT = "-1"

@@ -18,7 +18,6 @@ from traces.importers.registry import (
     AUTO,
     FORMATS,
     PLAIN_FORMATS,
-    LogFormat,
     detect_format,
     load_format,
 )
@@ -277,6 +276,3 @@ def _nothing_usable(logs: list[LogFile], format_name: str, tally: ImportTally) -
         f"{what}: has no row that can be imported as {format_name} "
         f"({reasons or 'there are no rows'}); check the file and --format"
     )
-
-
-__all__ = ["ImportReport", "LogFormat", "import_logs"]

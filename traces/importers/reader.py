@@ -18,9 +18,9 @@ from typing import Any, NoReturn, TypeVar
 
 import pyarrow as pa
 
-from traces.errors import TraceError
+from traces.errors import TraceError, first_line
 from traces.importers.csv_records import iter_records
-from traces.importers.source import LogFile, OnProgress, first_line
+from traces.importers.source import LogFile, OnProgress
 from traces.importers.tally import ImportTally, RowSkipped
 from traces.parquet_batches import DAMAGE, iter_bounded_batches, open_parquet
 from traces.schema import TraceRequest
@@ -37,7 +37,7 @@ class ImportOptions:
 
     Attributes:
         column_map: for the plain formats: column of the log -> field of a request.
-        block_size: for the plain formats: tokens one block hash covers.
+        block_size: tokens one block hash covers, for formats that do not say so themselves.
         skip_bad_lines: count and skip lines that cannot be read instead of stopping.
     """
 

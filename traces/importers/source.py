@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from traces.errors import TraceError
+from traces.errors import TraceError, first_line
 
 #: Called now and then with how much was done so far.
 OnProgress = Callable[[int], None]
@@ -179,11 +179,6 @@ class _Counted(io.RawIOBase):
         if self._on_progress is not None:
             self._on_progress(self._raw.tell())
         return len(data)
-
-
-def first_line(problem: BaseException) -> str:
-    """The first line of an exception's message, as a part of a sentence."""
-    return (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")
 
 
 def _unreadable(path: Path, reason: str) -> TraceError:

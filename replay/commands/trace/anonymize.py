@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 
 import click
 
-from replay.commands.trace.shared import JSON, OUTPUT, example, progress
+from replay.commands.trace.shared import JSON, OUTPUT, example, print_made, progress
 
 #: Environment variable that may hold the secret.
 KEY_VARIABLE = "KVREPLAY_ANONYMIZE_KEY"
@@ -83,16 +82,7 @@ def anonymize(
         times = "times kept" if quantum_ms is None else f"times floored to {quantum_ms} ms"
         click.echo(f"{output}: {written} requests anonymised, {times}")
         return
-    made = open_trace(output)
-    facts = {
-        "path": str(output),
-        "requests": written,
-        "quantise_ms": quantum_ms,
-        "source": made.source,
-        "block_size": made.block_size,
-        "sha256": made.sha256(),
-    }
-    click.echo(json.dumps(facts))
+    print_made(output, requests=written, quantise_ms=quantum_ms)
 
 
 def _read_secret(key_file: Path | None) -> tuple[bytes, str]:

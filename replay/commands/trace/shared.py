@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -42,6 +44,15 @@ def print_table(title: str, rows: list[tuple[str, str, str]]) -> None:
         # Text, not markup: names come from files.
         table.add_row(*(Text(printable(cell)) for cell in row[:width]))
     Console().print(table)
+
+
+def print_made(path: Path, **facts: Any) -> None:
+    """Print what was written to `path` as one JSON object, with some facts of its making."""
+    from traces.dataset import open_trace
+
+    made = open_trace(path)
+    described = {"source": made.source, "block_size": made.block_size, "sha256": made.sha256()}
+    click.echo(json.dumps({"path": str(path), **facts, **described}))
 
 
 @contextmanager

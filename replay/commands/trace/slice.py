@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from fractions import Fraction
 from pathlib import Path
 
 import click
 
-from replay.commands.trace.shared import JSON, OUTPUT, example, progress
+from replay.commands.trace.shared import JSON, OUTPUT, example, print_made, progress
 
 # Beyond this a float of seconds has no exact microseconds: 285 years.
 _SECONDS_MAX = 2**53 / 1e6
@@ -124,13 +123,4 @@ def slice_verb(
     if not as_json:
         click.echo(f"{output}: {written} of {whole} requests")
         return
-    made = open_trace(output)
-    facts = {
-        "path": str(output),
-        "requests": written,
-        "requests_before": whole,
-        "source": made.source,
-        "block_size": made.block_size,
-        "sha256": made.sha256(),
-    }
-    click.echo(json.dumps(facts))
+    print_made(output, requests=written, requests_before=whole)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from replay.commands.trace.shared import JSON, OUTPUT, example, progress
+from replay.commands.trace.shared import JSON, OUTPUT, example, print_made, progress
 from traces.errors import TraceError
 from traces.likeness.options import LikenessOptions
 from traces.synthesis_options import ARRIVALS, LENGTHS, SynthesisOptions
@@ -79,12 +78,7 @@ def synth(output: Path, like: Path | None, as_json: bool, **settings: Any) -> No
                 f"requests of {like}, in stretches spread evenly over it"
             )
         return
-
-    from traces.dataset import open_trace
-
-    made = open_trace(output)
-    described = {"source": made.source, "block_size": made.block_size, "sha256": made.sha256()}
-    click.echo(json.dumps({"path": str(output), **facts, **described}))
+    print_made(output, **facts)
 
 
 def _make_from_options(options: SynthesisOptions, output: Path) -> dict[str, Any]:
