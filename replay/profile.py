@@ -57,8 +57,9 @@ class EngineProfile:
     max_running_requests: int = 2048
     #: First-token buffers on one rank; sglang makes twice as many as request slots.
     metadata_slots: int = 4096
-    #: Words of 8 bytes really stored, copied and compared for each page.
-    kv_words_per_page: int = 1
+    #: Bytes of KV really stored, copied and compared for each token, in whole words of 8 bytes a
+    #: page; 0 keeps one word a page, which is enough to tell every page's contents apart.
+    kv_bytes_per_token: int = 0
     prefill_cache: Literal["radix", "chunk"] = "radix"
     chunked_prefill_tokens: int = 16_384
 
@@ -140,6 +141,11 @@ class EngineProfile:
             _require_whole_pages(field_name, getattr(self, field_name), self.page_size)
         self.parties()
 
+    @property
+    def kv_words_per_page(self) -> int:
+        """Words of 8 bytes stored for each page."""
+        return max(1, -(-self.page_size * self.kv_bytes_per_token // 8))
+
     def parties(self) -> TransferParties:
         """Who takes part in one transfer under this topology.
 
@@ -193,7 +199,6 @@ _AT_LEAST_ONE = (
     "prefill_step_us",
     "decode_step_us",
     "poll_interval_us",
-    "kv_words_per_page",
 )
 
 

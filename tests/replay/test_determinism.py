@@ -38,7 +38,7 @@ def test_one_seed_repeats_byte_for_byte_and_another_differs(
 def test_tensors_and_host_views_give_one_recording(make_trace, kvreplay, tmp_path, monkeypatch):
     """The path that a CUDA device takes, run on CPU tensors, sees exactly the same pages."""
     trace = make_trace(requests=60, abort_rate=0.1)
-    words = ("run", trace, "--profile", "sglang-0.5.23", *FAULTS, "--set", "kv_words_per_page=3")
+    words = ("run", trace, "--profile", "sglang-0.5.23", *FAULTS, "--set", "kv_bytes_per_token=3")
     kvreplay(*words, "--out", tmp_path / "host")
     monkeypatch.setattr(replay.campaign, "arrays_on", DeviceArrays)
     kvreplay(*words, "--device", "cpu", "--out", tmp_path / "tensors")
