@@ -9,6 +9,7 @@ that hit one event do to it together:
     delay + duplicate    the copies follow the delayed original
     duplicate + duplicate  as many copies as both ask for
     fail                 every delivery says "failed"
+    misroute             every delivery arrives as an event of the other kind
 
 The journal counts, rule by rule, what was planned and what landed. A fault has landed when the
 receiver was done out of something (drop) or was shown something (a late, second or failed event).
@@ -33,6 +34,8 @@ class Delivery:
     rules: tuple[FaultRule, ...]
     #: Whether this is where its rules land: second and later copies of one rule are not.
     is_landing: bool = True
+    #: Whether it arrives as an event of the other kind.
+    misrouted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +105,16 @@ class FaultInjector:
                 self.journal.rules[rule.name].landed += 1
             return Outcome((), drops)
         failed = any(rule.fault == "fail" for rule in hits)
+        misrouted = any(rule.fault == "misroute" for rule in hits)
         at_us = event.due_us + sum(rule.delay_us for rule in hits if rule.fault == "delay")
-        touching = tuple(rule for rule in hits if rule.fault in ("delay", "fail"))
-        deliveries = [Delivery(at_us, failed, touching)]
+        touching = tuple(rule for rule in hits if rule.fault in ("delay", "fail", "misroute"))
+        deliveries = [Delivery(at_us, failed, touching, misrouted=misrouted)]
         for rule in hits:
             if rule.fault == "duplicate":
                 deliveries.extend(
-                    Delivery(at_us + copy * rule.copy_delay_us, failed, (rule,), copy == 1)
+                    Delivery(
+                        at_us + copy * rule.copy_delay_us, failed, (rule,), copy == 1, misrouted
+                    )
                     for copy in range(1, rule.copies + 1)
                 )
         return Outcome(tuple(deliveries))

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 Direction = Literal["decode", "prefill"]
-FaultKind = Literal["drop", "delay", "duplicate", "fail"]
+FaultKind = Literal["drop", "delay", "duplicate", "fail", "misroute"]
 
 #: One line of meaning for every fault kind, shown by `kvreplay faults`.
 FAULT_MEANINGS: dict[FaultKind, str] = {
     "drop": "the event is lost and never arrives",
     "delay": "the event arrives delay_us later than it should",
     "duplicate": "the event arrives, and then again `copies` times, copy_delay_us apart",
-    "fail": "the event arrives on time and says that the transfer failed",
+    "fail": "the event arrives on time and says that the transfer failed; its bytes never land",
+    "misroute": "the event arrives as one of the other kind: an acknowledgement as a receive",
 }
 
 

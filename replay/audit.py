@@ -271,6 +271,8 @@ class Auditor:
         self.died_us: int | None = None
         self.died_pool: str | None = None
         self.died_message: str | None = None
+        #: Whether that was the engine's own check, and not a crash.
+        self.died_of_check = False
 
     def watch(self, rank: Rank) -> None:
         """Audit this rank's pool from now on."""
@@ -292,16 +294,19 @@ class Auditor:
 
     def engine_check(self, rank: Rank) -> None:
         """Run the engine's own check, as it would itself now."""
+        if self._profile.check_strictness == "none":
+            return
         words = self._pools[rank.name].engine_words()
         self.audit(rank, 0, "ok" if words is None else "fired")
         if words is not None:
             self.engine_check_fired = True
             if self._profile.check_strictness == "error":
-                self.note_death(rank, words)
+                self.note_death(rank, words, of_check=True)
 
-    def note_death(self, rank: Rank, message: str) -> None:
+    def note_death(self, rank: Rank, message: str, of_check: bool = False) -> None:
         """Note the first time that the real engine would have died, and of what."""
         if self.died_us is None:
+            self.died_of_check = of_check
             self.died_us = self._clock.now_us
             self.died_pool = rank.name
             self.died_message = message

@@ -139,8 +139,9 @@ def _run_document(
             "died_us": auditor.died_us,
             "died_pool": auditor.died_pool,
             "died_message": auditor.died_message,
+            "died_of_check": auditor.died_of_check,
         },
-        "oracles": {"ledger_violations": session.ledger_violations()},
+        "oracles": {"ledger": asdict(session.ledger_violations())},
         "faults": {
             "totals": {
                 "planned": journal.planned,

@@ -1,7 +1,7 @@
 """What engines print about an accounting mismatch, in their own words.
 
 Formats: sglang 0.4.6.post4, `managers/scheduler.py` (check_memory); sglang 0.5.23,
-`managers/scheduler_components/invariant_checker.py`.
+`managers/scheduler_components/invariant_checker.py`; vllm 0.33.0 `v1/metrics/loggers.py`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,14 @@ def token_pool_message(style: MessageStyle, counts: PoolCounts) -> str:
             f"protected_size={counts.protected}, self.max_total_num_tokens={counts.total}\n"
             f"self.token_to_kv_pool_allocator.available_size()={counts.available}\n"
             f"self.tree_cache.evictable_size()={counts.evictable}\n"
+        )
+    if style == "vllm":
+        # There is no such check; this is the line whose usage stays up when blocks are lost.
+        used = 1 - (counts.available + counts.evictable) / counts.total
+        return (
+            "Engine 000: Avg prompt throughput: 0.0 tokens/s, Avg generation throughput: 0.0 "
+            f"tokens/s, Running: 0 reqs, Waiting: 0 reqs, GPU KV cache usage: {used:.1%}, "
+            "Prefix cache hit rate: 0.0%"
         )
     return (
         f"pool memory leak detected! [full] total={counts.total}, available={counts.available}, "

@@ -27,6 +27,8 @@ class TransferParties:
     real_senders: tuple[int, ...]
     #: Senders that only take part in the handshake and are done at once.
     dummy_senders: tuple[int, ...]
+    #: Whether the two sides have different numbers of TP ranks per DP rank.
+    is_mixed: bool
 
 
 def transfer_parties(
@@ -63,4 +65,4 @@ def transfer_parties(
         ]
     real = tuple(sorted({sender for sender, _ in pairs}))
     dummies = tuple(sender for sender in range(senders) if sender not in real)
-    return TransferParties(tuple(pairs), real, dummies)
+    return TransferParties(tuple(pairs), real, dummies, is_mixed=wide != narrow)

@@ -99,6 +99,11 @@ CONTENTS_SCHEMA = pa.schema(
         "request_id": pa.string(),
         "pages": pa.int64(),
         "wrong_pages": pa.int64(),
+        "wrong_first_token": pa.bool_(),
+        "kind": _WORD,
+        "first_page": pa.int64(),
+        "event": pa.int64(),
+        "why": pa.string(),
     }
 )
 

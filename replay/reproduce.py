@@ -216,7 +216,9 @@ def _reproduction(
     if not wanted.is_over_free and wanted.available < profile.reserved_decode_tokens * (
         len(chosen) + 1
     ):
-        profile = dataclasses.replace(profile, reserved_decode_tokens=0)
+        # Then the pool may run dry as they decode, and where rooms keep their status whoever is
+        # retracted never comes back: another defect than the one to be shown.
+        profile = dataclasses.replace(profile, reserved_decode_tokens=0, used_rooms="forgotten")
     instance, dp_rank = decode_place(profile, chosen[0])
     where = "prefill acknowledgements" if wanted.is_over_free else f"decode{instance}/dp{dp_rank}"
     comment = (

@@ -25,3 +25,8 @@ def decode_place(profile: EngineProfile, ordinal: int) -> tuple[int, int]:
 def decode_places(profile: EngineProfile) -> int:
     """How many arrivals it takes until every decode rank has had its turn."""
     return profile.decode_instances * profile.decode_dp
+
+
+def room_of(profile: EngineProfile, ordinal: int) -> int:
+    """The bootstrap room of the request that arrives as number `ordinal`."""
+    return ordinal % profile.bootstrap_rooms if profile.bootstrap_rooms else ordinal

@@ -17,10 +17,12 @@ from replay.audit import Auditor, Rank
 from replay.clock import Clock, Priority
 from replay.contents import ContentOracle
 from replay.deployment import Deployment, build_deployment
-from replay.engine.request import DecodeState, PrefillState, Request
+from replay.engine.request import PrefillState, Request
 from replay.pool.arrays import Arrays
+from replay.pool.ledger import LedgerViolations
 from replay.profile import EngineProfile
 from replay.recorder import RecordingWriter
+from replay.routing import room_of
 from replay.transfer import TransferLink
 from traces.schema import TraceRequest
 
@@ -86,13 +88,13 @@ class Session:
         self.clock = Clock()
         self.injector = FaultInjector(plan, options.seed)
         self.auditor = Auditor(self.clock, recorder, profile, self._find)
-        self.contents = ContentOracle(recorder, arrays)
         self._trace = trace
         self._profile = profile
         self._options = options
         self._recorder = recorder
         self._progress = progress
         self._link = TransferLink(profile, self.clock, self.injector, recorder)
+        self.contents = ContentOracle(recorder, arrays, self._link.strays)
         self._pair: Deployment = build_deployment(
             profile, trace.block_size, self.clock, self._link, self, arrays, options.every_step
         )
@@ -113,9 +115,13 @@ class Session:
             (rank.name, rank.pool.total_pages * rank.pool.page_size) for rank in self._pair.ranks()
         ]
 
-    def ledger_violations(self) -> int:
+    def ledger_violations(self) -> LedgerViolations:
         """Pages that changed hands as in no correct engine, over all pools."""
-        return sum(rank.pool.ledger.violations().total for rank in self._pair.ranks())
+        found = [rank.pool.ledger.violations() for rank in self._pair.ranks()]
+        return LedgerViolations(
+            acquired_while_owned=sum(each.acquired_while_owned for each in found),
+            released_by_another=sum(each.released_by_another for each in found),
+        )
 
     def run(self) -> SessionResult:
         """Replay the trace through all phases."""
@@ -156,10 +162,8 @@ class Session:
     def _stall_the_rest(self) -> None:
         """Nothing is left to happen, so whoever still waits for a transfer waits for ever."""
         for request in list(self._requests.values()):
-            if request.decode_state is DecodeState.TRANSFER:
-                request.decode.stall(request)
-            if request.prefill_state is PrefillState.INFLIGHT:
-                request.prefill.stall(request)
+            request.decode.transfers.stall(request)
+            request.prefill.stall(request)
 
     def _end_phase(self, phase: str, start_us: int) -> None:
         self.contents.flush()
@@ -167,7 +171,7 @@ class Session:
         self._phases.append(Phase(phase, start_us, self.clock.now_us))
 
     def _close(self) -> None:
-        self.auditor.close(lambda ordinal: self._link.outlook[ordinal] > 0)
+        self.auditor.close(self._link.outlook.can_progress)
         for request in list(self._requests.values()):
             if not (request.decode_ended and request.prefill_ended):
                 self._write_request(request)
@@ -204,21 +208,26 @@ class Session:
             output_tokens=row.output_tokens,
             block_hashes=row.block_hashes,
             cancel_us=None if row.cancel_us is None else row.cancel_us + shift_us,
-            room=ordinal,
+            room=room_of(self._profile, ordinal),
             prefill=prefill,
             decode=decode,
         )
         self._requests[ordinal] = request
         if self._pair.can_ever_fit(request):
-            decode.arrive(request)
             prefill.arrive(request)
+            if self._profile.decode_allocates == "before-prefill":
+                decode.arrive(request)
+                self._link.watch_bootstrap(request)
+                self._pair.wake(decode)
+            else:
+                self._pair.wake(prefill)
             if request.cancel_us is not None:
                 cancel_us = max(request.cancel_us, self.clock.now_us)
                 self.clock.schedule(cancel_us, Priority.DELIVERY, lambda: self._cancel(request))
         else:
             request.prefill_state = PrefillState.DROPPED
             decode.reject(request)
-        self._pair.wake(decode)
+            self._pair.wake(decode)
         if self._progress is not None and self._ordinal % _PROGRESS_EVERY == 0:
             self._progress(_PROGRESS_EVERY)
 
@@ -227,7 +236,7 @@ class Session:
         if not request.decode_ended:
             request.decode.abort(request)
             self._pair.wake(request.decode)
-        if not request.prefill_ended:
+        if not request.prefill_ended and self._profile.client_abort_reaches == "both":
             request.prefill.abort(request)
             self._pair.wake(request.prefill)
 
@@ -254,6 +263,10 @@ class Session:
     def pages_read(self, request: Request, pages: int) -> None:
         """Compare what decode reads with what it should read."""
         self.contents.check(request, pages, self.clock.now_us)
+
+    def wrong_first_token(self, request: Request, stamp: int) -> None:
+        """Record a first token that was read from a stranger's slot."""
+        self.contents.wrong_first_token(request, stamp, self.clock.now_us)
 
     def waiting_for_release(self, request: Request, side: str) -> None:
         """A completion is overdue: start the engine's timeout, if it has one."""

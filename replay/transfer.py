@@ -1,11 +1,12 @@
-"""The wires between the two sides: control messages, the bytes themselves, and completion events.
+"""The wires between the two sides: control messages, and the bytes themselves.
 
 One transfer, seen from the link (times are virtual; every arrow but the copy is an event):
 
-    decode has pages --metadata--> prefill ... prompt computed --> bytes move --> bytes land (copy)
+    decode has pages --metadata--> prefill ... chunk computed --> bytes move --> bytes land (copy)
+                                           ... last chunk     --> bytes move --> bytes land (copy)
                                                                                      |
-                   decode receivers <--completion events-- [fault injector] <--------+
-                   prefill senders  <--acknowledgements--- [fault injector] <--------+
+                                              completions and acknowledgements <-----+
+    decode gives up --notice--> prefill stops ... nobody writes any more --word--> decode releases
 
 The destination pages are those that decode named in its metadata, whoever owns them when the bytes
 land: that is how a page released too early is overwritten.
@@ -13,28 +14,37 @@ land: that is how a page released too early is overwritten.
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from faults.injector import Delivery, FaultInjector, Outcome
-from faults.kinds import CompletionEvent, Direction
-from replay.clock import Clock, Priority, Timer
+from faults.injector import FaultInjector
+from faults.kinds import Direction
+from replay.clock import Clock, Priority
+from replay.completions import CompletionChannel
 from replay.engine.decode import DecodeInstance
 from replay.engine.prefill import PrefillInstance
-from replay.engine.request import (
-    DecodeState,
-    PrefillState,
-    Request,
-    TransferState,
-)
+from replay.engine.request import DecodeState, PrefillState, Request, TransferState
 from replay.parallel import TransferParties
 from replay.pool.arrays import Array
 from replay.profile import EngineProfile
-from replay.recorder import EventRow, RecordingWriter
+from replay.recorder import RecordingWriter
+from replay.timeouts import Outlook, TimeoutQueue
+
+
+@dataclass(slots=True)
+class _Wire:
+    """Where one transfer's bytes go, as decode told prefill; kept until the last have landed."""
+
+    pages: Array
+    metadata_slot: int
+    tag: int
+    writer: int
+    #: When the chunk that was submitted last will have landed.
+    busy_until_us: int = 0
 
 
 class TransferLink:
-    """Carries metadata, bytes and completion events; implements `replay.engine.ports.Link`."""
+    """Carries metadata, bytes and notices; implements `replay.engine.ports.Link`."""
 
     def __init__(
         self,
@@ -43,21 +53,35 @@ class TransferLink:
         injector: FaultInjector,
         recorder: RecordingWriter,
     ) -> None:
+        self.outlook = Outlook()
+        #: Transfers whose bytes landed after decode had let go of their pages: writer -> (request,
+        #: number of the first event sent for it).
+        self.strays: dict[int, tuple[str, int]] = {}
         self._profile = profile
         self._clock = clock
-        self._injector = injector
-        self._recorder = recorder
         self._parties: TransferParties = profile.parties()
         self._prefills: list[PrefillInstance] = []
         self._decodes: list[DecodeInstance] = []
-        self._destinations: dict[int, Array] = {}
-        self._events_sent = 0
-        #: Requests whose bytes have not moved, with the time at which that is too long; in order,
-        #: since the timeout is the same for all.
-        self._waiting: deque[tuple[int, Request]] = deque()
-        self._waiting_timer: Timer | None = None
-        #: Deliveries and timers under way that could still move a request on, by ordinal.
-        self.outlook: Counter[int] = Counter()
+        self._wires: dict[int, _Wire] = {}
+        self._completions = CompletionChannel(
+            profile, clock, injector, recorder, self.outlook, self._wake
+        )
+
+        def queue(
+            timeout_us: int | None,
+            still_waits: Callable[[Request], bool],
+            expire: Callable[[Request], bool],
+        ) -> TimeoutQueue:
+            return TimeoutQueue(clock, self.outlook, timeout_us, still_waits, expire)
+
+        self._bootstraps = queue(
+            profile.bootstrap_timeout_us, _awaits_decode_pages, self._bootstrap_timed_out
+        )
+        self._waits = queue(profile.waiting_timeout_us, _awaits_bytes, self._waiting_timed_out)
+        self._deferrals = queue(profile.deferred_timeout_us, _is_deferred, self._deferral_timed_out)
+        self._holds = queue(
+            profile.acknowledgement_timeout_us, _is_in_flight, self._acknowledgement_timed_out
+        )
 
     def connect(self, prefills: list[PrefillInstance], decodes: list[DecodeInstance]) -> None:
         """Know the instances to wake."""
@@ -65,226 +89,238 @@ class TransferLink:
 
     # What the schedulers ask for.
 
+    def watch_bootstrap(self, request: Request) -> None:
+        """Prefill waits for decode's pages from now on."""
+        self._bootstraps.watch(request)
+
     def send_metadata(self, request: Request) -> None:
         """Tell prefill where the bytes go, and start waiting for them."""
-        count = request.decode.pool.pages_for(request.input_tokens)
-        pages = request.decode.pool.table.read(request.decode_row, 0, count)
-        self._destinations[request.ordinal] = request.decode.pool.arrays.copy(pages)
-        request.awaiting_completions = set(self._parties.completions)
+        pool = request.decode.pool
+        count = pool.pages_for(request.input_tokens)
+        pages = pool.arrays.copy(pool.table.read(request.decode_row, 0, count))
+        self._wires[request.ordinal] = _Wire(
+            pages, request.metadata_slot, request.tag, request.writer
+        )
         request.awaiting_acknowledgements = set(self._parties.real_senders)
 
         def arrive() -> None:
             request.prefill.metadata_arrived(request)
-            self._wake_prefill(request)
+            self._wake(request, "prefill")
 
-        self._later(self._profile.control_latency_us, arrive)
-        if self._profile.waiting_timeout_us is not None:
-            self._watch_waiting(request, self._profile.waiting_timeout_us)
+        self._later(arrive)
+        self._waits.watch(request)
 
-    def start_transfer(self, request: Request) -> None:
-        """Set the bytes in motion; they land when the whole prompt has been copied."""
-        request.transfer_state = TransferState.MOVING
-        request.transfer_start_us = self._clock.now_us
-        source = request.prefill.pool.table.read(
-            request.prefill_row, 0, request.prefill.pool.pages_for(request.input_tokens)
-        )
-        source = request.prefill.pool.arrays.copy(source)
-        duration = self._profile.transfer_us + self._profile.transfer_us_per_page * len(source)
-        self._later(duration, lambda: self._land(request, source))
+    def offer(self, request: Request) -> None:
+        """Tell decode that the prompt is computed and can be pulled."""
+
+        def arrive() -> None:
+            if request.decode_state is DecodeState.ABSENT:
+                request.decode.arrive(request)
+                self._wake(request, "decode")
+
+        self._later(arrive)
+
+    def watch_hold(self, request: Request) -> None:
+        """Start the timeout of a hold, where it counts from the end of the prompt."""
+        if self._profile.acknowledgement_timeout_from == "sent":
+            self._holds.watch(request)
+
+    def watch_deferred(self, request: Request) -> None:
+        """Start the timeout of a release that waits for its writer."""
+        self._deferrals.watch(request)
 
     def notify_prefill(self, request: Request) -> None:
         """Tell prefill that decode has given the request up."""
-        if request.prefill_ended:
-            return
 
         def arrive() -> None:
-            request.prefill.abort(request)
-            self._wake_prefill(request)
+            request.prefill.peer_gave_up(request)
+            self._wake(request, "prefill")
 
-        self._later(self._profile.control_latency_us, arrive)
+        self._later(arrive)
 
     def notify_decode(self, request: Request) -> None:
-        """Tell decode that prefill has dropped the request, if this engine does."""
+        """Tell decode that prefill has dropped the request and nobody writes any more."""
 
         def arrive() -> None:
-            if self._profile.peer_is_notified:
-                request.decode.fail(request)
+            if self._profile.prefill_tells_decode:
+                request.decode.fail(request, self._clock.now_us)
+            if self._profile.prefill_tells_decode or request.peer_gave_up:
+                request.decode.writer_stopped(request)
             else:
-                request.decode.come_due(request)
-            request.decode.writer_quiet(request)
-            self._wake_decode(request)
+                # Nobody says so; but from now on the request waits for something that cannot come.
+                request.decode.transfers.come_due(request)
+            self._wake(request, "decode")
 
-        self._destinations.pop(request.ordinal, None)
-        self._later(self._profile.control_latency_us, arrive)
+        self._wires.pop(request.ordinal, None)
+        if not request.decode_ended:
+            self._later(arrive)
+
+    def never_asked_for(self, request: Request) -> None:
+        """Have the harness look at prefill when a notice, had there been one, was due."""
+
+        def come_due() -> None:
+            request.prefill.come_due(request)
+            self._wake(request, "prefill")
+
+        if request.prefill_state is PrefillState.INFLIGHT:
+            due_us = self._clock.now_us + self._profile.control_latency_us
+            self._clock.schedule(due_us, Priority.HARNESS, come_due)
 
     def overdue(self, request: Request, side: str) -> None:
         """Start the timeout, if this engine has one, of a completion that did not come."""
         if side == "decode" and self._profile.completion_timeout_us is not None:
             self._arm(request, self._profile.completion_timeout_us, self._completion_timed_out)
-        if side == "prefill" and self._profile.acknowledgement_timeout_us is not None:
+        if (
+            side == "prefill"
+            and self._profile.acknowledgement_timeout_us is not None
+            and self._profile.acknowledgement_timeout_from == "landed"
+        ):
             timeout_us = self._profile.acknowledgement_timeout_us
             self._arm(request, timeout_us, self._acknowledgement_timed_out)
 
     # The bytes.
 
-    def _land(self, request: Request, source: Array) -> None:
-        request.transfer_state = TransferState.LANDED
-        request.landed_us = self._clock.now_us
-        destination = self._destinations.pop(request.ordinal, None)
-        if destination is not None:
-            request.decode.pool.storage.receive(
-                destination,
+    def send_chunk(self, request: Request, start: int, pages: Array, is_last: bool) -> None:
+        """Set prompt pages in motion; chunks of one request land one after the other."""
+        now_us, profile = self._clock.now_us, self._profile
+        wire = self._wires.get(request.ordinal)
+        if request.transfer_state is TransferState.NOT_STARTED:
+            request.transfer_state = TransferState.MOVING
+            request.transfer_start_us = now_us
+        begin_us = now_us if wire is None else max(now_us, wire.busy_until_us)
+        land_us = begin_us + profile.transfer_us + profile.transfer_us_per_page * len(pages)
+        if wire is not None:
+            wire.busy_until_us = land_us
+        shares = len(self._parties.completions) if profile.transfer_skew_us else 1
+        request.chunks_moving += 1
+        for share in range(shares):
+            is_end = share == shares - 1
+
+            def land(share: int = share, is_end: bool = is_end) -> None:
+                self._land(request, wire, start, pages, (share, shares), is_last, is_end)
+
+            at_us = land_us + share * profile.transfer_skew_us
+            self._clock.schedule(at_us, Priority.DELIVERY, land)
+        if is_last and profile.completion_sent == "submitted":
+            self._send_completions(request, (0, 1))
+
+    def _land(
+        self,
+        request: Request,
+        wire: _Wire | None,
+        start: int,
+        pages: Array,
+        share: tuple[int, int],
+        is_last: bool,
+        is_end: bool,
+    ) -> None:
+        """The bytes of a chunk, or a pair of TP ranks' share of them, arrive."""
+        if is_end:
+            request.chunks_moving -= 1
+        if is_last and is_end:
+            request.transfer_state = TransferState.LANDED
+            request.landed_us = self._clock.now_us
+            self._wires.pop(request.ordinal, None)
+        is_late = request.decode_state not in (DecodeState.TRANSFER, DecodeState.DEFERRED)
+        if is_late and wire is not None:
+            self.strays[wire.writer] = (request.request_id, self._completions.next_number)
+        has_failed = False
+        if is_last and self._profile.completion_sent == "landed":
+            has_failed = self._send_completions(request, share)
+        if wire is not None and not has_failed:
+            decode = request.decode
+            decode.pool.storage.receive(
+                wire.pages[start : start + len(pages)],
                 request.prefill.pool.storage,
-                source,
-                request.tag,
+                pages,
+                wire.tag,
+                wire.writer,
+                share,
             )
-        request.decode.writer_quiet(request)
-        if request.decode_state is DecodeState.DEFERRED:
-            self._wake_decode(request)
-        for prefill_tp_rank, decode_tp_rank in self._parties.completions:
-            self._send(request, "decode", prefill_tp_rank, decode_tp_rank)
-        for prefill_tp_rank in self._parties.real_senders:
-            self._send(request, "prefill", prefill_tp_rank, 0)
+            if is_last and is_end:
+                decode.memory.metadata_slots.write(wire.metadata_slot, wire.writer)
+                decode.transfers.look_at(request)
+        if not request.chunks_moving:
+            request.prefill.chunks_landed(request)
+            self._wake(request, "prefill")
 
-    # Completion events.
+    def _send_completions(self, request: Request, share: tuple[int, int]) -> bool:
+        """Tell both sides what one share of the pairs has done; returns whether any failed."""
+        part, parts = share
+        has_failed = False
+        for prefill_tp_rank, decode_tp_rank in self._parties.completions[part::parts]:
+            has_failed |= self._completions.send(request, "decode", prefill_tp_rank, decode_tp_rank)
+        if part == parts - 1:
+            for prefill_tp_rank in self._parties.real_senders:
+                self._completions.send(request, "prefill", prefill_tp_rank, 0)
+            if self._profile.expected_senders == "all" and self._parties.dummy_senders:
+                self._watch_dummies(request)
+        return has_failed
 
-    def _send(
-        self, request: Request, direction: Direction, prefill_tp_rank: int, decode_tp_rank: int
-    ) -> None:
-        rank = request.decode if direction == "decode" else request.prefill
-        event = CompletionEvent(
-            request_id=request.request_id,
-            direction=direction,
-            prefill_tp_rank=prefill_tp_rank,
-            decode_tp_rank=decode_tp_rank,
-            pool=rank.name,
-            dp_rank=rank.dp_rank,
-            bootstrap_room=request.room,
-            pages=rank.pool.pages_for(request.input_tokens),
-            sent_us=self._clock.now_us,
-            due_us=self._clock.now_us + self._profile.completion_latency_us,
-        )
-        number = self._events_sent
-        self._events_sent += 1
-        outcome = self._injector.decide(event)
-        for rule in outcome.dropped_by:
-            self._recorder.event(EventRow(number, 0, event, False, (rule,)))
-        for copy, delivery in enumerate(outcome.deliveries):
-            self._schedule_delivery(request, number, event, copy, delivery)
-        self._watch_due(request, event, outcome)
-
-    def _schedule_delivery(
-        self, request: Request, number: int, event: CompletionEvent, copy: int, delivery: Delivery
-    ) -> None:
-        late = delivery.at_us > event.due_us
-        row = EventRow(number, copy, event, delivery.failed, delivery.rules)
-        self._recorder.expect(row)
-        if late:
-            self.outlook[request.ordinal] += 1
-
-        def arrive() -> None:
-            if late:
-                self._settle(request)
-            if delivery.rules:
-                self._injector.note_landed(delivery)
-            result = self._deliver(request, event, delivery.failed)
-            self._recorder.delivered(row, self._clock.now_us, result)
-
-        self._clock.schedule(delivery.at_us, Priority.DELIVERY, arrive, is_work=not late)
-
-    def _deliver(self, request: Request, event: CompletionEvent, failed: bool) -> str:
-        if event.direction == "decode":
-            result = request.decode.complete(
-                request, event.prefill_tp_rank, event.decode_tp_rank, failed
-            )
-            self._wake_decode(request)
-        else:
-            result = request.prefill.acknowledge(request, event.prefill_tp_rank, failed)
-            self._wake_prefill(request)
-        return result
-
-    def _watch_due(self, request: Request, event: CompletionEvent, outcome: Outcome) -> None:
-        """Have the harness look at the receiver when a lost or late event was due."""
-        if any(delivery.at_us <= event.due_us for delivery in outcome.deliveries):
-            return
+    def _watch_dummies(self, request: Request) -> None:
+        """Have the harness look when the last completion was due, though more are waited for."""
 
         def come_due() -> None:
-            if event.direction == "decode":
-                request.decode.come_due(request)
-                self._wake_decode(request)
-            else:
-                request.prefill.come_due(request)
-                self._wake_prefill(request)
+            request.decode.transfers.come_due(request)
+            self._wake(request, "decode")
 
-        self._clock.schedule(event.due_us, Priority.HARNESS, come_due)
+        due_us = self._clock.now_us + self._profile.completion_latency_us
+        self._clock.schedule(due_us, Priority.HARNESS, come_due)
 
     # Timeouts.
 
-    def _arm(self, request: Request, after_us: int, fire: Callable[[Request], None]) -> None:
-        self.outlook[request.ordinal] += 1
+    def _arm(self, request: Request, after_us: int, fire: Callable[[Request], bool]) -> None:
+        self.outlook.expect(request)
 
         def expire() -> None:
-            self._settle(request)
+            self.outlook.settle(request)
             fire(request)
 
         self._clock.schedule(self._clock.now_us + after_us, Priority.HARNESS, expire, is_work=False)
 
-    def _watch_waiting(self, request: Request, timeout_us: int) -> None:
-        self.outlook[request.ordinal] += 1
-        self._waiting.append((self._clock.now_us + timeout_us, request))
-        if self._waiting_timer is None:
-            self._await_first_timeout()
+    def _bootstrap_timed_out(self, request: Request) -> bool:
+        request.prefill.fail(request)
+        self._wake(request, "prefill")
+        return False
 
-    def _await_first_timeout(self) -> None:
-        """Set the timer for the first request that still waits; the others need none."""
-        self._waiting_timer = None
-        while self._waiting:
-            at_us, request = self._waiting[0]
-            if _awaits_bytes(request):
-                self._waiting_timer = self._clock.schedule(
-                    at_us, Priority.HARNESS, self._waiting_timed_out, is_work=False
-                )
-                return
-            self._waiting.popleft()
-            self._settle(request)
+    def _waiting_timed_out(self, request: Request) -> bool:
+        has_sender = request.prefill_state is not PrefillState.DROPPED
+        if self._profile.timeout_asks_sender and has_sender:
+            return True
+        request.decode.fail(request, self._clock.now_us)
+        self._wake(request, "decode")
+        return False
 
-    def _waiting_timed_out(self) -> None:
-        """The first in the queue has waited too long, unless it does not wait any more."""
-        _, request = self._waiting.popleft()
-        self._settle(request)
-        if _awaits_bytes(request):
-            timeout_us = self._profile.waiting_timeout_us
-            has_sender = request.prefill_state is not PrefillState.DROPPED
-            if self._profile.timeout_asks_sender and has_sender and timeout_us is not None:
-                self._watch_waiting(request, timeout_us)
-            else:
-                request.decode.fail(request)
-                self._wake_decode(request)
-        self._await_first_timeout()
+    def _completion_timed_out(self, request: Request) -> bool:
+        request.decode.fail(request, self._clock.now_us)
+        self._wake(request, "decode")
+        return False
 
-    def _completion_timed_out(self, request: Request) -> None:
-        request.decode.fail(request)
-        self._wake_decode(request)
+    def _deferral_timed_out(self, request: Request) -> bool:
+        request.decode.writer_stopped(request)
+        self._wake(request, "decode")
+        return False
 
-    def _acknowledgement_timed_out(self, request: Request) -> None:
+    def _acknowledgement_timed_out(self, request: Request) -> bool:
         request.prefill.give_up(request)
-        self._wake_prefill(request)
+        self._wake(request, "prefill")
+        return False
 
     # Helpers.
 
-    def _settle(self, request: Request) -> None:
-        self.outlook[request.ordinal] -= 1
-        if self.outlook[request.ordinal] == 0:
-            del self.outlook[request.ordinal]
+    def _later(self, action: Callable[[], None]) -> None:
+        at_us = self._clock.now_us + self._profile.control_latency_us
+        self._clock.schedule(at_us, Priority.DELIVERY, action)
 
-    def _later(self, latency_us: int, action: Callable[[], None]) -> None:
-        self._clock.schedule(self._clock.now_us + latency_us, Priority.DELIVERY, action)
+    def _wake(self, request: Request, side: Direction) -> None:
+        if side == "prefill":
+            self._prefills[request.prefill.instance].wake()
+        else:
+            self._decodes[request.decode.instance].wake()
 
-    def _wake_prefill(self, request: Request) -> None:
-        self._prefills[request.prefill.instance].wake()
 
-    def _wake_decode(self, request: Request) -> None:
-        self._decodes[request.decode.instance].wake()
+def _awaits_decode_pages(request: Request) -> bool:
+    return request.prefill_state is PrefillState.BOOTSTRAP
 
 
 def _awaits_bytes(request: Request) -> bool:
@@ -293,3 +329,11 @@ def _awaits_bytes(request: Request) -> bool:
         request.decode_state is DecodeState.TRANSFER
         and request.transfer_state is TransferState.NOT_STARTED
     )
+
+
+def _is_deferred(request: Request) -> bool:
+    return request.decode_state is DecodeState.DEFERRED
+
+
+def _is_in_flight(request: Request) -> bool:
+    return request.prefill_state is PrefillState.INFLIGHT

@@ -2,8 +2,10 @@
 
     clean          no gap in any audit, no wrong bytes, every request ended
     transient      every gap closed before the heal budget ended
-    persistent     a gap was still open after healing (or bytes were wrong, or a request never ended)
-    inconclusive   the budget ended while something could still close a gap, or a rule never fired
+    persistent     a gap was still open after healing (or bytes were wrong, a page had two owners, or
+                   a request never ended)
+    inconclusive   the budget ended while something could still close a gap, a rule never fired, or
+                   the real engine would have died although every gap closed in the replay
 
 Nothing but the recording's tables and run.json is read, in the order of their audit numbers, so the
 verdict does not depend on row groups or on how the tables were written.
@@ -12,16 +14,13 @@ verdict does not depend on row groups or on how the tables were written.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from replay.audit_series import AuditSeries, read_audits
 from replay.episodes import Episode, faulted_events, find_episodes, read_owners
 from replay.messages import PoolCounts, token_pool_message
+from replay.oracles import Findings, read_findings
 from replay.recording import Recording
 from replay.recording_schema import SUMMARY_SCHEMA
 
@@ -43,10 +42,9 @@ def judge(recording: Recording) -> Verdict:
     owners = read_owners(recording.table("owners"))
     faulted = faulted_events(recording.batches("events", ("event", "pool", "request_id", "rule")))
     episodes = find_episodes(audits.spans, owners, faulted)
-    requests = _count_requests(recording.batches("requests", ("cycle", "decode_state")))
-    wrong_pages = _count_wrong_pages(recording.table("contents"))
+    findings = read_findings(recording)
     run = recording.run
-    verdict, why = _verdict(run, episodes, _last_audit_of_healing(audits), requests, wrong_pages)
+    verdict, why = _verdict(run, episodes, _last_audit_of_healing(audits), findings)
     worst = worst_episode(episodes)
     mismatch = None if worst is None else _mismatch(recording, worst)
     summary = {
@@ -55,7 +53,7 @@ def judge(recording: Recording) -> Verdict:
         "why": why,
         "growth": _growth(run, audits),
         "direction": None if worst is None else worst.direction,
-        "kinds": _kinds(episodes, wrong_pages),
+        "kinds": _kinds(episodes, findings),
         "mismatch": mismatch,
         "final_gap": _final_gap(run, audits),
         "engine_message": _engine_message(run, mismatch),
@@ -65,12 +63,12 @@ def judge(recording: Recording) -> Verdict:
         "episodes": len(episodes),
         "episodes_open": sum(episode.is_open for episode in episodes),
         "faults": run["faults"]["totals"],
-        "requests": requests,
+        "requests": findings.requests,
         "oracles": {
             "count": len(episodes),
-            "ledger": run["oracles"]["ledger_violations"],
-            "contents": wrong_pages,
-            "liveness": requests["stuck"],
+            "ledger": findings.ledger_pages,
+            "contents": findings.content_pages + findings.wrong_first_tokens,
+            "liveness": findings.requests["stuck"] + findings.prefill_stuck,
         },
         "audits": audits.rows,
         "iterations": audits.iterations,
@@ -81,27 +79,41 @@ def judge(recording: Recording) -> Verdict:
 
 
 def _verdict(
-    run: dict[str, Any],
-    episodes: tuple[Episode, ...],
-    healed: int,
-    requests: dict[str, int],
-    wrong_pages: int,
+    run: dict[str, Any], episodes: tuple[Episode, ...], healed: int, findings: Findings
 ) -> tuple[str, str]:
     """The verdict and one sentence that says why; `healed` is the last audit of the heal phase."""
-    never_fired = run["faults"]["totals"]["never_fired"]
     if run["stopped_early"]:
         return "persistent" if _any_stuck(episodes) else "inconclusive", (
             "the replay stopped where the engine would have died"
         )
     # What a repeat cycle closes was still open when healing ended: it came too late to count.
-    open_ones = [
+    open_ones = tuple(
         episode
         for episode in episodes
         if episode.closed_audit is None or episode.opened_audit <= healed < episode.closed_audit
-    ]
-    if wrong_pages:
-        return "persistent", f"decode read {wrong_pages} pages that held other bytes than its own"
-    if _any_stuck(tuple(open_ones)):
+    )
+    return (
+        _wrong_contents(findings)
+        or _open_gaps(open_ones)
+        or _never_ended(findings, run["budget_exhausted"])
+        or _wrong_owners(findings)
+        or _nothing_to_go_by(run, findings)
+        or _all_well(episodes, findings)
+    )
+
+
+def _wrong_contents(findings: Findings) -> tuple[str, str] | None:
+    if findings.content_pages:
+        pages = findings.content_pages
+        return "persistent", f"decode read {pages} pages that held other bytes than its own"
+    if findings.wrong_first_tokens:
+        count = findings.wrong_first_tokens
+        return "persistent", f"decode took {count} first tokens from buffers that were not its own"
+    return None
+
+
+def _open_gaps(open_ones: tuple[Episode, ...]) -> tuple[str, str] | None:
+    if _any_stuck(open_ones):
         pages = sum(
             abs(owner.pages)
             for episode in open_ones
@@ -114,22 +126,60 @@ def _verdict(
         )
     if open_ones:
         return "inconclusive", "the heal budget ended before what is under way could close the gap"
-    if requests["stuck"]:
-        if run["budget_exhausted"]:
-            return "inconclusive", "the heal budget ended while requests were still under way"
+    return None
+
+
+def _never_ended(findings: Findings, budget_exhausted: bool) -> tuple[str, str] | None:
+    stuck = findings.requests["stuck"]
+    if not stuck and not findings.prefill_stuck:
+        return None
+    if budget_exhausted:
+        return "inconclusive", "the heal budget ended while requests were still under way"
+    if stuck:
+        return "persistent", f"{stuck} requests never ended, although no page is missing"
+    return (
+        "persistent",
+        f"{findings.prefill_stuck} requests never ended on the prefill side, although no page is "
+        "missing",
+    )
+
+
+def _wrong_owners(findings: Findings) -> tuple[str, str] | None:
+    if not findings.ledger_pages:
+        return None
+    return (
+        "persistent",
+        f"{findings.double_owned_pages} pages were given out while somebody owned them and "
+        f"{findings.released_by_another_pages} released by another than their owner, although "
+        "every count balances",
+    )
+
+
+def _nothing_to_go_by(run: dict[str, Any], findings: Findings) -> tuple[str, str] | None:
+    """Why a replay whose gaps all closed does not tell how the real engine would have fared."""
+    if findings.died_us is not None and findings.died_message is not None:
+        words = findings.died_message.split("\n")[0]
+        false = "on a false alarm, " if findings.false_alarm_pages else ""
         return (
-            "persistent",
-            f"{requests['stuck']} requests never ended, although no page is missing",
+            "inconclusive",
+            f"the real engine would have died at {findings.died_us / 1e6:.3f} s, {false}with the "
+            f"words: {words}",
         )
-    if never_fired:
+    if run["faults"]["totals"]["never_fired"]:
         names = ", ".join(repr(name) for name in run["faults"]["never_fired"])
         return "inconclusive", f"nothing was tested: the rule {names} never fired"
-    if not requests["total"]:
+    if not findings.requests["total"]:
         return "inconclusive", "nothing was tested: the trace has no requests"
+    return None
+
+
+def _all_well(episodes: tuple[Episode, ...], findings: Findings) -> tuple[str, str]:
     if episodes:
         return "transient", "the gap closed" if len(episodes) == 1 else (
             f"all {len(episodes)} gaps closed"
         )
+    if findings.false_alarm_pages:
+        return "transient", "the engine's own check warned, though every page had a live owner"
     return "clean", "every page was accounted for in every audit"
 
 
@@ -185,14 +235,13 @@ def _engine_message(run: dict[str, Any], mismatch: dict[str, Any] | None) -> str
     return token_pool_message(run["profile"]["message_style"], counts)
 
 
-def _kinds(episodes: tuple[Episode, ...], wrong_pages: int) -> dict[str, int]:
+def _kinds(episodes: tuple[Episode, ...], findings: Findings) -> dict[str, int]:
     """Pages by kind: of what is still open, or of everything when nothing is."""
     still_open = [episode for episode in episodes if episode.is_open]
     kinds: Counter[str] = Counter()
     for episode in still_open or episodes:
         kinds.update(episode.kinds)
-    if wrong_pages:
-        kinds["stale-write"] = wrong_pages
+    kinds.update(findings.kinds())
     return dict(sorted(kinds.items()))
 
 
@@ -232,32 +281,3 @@ def _pool_totals(run: dict[str, Any]) -> dict[str, int]:
 
 def _last_audit_of_healing(audits: AuditSeries) -> int:
     return max(audits.last_audits.get(phase, -1) for phase in ("inject", "heal"))
-
-
-def _count_wrong_pages(contents: pa.Table) -> int:
-    """Pages with other bytes than their own; of several reads of a request the worst counts."""
-    worst: dict[str, int] = {}
-    for request_id, wrong in zip(
-        contents["request_id"].to_pylist(), contents["wrong_pages"].to_pylist(), strict=True
-    ):
-        worst[request_id] = max(worst.get(request_id, 0), wrong)
-    return sum(worst.values())
-
-
-def _count_requests(batches: Iterable[pa.RecordBatch]) -> dict[str, int]:
-    """Requests of the trace itself (not of repeat cycles) by how they ended."""
-    states: Counter[str] = Counter()
-    for batch in batches:
-        first = batch.filter(pc.equal(batch["cycle"], 0))
-        for count in pc.value_counts(first["decode_state"].cast(pa.string())).to_pylist():
-            states[count["values"]] += count["counts"]
-    counts = {
-        "total": states.total(),
-        "finished": states["finished"],
-        "aborted": states["aborted"] + states["lost"],
-        "failed": states["failed"],
-    }
-    counts["stuck"] = counts["total"] - sum(
-        counts[name] for name in ("finished", "aborted", "failed")
-    )
-    return counts

@@ -98,11 +98,12 @@ def reproduce_gap(
         RecordingError: the directory cannot be written.
     """
     from replay.profile_catalogue import find_profile
+    from replay.profile_overrides import override
     from replay.reproduce import fit_profile
 
     wanted.check()
     base = find_profile(profile_name)
-    profile = fit_profile(base.override(parse_overrides(assignments)), wanted)
+    profile = fit_profile(override(base, parse_overrides(assignments)), wanted)
     found, block_size, source = _find(wanted, profile, trace_path, seed)
     _write_inputs(directory, found, block_size, source)
     summary = _replay(directory, found, base, seed, device)

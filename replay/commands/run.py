@@ -30,6 +30,13 @@ VERDICTS = ("clean", "transient", "persistent", "inconclusive")
     "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Override a profile field."
 )
 @click.option(
+    "--defect",
+    "defects",
+    multiple=True,
+    metavar="NAME",
+    help="Switch a known bug of real engines on, see `profiles`; repeatable.",
+)
+@click.option(
     "--plan", "plan_path", type=click.Path(path_type=Path), help="Fault plan, a TOML file."
 )
 @click.option("--drop", type=float, metavar="P", help="Lose completions with probability P.")
@@ -77,6 +84,7 @@ def run(
     trace: Path,
     profile_name: str,
     assignments: tuple[str, ...],
+    defects: tuple[str, ...],
     plan_path: Path | None,
     drop: float | None,
     delay: tuple[float, float] | None,
@@ -97,16 +105,21 @@ def run(
     2 bad input, 3 inconclusive, 4 internal error.
     """
     from replay.campaign import ReplayRequest, replay
+    from replay.defects import with_defects
     from replay.profile_catalogue import find_profile
+    from replay.profile_overrides import override
     from replay.recording import check_replaceable
     from replay.session import SessionOptions
     from traces.dataset import open_trace
 
-    profile = find_profile(profile_name).override(parse_overrides(assignments))
+    profile = with_defects(find_profile(profile_name), defects)
+    profile = override(profile, parse_overrides(assignments))
     plan = _plan(plan_path, drop, delay, duplicate)
     if out is not None:
         check_replaceable(out)
     words: list[object] = ["kvreplay", "run", trace, "--profile", profile_name]
+    for defect in defects:
+        words += ["--defect", defect]
     for assignment in assignments:
         words += ["--set", assignment]
     words += ["--plan", plan_path] if plan_path is not None else []

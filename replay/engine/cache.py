@@ -145,11 +145,6 @@ class RadixCache:
                 if each.stalled_by:
                     self.pool.account.hold_in_cache(each.stalled_by[0], _size(each))
 
-    @property
-    def reclaimable_pages(self) -> int:
-        """Pages that `evict` could free."""
-        return self.evictable_pages
-
     def evict(self, pages: int) -> None:
         """Free at least `pages` pages of least recently used leaves, or all that can be freed."""
         freed = 0
@@ -210,7 +205,6 @@ class ChunkCache:
     def __init__(self) -> None:
         self.evictable_pages = 0
         self.protected_pages = 0
-        self.reclaimable_pages = 0
 
     def evict(self, pages: int) -> None:
         """Nothing is cached, so nothing can be freed."""

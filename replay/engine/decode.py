@@ -54,6 +54,9 @@ class DecodeInstance:
         now = self._clock.now_us
         self._timer = None
         self._account_for_steps(now)
+        if any(rank.is_hung for rank in self.ranks):
+            # They run every forward together: one that never comes back holds them all.
+            return
         for rank in self.ranks:
             if rank.needs_attention or rank.interest_step <= self._steps:
                 rank.iterate(now, self._steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from replay.engine.metadata_slots import MetadataSlots
 from replay.engine.request import Request
 from replay.pool.arrays import Array
 from replay.pool.pool import KvPool
@@ -13,14 +14,14 @@ class DecodeMemory:
 
     def __init__(self, profile: EngineProfile, pool: KvPool) -> None:
         self.free_request_slots = profile.request_slots
-        self.free_metadata_slots = profile.metadata_slots
+        self.metadata_slots = MetadataSlots(profile.metadata_slots)
         self._reserve_each = profile.reserved_decode_tokens
         self._pool = pool
 
     @property
     def free_resources(self) -> int:
         """A number that grows when any of what admission needs is released."""
-        free_slots = self.free_request_slots + self.free_metadata_slots
+        free_slots = self.free_request_slots + self.metadata_slots.free_count
         return self._pool.allocator.available_pages + free_slots
 
     def fits(self, tokens: int, own_reserve: int, admitted: int) -> bool:

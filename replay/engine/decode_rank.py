@@ -15,8 +15,9 @@ from collections import deque
 
 from replay.engine.decode_memory import DecodeMemory
 from replay.engine.ports import Link, Watcher
-from replay.engine.request import DecodeState, Request, TransferState
+from replay.engine.request import DecodeState, Request
 from replay.engine.running_batch import NEVER, RunningBatch
+from replay.engine.transfer_queue import RankCalls, TransferQueue
 from replay.pool.pool import KvPool
 from replay.profile import EngineProfile
 
@@ -43,16 +44,14 @@ class DecodeRank:
         self.link = link
         self.watcher = watcher
         self.prealloc: deque[Request] = deque()
-        self.transfer: dict[int, Request] = {}
-        self.waiting: deque[Request] = deque()
-        self.running = RunningBatch(pool)
-        self.retracted: deque[Request] = deque()
-        self.deferred: dict[int, Request] = {}
-        self.needs_attention = False
         self.memory = DecodeMemory(profile, pool)
-        #: Requests whose completion changed since the last poll, and those that came due.
-        self.concluded: list[Request] = []
-        self.due: list[Request] = []
+        self.transfers = TransferQueue(profile, pool, self.memory, link, self._calls())
+        self.waiting: deque[Request] = deque()
+        self.running = RunningBatch(pool, profile.retracts_first)
+        self.retracted: deque[Request] = deque()
+        self.needs_attention = False
+        #: Requests that can never leave prealloc: their room bears an earlier transfer's status.
+        self._wedged: list[Request] = []
         self._aborts: list[Request] = []
         self._rejected: list[Request] = []
         #: Decode steps that went to a prebuilt batch instead of this rank's running batch, and
@@ -63,12 +62,25 @@ class DecodeRank:
         self.interest_step = NEVER
         self._every_step = every_step
         self._steps_audited = 0
-        self._died_of: set[int] = set()
+
+    def _calls(self) -> RankCalls:
+        def attend() -> None:
+            self.needs_attention = True
+
+        return RankCalls(
+            attend=attend,
+            end=self._end,
+            forget=self._forget,
+            die=lambda words: self.watcher.engine_died(self, words),
+            overdue=lambda request: self.watcher.waiting_for_release(request, "decode"),
+            wrong_first_token=lambda request, stamp: self.watcher.wrong_first_token(request, stamp),
+        )
 
     # What arrives from outside, between iterations.
 
     def arrive(self, request: Request) -> None:
         """Take a new request in; it is seen at the next iteration."""
+        request.decode_state = DecodeState.PREALLOC
         self.prealloc.append(request)
         self.needs_attention = True
 
@@ -82,36 +94,18 @@ class DecodeRank:
         self._rejected.append(request)
         self.needs_attention = True
 
-    def complete(self, request: Request, sender: int, receiver: int, failed: bool) -> str:
-        """Take one completion event in and say what became of it."""
-        if request.decode_state is not DecodeState.TRANSFER:
-            return "ignored: request had moved on"
-        if failed:
-            request.transfer_failed = True
-        elif (sender, receiver) in request.awaiting_completions:
-            request.awaiting_completions.discard((sender, receiver))
+    def fail(self, request: Request, now_us: int) -> None:
+        """Give a request up whose sender has dropped it, or that has waited too long."""
+        if request.decode_state is DecodeState.PREALLOC:
+            self._leave_prealloc(request)
+            self._end(request, DecodeState.FAILED, now_us)
         else:
-            return "ignored: already counted"
-        if failed or not request.awaiting_completions:
-            self.concluded.append(request)
-            self.needs_attention = True
-        return "accepted"
+            self.transfers.fail(request)
 
-    def come_due(self, request: Request) -> None:
-        """Every completion of the request should be here by now; the next poll will tell."""
-        self.due.append(request)
-        self.needs_attention = True
-
-    def writer_quiet(self, request: Request) -> None:
-        """Nobody writes this request's pages any more: a deferred release can go ahead."""
-        if request.ordinal in self.deferred:
-            self.needs_attention = True
-
-    def fail(self, request: Request) -> None:
-        """Conclude a transfer as failed from this side (a timeout, or the peer's notice)."""
-        if request.decode_state is DecodeState.TRANSFER:
-            request.transfer_failed = True
-            self.concluded.append(request)
+    def writer_stopped(self, request: Request) -> None:
+        """Take in the sender's word that it writes this request's pages no more."""
+        request.sender_stopped = True
+        if request.ordinal in self.transfers.deferred:
             self.needs_attention = True
 
     # One iteration.
@@ -121,14 +115,17 @@ class DecodeRank:
         self.needs_attention = False
         self.running.advance(steps - self.skipped_steps)
         self._finish(now_us)
-        if self._rejected or self._aborts or self.deferred:
+        if self._rejected:
             self._answer_rejected(now_us)
+        if self._aborts:
             self._receive_aborts(now_us)
-            self._release_deferred(now_us)
         self._resume_retracted()
-        self._preallocate(now_us)
+        is_exhausted = not self._preallocate(now_us)
         free_at_admission = self.memory.free_resources
-        self._poll_transfers(now_us)
+        if not (is_exhausted and self.profile.cleanup_at_exhaustion == "starved"):
+            if self.transfers.deferred:
+                self.transfers.release_deferred(now_us)
+            self.waiting.extend(self.transfers.poll(now_us))
         self._start_waiting(now_us)
         self._retract_until_it_fits()
         released = self.memory.free_resources > free_at_admission
@@ -147,14 +144,19 @@ class DecodeRank:
             return steps + 1
         return self.running.next_step_of_interest() + self.skipped_steps
 
+    @property
+    def is_hung(self) -> bool:
+        """Whether the rank waits in a collective for ever, and with it its whole instance."""
+        return self.transfers.is_hung
+
     def is_gate_open(self) -> bool:
         """Whether the queues that gate the engine's idle check are empty."""
         queues = {
-            "prealloc": self.prealloc,
-            "transfer": self.transfer,
+            "prealloc": self.prealloc or self._wedged,
+            "transfer": self.transfers.open,
             "waiting": self.waiting,
             "retracted": self.retracted,
-            "deferred": self.deferred,
+            "deferred": self.transfers.deferred,
         }
         return not any(queues[name] for name in self.profile.decode_check_gate)
 
@@ -166,6 +168,14 @@ class DecodeRank:
             return
         for request in finished:
             self.watcher.pages_read(request, self.pool.pages_for(request.kv_tokens))
+        if self.profile.last_result_before_idle == "lost" and not (
+            len(self.running) or self.waiting
+        ):
+            # The empty batch that follows has overwritten this one before its result was handled.
+            for request in finished:
+                self.pool.account.live_pages -= self.pool.pages_for(request.kv_tokens)
+                self._forget(request, now_us)
+            return
         self.memory.release(finished)
         for request in finished:
             self._end(request, DecodeState.FINISHED, now_us)
@@ -175,6 +185,11 @@ class DecodeRank:
         while (victim := self.running.pick_victim()) is not None:
             self.running.remove(victim)
             self.memory.release([victim])
+            if self.transfers.has_status_of(victim.room):
+                # It goes back to prealloc, where its room already says success.
+                victim.decode_state = DecodeState.PREALLOC
+                self._wedged.append(victim)
+                continue
             victim.decode_state = DecodeState.RETRACTED
             self.retracted.append(victim)
 
@@ -191,7 +206,9 @@ class DecodeRank:
             request.start_attempt()
             pages = self.memory.take(request)
             assert request.content is not None
-            self.pool.storage.write(pages, request.content[: len(pages)] ^ request.tag)
+            self.pool.storage.write(
+                pages, request.content[: len(pages)] ^ request.tag, request.writer
+            )
             self.pool.account.live_pages += len(pages)
             request.decode_state = DecodeState.WAITING
             self.waiting.append(request)
@@ -199,111 +216,49 @@ class DecodeRank:
     def _start_waiting(self, now_us: int) -> None:
         """Put waiting requests into the running batch, at the price of one iteration.
 
-        The engine makes a prebuilt batch of them, which runs in place of the running batch for one
-        iteration and is merged into it in the next.
+        The engine makes a prebuilt batch of them, which in some versions runs in place of the running
+        batch for one iteration and is merged into it in the next.
         """
         room = self.profile.max_running_requests - len(self.running)
-        self.is_resting = bool(self.waiting) and room > 0
+        starts = bool(self.waiting) and room > 0
+        self.is_resting = starts and self.profile.prebuilt_takes_iteration
         while self.waiting and room > 0:
             room -= 1
             request = self.waiting.popleft()
             if request.running_us < 0:
                 request.running_us = now_us
-                request.steps_left = max(1, request.output_tokens - 1)
+                request.steps_left = decode_steps(
+                    request.output_tokens, self.profile.overlap_schedule
+                )
             self.watcher.pages_read(request, self.pool.pages_for(request.kv_tokens))
             self.running.add(request)
         self.skipped_steps += self.is_resting
 
-    # Preallocation and transfers.
+    # Preallocation.
 
     def _admitted(self) -> int:
         """Requests that hold pages and may go on decoding."""
-        return len(self.running) + len(self.transfer) + len(self.waiting)
+        return len(self.running) + len(self.transfers) + len(self.waiting)
 
-    def _preallocate(self, now_us: int) -> None:
-        while (
-            self.prealloc
-            and self.memory.free_request_slots > 0
-            and self.memory.free_metadata_slots > 0
-        ):
+    def _preallocate(self, now_us: int) -> bool:
+        """Admit whom pages and slots are left for, in order; False when somebody must wait."""
+        while self.prealloc:
             request = self.prealloc[0]
+            if self.transfers.has_status_of(request.room):
+                self._wedged.append(self.prealloc.popleft())
+                continue
+            if self.memory.free_request_slots <= 0 or not self.memory.metadata_slots.free_count:
+                return False
             own_reserve = self.profile.reserved_decode_tokens
             if not self.memory.fits(request.input_tokens, own_reserve, self._admitted()):
-                return
+                return False
             self.prealloc.popleft()
             request.kv_tokens = request.input_tokens
-            self.pool.account.transfer_pages += len(self.memory.take(request))
-            self.memory.free_metadata_slots -= 1
-            request.preallocated_us = now_us
-            request.decode_state = DecodeState.TRANSFER
-            self.transfer[request.ordinal] = request
-            self.link.send_metadata(request)
+            self.transfers.admit(request, now_us)
+        return True
 
-    def _poll_transfers(self, now_us: int) -> None:
-        for request in self.concluded:
-            if request.decode_state is not DecodeState.TRANSFER:
-                continue
-            if request.transfer_failed:
-                self._transfer_failed(request, now_us)
-            elif not request.awaiting_completions:
-                self._leave_transfer(request)
-                self.pool.account.live_pages += self.pool.pages_for(request.kv_tokens)
-                request.consumed_us = now_us
-                request.decode_state = DecodeState.WAITING
-                self.waiting.append(request)
-        self.concluded.clear()
-        for request in self.due:
-            self.stall(request)
-        self.due.clear()
-
-    def stall(self, request: Request) -> None:
-        """Note that the request's transfer is overdue, unless it is no longer waited for."""
-        if request.decode_state is not DecodeState.TRANSFER:
-            return
-        account = self.pool.account
-        if not account.is_stalled(request.ordinal):
-            account.stall(request.ordinal, self.pool.pages_for(request.kv_tokens))
-            self.watcher.waiting_for_release(request, "decode")
-
-    def _leave_transfer(self, request: Request) -> None:
-        """Take a request out of the transfer queue; its pages are the caller's to place."""
-        del self.transfer[request.ordinal]
-        self.memory.free_metadata_slots += 1
-        if self.pool.account.is_stalled(request.ordinal):
-            self.pool.account.resume(request.ordinal)
-        self.pool.account.transfer_pages -= self.pool.pages_for(request.kv_tokens)
-
-    def _transfer_failed(self, request: Request, now_us: int) -> None:
-        if self.profile.failed_transfer == "raise":
-            # The exception leaves the queue as it was, so every later poll would raise again.
-            if request.ordinal not in self._died_of:
-                self._died_of.add(request.ordinal)
-                self.watcher.engine_died(self, "Transfer failed")
-            self.stall(request)
-            return
-        self._leave_transfer(request)
-        self._release_or_defer(request, DecodeState.FAILED, now_us)
-        if self.profile.peer_is_notified:
-            self.link.notify_prefill(request)
-
-    def _release_or_defer(self, request: Request, state: DecodeState, now_us: int) -> None:
-        """Release a request out of the transfer queue, waiting for its writer where told to."""
-        self.pool.account.live_pages += self.pool.pages_for(request.kv_tokens)
-        if self.profile.abort_in_transfer == "defer" and not _is_writer_quiet(request):
-            request.decode_state = DecodeState.DEFERRED
-            self.deferred[request.ordinal] = request
-            request.transfer_failed = state is DecodeState.FAILED
-            return
-        self.memory.release([request])
-        self._end(request, state, now_us)
-
-    def _release_deferred(self, now_us: int) -> None:
-        for ordinal, request in list(self.deferred.items()):
-            if _is_writer_quiet(request):
-                del self.deferred[ordinal]
-                self.memory.release([request])
-                state = DecodeState.FAILED if request.transfer_failed else DecodeState.ABORTED
-                self._end(request, state, now_us)
+    def _leave_prealloc(self, request: Request) -> None:
+        (self._wedged if request in self._wedged else self.prealloc).remove(request)
 
     # Endings.
 
@@ -320,14 +275,13 @@ class DecodeRank:
     def _abort(self, request: Request, now_us: int) -> None:
         """Do what this engine does to an aborted request in the queue it is in."""
         profile, state = self.profile, request.decode_state
-        if state is DecodeState.PREALLOC and profile.abort_in_prealloc == "release":
-            self.prealloc.remove(request)
-            self._end(request, DecodeState.ABORTED, now_us)
+        if state is DecodeState.ABSENT:
+            self._end_untransferred(request, now_us)
+        elif state is DecodeState.PREALLOC and profile.abort_in_prealloc == "release":
+            self._leave_prealloc(request)
+            self._end_untransferred(request, now_us)
         elif state is DecodeState.TRANSFER and profile.abort_in_transfer != "ignore":
-            self._leave_transfer(request)
-            self._release_or_defer(request, DecodeState.ABORTED, now_us)
-            if profile.peer_is_notified:
-                self.link.notify_prefill(request)
+            self.transfers.give_up(request, DecodeState.ABORTED, now_us)
         elif state is DecodeState.WAITING:
             self.waiting.remove(request)
             if profile.abort_in_waiting == "leak":
@@ -336,13 +290,21 @@ class DecodeRank:
             else:
                 self.memory.release([request])
                 self._end(request, DecodeState.ABORTED, now_us)
-        elif state is DecodeState.RETRACTED:
+        elif state is DecodeState.RETRACTED and profile.abort_in_retracted == "release":
             self.retracted.remove(request)
             self._end(request, DecodeState.ABORTED, now_us)
         elif state is DecodeState.RUNNING:
             self.running.remove(request)
             self.memory.release([request])
             self._end(request, DecodeState.ABORTED, now_us)
+
+    def _end_untransferred(self, request: Request, now_us: int) -> None:
+        """End a request that holds nothing here yet; its sender may still wait for it."""
+        self._end(request, DecodeState.ABORTED, now_us)
+        if self.profile.decode_tells_prefill:
+            self.link.notify_prefill(request)
+        else:
+            self.link.never_asked_for(request)
 
     def _answer_rejected(self, now_us: int) -> None:
         """Answer requests that can never fit; where told to, leak what stands in for each."""
@@ -361,8 +323,9 @@ class DecodeRank:
         self._end(request, DecodeState.LOST, now_us)
 
 
-def _is_writer_quiet(request: Request) -> bool:
-    """Whether nobody can write the request's decode pages any more."""
-    if request.transfer_state is TransferState.NOT_STARTED:
-        return request.prefill_ended
-    return request.transfer_state is TransferState.LANDED
+def decode_steps(output_tokens: int, overlap_schedule: bool) -> int:
+    """Decode steps of a request whose first token came with the prompt.
+
+    Where results are processed one iteration late, it runs once more before anybody notices.
+    """
+    return max(1, output_tokens - 1) + overlap_schedule

@@ -12,22 +12,35 @@ if TYPE_CHECKING:
     from replay.engine.decode_rank import DecodeRank
     from replay.engine.prefill_rank import PrefillRank
     from replay.engine.request import Request
+    from replay.pool.arrays import Array
 
 
 class Link(Protocol):
     """The wires between a prefill instance and a decode instance."""
 
     def send_metadata(self, request: Request) -> None:
-        """Tell prefill that decode has pages for this request."""
+        """Tell prefill that decode has pages for this request, and which."""
 
-    def start_transfer(self, request: Request) -> None:
-        """Set the request's bytes in motion, from its prefill pages to its decode pages."""
+    def offer(self, request: Request) -> None:
+        """Tell decode that the prompt is computed and can be pulled."""
+
+    def send_chunk(self, request: Request, start: int, pages: Array, is_last: bool) -> None:
+        """Set prompt pages in motion (int64 [n], from position `start` on) to decode's pages."""
+
+    def watch_hold(self, request: Request) -> None:
+        """Prefill holds a computed prompt from now on: start the timeout that counts from here."""
+
+    def watch_deferred(self, request: Request) -> None:
+        """Decode waits for the request's writer from now on: start the timeout of that."""
 
     def notify_prefill(self, request: Request) -> None:
         """Tell prefill that decode has given the request up."""
 
     def notify_decode(self, request: Request) -> None:
-        """Tell decode that prefill has dropped the request and no writer is left."""
+        """Tell decode that prefill has dropped the request and nobody writes its pages any more."""
+
+    def never_asked_for(self, request: Request) -> None:
+        """Decode gave the request up and does not tell prefill, which may hold it in vain."""
 
 
 class Watcher(Protocol):
@@ -44,6 +57,9 @@ class Watcher(Protocol):
 
     def pages_read(self, request: Request, pages: int) -> None:
         """Decode is about to read this request's first `pages` pages: compare their contents."""
+
+    def wrong_first_token(self, request: Request, stamp: int) -> None:
+        """Decode takes its first token from a slot that bears another stamp than its own."""
 
     def waiting_for_release(self, request: Request, side: str) -> None:
         """A completion of this request is overdue on one side, "prefill" or "decode"."""

@@ -1,14 +1,18 @@
 """One request as the pair sees it, and the states it passes on each side.
 
-decode    prealloc -> transfer -> waiting -> running -> finished
-             |           |           |        |  ^
-             |           |           |        v  |
-             |           |           |     retracted
-             +-----------+-----------+--> aborted | failed | lost (forgotten with its pages)
-                         +--> deferred (ended, but a writer may still write its pages)
+decode    (absent ->) prealloc -> transfer -> waiting -> running -> finished
+                         |           |           |        |  ^
+                         |           |           |        v  |
+                         |           |           |     retracted
+                         +-----------+-----------+--> aborted | failed | lost (forgotten with
+                                     |                its pages)
+                                     +--> deferred (ended, but a writer may still write its pages)
 
 prefill   bootstrap -> waiting -> running -> inflight -> done
               +-----------+----------+----------+--> dropped (aborted or failed)
+
+Where decode allocates after prefill, a request is absent there, and skips bootstrap here, until its
+prompt has been computed.
 """
 
 from __future__ import annotations
@@ -22,17 +26,19 @@ import numpy as np
 import numpy.typing as npt
 
 from replay.pool.arrays import Array
-from replay.pool.storage import write_tag
+from replay.pool.storage import write_tag, writer_code
 
 if TYPE_CHECKING:
     from replay.engine.cache import RadixNode
     from replay.engine.decode_rank import DecodeRank
     from replay.engine.prefill_rank import PrefillRank
+    from replay.engine.receipt import Receipt
 
 
 class DecodeState(Enum):
     """Where a request is on the decode side."""
 
+    ABSENT = "absent"
     PREALLOC = "prealloc"
     TRANSFER = "transfer"
     WAITING = "waiting"
@@ -92,7 +98,7 @@ class Request:
     decode: DecodeRank
 
     # Decode side.
-    decode_state: DecodeState = DecodeState.PREALLOC
+    decode_state: DecodeState = DecodeState.ABSENT
     decode_row: int = -1
     #: Tokens whose KV the decode pool holds for this request.
     kv_tokens: int = 0
@@ -101,8 +107,14 @@ class Request:
     #: Attempt number, and the tag that its decode pages carry in this attempt.
     epoch: int = 0
     tag: int = 0
-    awaiting_completions: set[tuple[int, int]] = field(default_factory=set)
+    #: What the TP ranks have been told of the transfer; None until decode has pages.
+    receipt: Receipt | None = None
+    metadata_slot: int = -1
     transfer_failed: bool = False
+    #: The sender's word that it writes no more.
+    sender_stopped: bool = False
+    #: The completion that was the last one needed, by event number.
+    completed_by_event: int = -1
 
     # Prefill side.
     prefill_state: PrefillState = PrefillState.BOOTSTRAP
@@ -112,16 +124,26 @@ class Request:
     cache_keys: Sequence[int] | None = None
     prefilled_tokens: int = 0
     prefill_pages: int = 0
+    #: Prompt pages sent off so far.
+    sent_pages: int = 0
     #: Leading pages of the row that the prefix cache owns.
     cached_pages: int = 0
     cancelled: bool = False
     awaiting_acknowledgements: set[int] = field(default_factory=set)
+    #: Duplicates of what another request cached meanwhile, kept while they are still read.
+    spare_pages: Array | None = None
     #: Pages given back by the first release, kept where a profile may release them again.
     released_pages: Array | None = None
+    #: Decode has given the request up and waits for the word that nobody writes any more.
+    peer_gave_up: bool = False
+    #: The acknowledgement that let prefill release the prompt, by event number.
+    released_by_event: int = -1
 
     # The bytes: content word of every page it will ever have, int64 [pages], on the device.
     content: Array | None = None
     transfer_state: TransferState = TransferState.NOT_STARTED
+    #: Chunks whose bytes have not all landed.
+    chunks_moving: int = 0
 
     # When.
     preallocated_us: int = -1
@@ -140,6 +162,11 @@ class Request:
         """Begin another attempt: what the last one wrote is no longer good."""
         self.epoch += 1
         self.tag = write_tag(self.ordinal, self.epoch)
+
+    @property
+    def writer(self) -> int:
+        """Who a page is written by in this attempt, as `KvStorage` notes it."""
+        return writer_code(self.ordinal, self.epoch)
 
     @property
     def decode_ended(self) -> bool:

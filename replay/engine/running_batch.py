@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from operator import itemgetter
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,10 @@ NEVER = 1 << 62
 class RunningBatch:
     """Requests that decode together, in batch order, over one pool."""
 
-    def __init__(self, pool: KvPool) -> None:
+    def __init__(
+        self, pool: KvPool, retracts_first: Literal["fewest-decoded", "last"] = "fewest-decoded"
+    ) -> None:
+        self._retracts_first = retracts_first
         self.requests: list[Request] = []
         self._pool = pool
         self._steps = 0
@@ -93,7 +97,8 @@ class RunningBatch:
     def pick_victim(self) -> Request | None:
         """The request to retract because the next step's pages do not fit, or None when they do.
 
-        The one with most still to decode goes, as in sglang 0.4.6 `ScheduleBatch.retract_decode`.
+        In sglang the one that has decoded least goes, of these the one with the longest prompt
+        (0.4.6.post4 `managers/schedule_batch.py`, retract_decode); in vllm the last of the batch.
         """
         if len(self.requests) <= self._pool.allocator.available_pages:
             return None
@@ -101,7 +106,9 @@ class RunningBatch:
         needed = sum(request.kv_tokens % page_size == 0 for request in self.requests)
         if needed <= self._pool.allocator.available_pages:
             return None
-        return max(self.requests, key=lambda request: (request.steps_left, request.ordinal))
+        if self._retracts_first == "last":
+            return self.requests[-1]
+        return min(self.requests, key=_retraction_order)
 
     def _take_pages(self, pages_before: list[int], pages_after: list[int], elapsed: int) -> None:
         """Take and fill the pages of `elapsed` steps at once."""
@@ -123,6 +130,10 @@ class RunningBatch:
         pool.table.scatter(upload(table_rows), upload(columns), pages)
         pool.storage.write(pages, upload(words))
         pool.account.live_pages += len(pages)
+
+
+def _retraction_order(request: Request) -> tuple[int, int, int]:
+    return request.kv_tokens - request.input_tokens, -request.input_tokens, -request.ordinal
 
 
 #: (tokens held before, ordinal, table row, first new position, tag) of a request that grows.

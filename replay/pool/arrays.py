@@ -81,6 +81,20 @@ class Arrays(Protocol):
     def count_nonzero(self, values: Array) -> Array:
         """How many elements are not zero, left on the device."""
 
+    def first_nonzero(self, values: Array) -> Array:
+        """Where the first element is that is not zero, int64 [1], 0 when none is."""
+
+    def is_known_zero(self, scalar: Array) -> bool:
+        """Whether a scalar is zero and this can be told without waiting for the device."""
+
+    def transfer(
+        self, target: Array, pages: Array, source: Array, source_pages: Array, tag: int
+    ) -> None:
+        """target[pages] = source[source_pages] ^ tag, the bytes of a transfer."""
+
+    def join_transfers(self) -> None:
+        """Have everything that follows see the transfers so far."""
+
     def total(self, scalars: Sequence[Array]) -> Array:
         """The sum of at least one scalar, left on the device."""
 
@@ -168,6 +182,23 @@ class HostArrays:
     def count_nonzero(self, values: Array) -> Array:
         """How many elements are not zero."""
         return np.count_nonzero(values)
+
+    def first_nonzero(self, values: Array) -> Array:
+        """Where the first element is that is not zero, int64 [1], 0 when none is."""
+        return np.array([np.argmax(values != 0)], dtype=np.int64)
+
+    def is_known_zero(self, scalar: Array) -> bool:
+        """Whether a scalar is zero."""
+        return not scalar
+
+    def transfer(
+        self, target: Array, pages: Array, source: Array, source_pages: Array, tag: int
+    ) -> None:
+        """target[pages] = source[source_pages] ^ tag."""
+        target[pages] = source[source_pages] ^ tag
+
+    def join_transfers(self) -> None:
+        """Nothing is ever under way."""
 
     def total(self, scalars: Sequence[Array]) -> Array:
         """The sum of at least one scalar."""
@@ -259,6 +290,23 @@ class DeviceArrays:
     def count_nonzero(self, values: Array) -> Array:
         """How many elements are not zero, left on the device."""
         return torch.count_nonzero(values)
+
+    def first_nonzero(self, values: Array) -> Array:
+        """Where the first element is that is not zero, int64 [1], 0 when none is."""
+        return (values != 0).to(torch.int32).argmax().reshape(1)
+
+    def is_known_zero(self, scalar: Array) -> bool:
+        """Never: it is on the device."""
+        return False
+
+    def transfer(
+        self, target: Array, pages: Array, source: Array, source_pages: Array, tag: int
+    ) -> None:
+        """target[pages] = source[source_pages] ^ tag."""
+        target.index_copy_(0, pages, source.index_select(0, source_pages) ^ tag)
+
+    def join_transfers(self) -> None:
+        """Nothing is ever under way."""
 
     def total(self, scalars: Sequence[Array]) -> Array:
         """The sum of at least one scalar, left on the device."""

@@ -72,6 +72,10 @@ class PageLedger:
         """Note that `owner` gives pages back to the free list."""
         self.hand_over(pages, owner, FREE)
 
+    def owners(self, pages: Array) -> Array:
+        """Who owns each of these pages, int32 [n]."""
+        return self._arrays.gather(self._owner, pages)
+
     def count_held(self, pages: Array, owner: int) -> int:
         """How many of these pages `owner` holds. Waits for the device: audits only."""
         return int((self._arrays.gather(self._owner, pages) == owner).sum())

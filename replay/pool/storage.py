@@ -19,6 +19,9 @@ import torch
 
 from replay.pool.arrays import Array, Arrays
 
+#: Nobody brought this page: it was never written, or by its own rank as it decoded.
+NO_WRITER = 0
+
 _EPOCH_BITS = 8
 _POSITION_MIXER = np.uint64(0x9E3779B97F4A7C15)
 _TAG_MIXER = 0xC2B2AE3D27D4EB4F
@@ -27,9 +30,18 @@ _WORD_MASK = (1 << 64) - 1
 
 def write_tag(ordinal: int, epoch: int) -> int:
     """The tag of one request's attempt, a signed 64-bit word; epochs wrap after 256 attempts."""
-    identity = ((ordinal + 1) << _EPOCH_BITS) | (epoch & ((1 << _EPOCH_BITS) - 1))
-    word = identity * _TAG_MIXER & _WORD_MASK
+    word = writer_code(ordinal, epoch) * _TAG_MIXER & _WORD_MASK
     return word - (1 << 64) if word >> 63 else word
+
+
+def writer_code(ordinal: int, epoch: int) -> int:
+    """One request's attempt as a positive number; epochs wrap after 256 attempts."""
+    return ((ordinal + 1) << _EPOCH_BITS) | (epoch & ((1 << _EPOCH_BITS) - 1))
+
+
+def ordinal_of_writer(code: int) -> int:
+    """The request that a writer code is of, -1 for `NO_WRITER`."""
+    return (code >> _EPOCH_BITS) - 1
 
 
 def content_at(
@@ -79,30 +91,52 @@ class ContentWriter:
 class KvStorage:
     """Page contents, int64 [total_pages + 1] or [total_pages + 1, words] on the pool's device.
 
-    The memory is not touched before a page is written, so a pool far larger than what a trace uses
-    costs nothing on a CPU; on CUDA it is allocated whole.
+    Beside them it keeps who brought each page (`writer_code`, int64 [total_pages + 1]), so that a
+    wrong page can be traced to the transfer that wrote it. The memory is not touched before a page
+    is written, so a pool far larger than what a trace uses costs nothing on a CPU; on CUDA it is
+    allocated whole.
     """
 
     def __init__(self, total_pages: int, words_per_page: int, arrays: Arrays) -> None:
         shape = (total_pages + 1,) if words_per_page == 1 else (total_pages + 1, words_per_page)
         self._arrays = arrays
         self._words = arrays.empty(shape, torch.int64)
+        self._written_by = arrays.zeros((total_pages + 1,), torch.int64)
 
-    def write(self, pages: Array, words: Array) -> None:
+    def write(self, pages: Array, words: Array, writer: int = NO_WRITER) -> None:
         """Fill pages (int64 [n]) with one word each (int64 [n])."""
         self._arrays.put(self._words, pages, self._as_rows(words))
+        self._arrays.fill(self._written_by, pages, writer)
 
-    def receive(self, pages: Array, source: KvStorage, source_pages: Array, tag: int) -> None:
-        """Copy page contents from another pool, device to device, and tag them as arrived."""
-        rows = self._arrays.gather(source._words, source_pages)
-        self._arrays.put(self._words, pages, rows ^ tag)
+    def receive(
+        self,
+        pages: Array,
+        source: KvStorage,
+        source_pages: Array,
+        tag: int,
+        writer: int,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Copy page contents from another pool, device to device, and tag them as arrived.
 
-    def count_mismatches(self, pages: Array, words: Array) -> Array:
-        """How many pages are not filled with their word: a scalar left on the device."""
+        `share` is (i, n): only every n-th word from the i-th on, what one of n senders brings.
+        """
+        part, parts = share
+        target, origin = self._words, source._words
+        if parts > 1:
+            target, origin = target[:, part::parts], origin[:, part::parts]
+        self._arrays.transfer(target, pages, origin, source_pages, tag)
+        self._arrays.fill(self._written_by, pages, writer)
+
+    def differences(self, pages: Array, words: Array) -> Array:
+        """Which pages (int64 [n]) are not filled with their word: [n], not zero where they differ."""
+        self._arrays.join_transfers()
         differences = self._arrays.gather(self._words, pages) ^ self._as_rows(words)
-        if differences.ndim == 2:
-            differences = differences.any(1)
-        return self._arrays.count_nonzero(differences)
+        return differences.any(1) if differences.ndim == 2 else differences
+
+    def writers(self, pages: Array) -> Array:
+        """Who brought each of these pages, int64 [n]."""
+        return self._arrays.gather(self._written_by, pages)
 
     def _as_rows(self, words: Array) -> Array:
         return words if self._words.ndim == 1 else words[:, None]

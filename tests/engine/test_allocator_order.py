@@ -6,6 +6,7 @@ from engine_helpers import BACKENDS, HARDENED, POST4, SGLANG_0_5
 from replay.clock import Clock
 from replay.deployment import build_deployment
 from replay.profile_catalogue import find_profile
+from replay.profile_overrides import override
 
 
 @pytest.mark.parametrize(
@@ -14,7 +15,7 @@ from replay.profile_catalogue import find_profile
 )
 def test_a_freed_page_goes_where_the_engine_puts_it(profile_name, order):
     tokens = {"total_tokens": "512", "prefill_total_tokens": "512", "page_size": "64"}
-    profile = find_profile(profile_name).override(tokens)
+    profile = override(find_profile(profile_name), tokens)
     deployment = build_deployment(
         profile,
         block_size=None,

@@ -136,15 +136,15 @@ def test_later_engines_free_an_abort_while_transferring(tmp_path, profile):
 
 
 def test_the_hardened_profile_waits_for_the_writer_before_it_frees(tmp_path):
-    folders = [tmp_path / name for name in (SGLANG_0_5, HARDENED)]
-    for folder in folders:
+    ended = []
+    for at_once in (True, False):
+        folder = tmp_path / str(at_once)
         folder.mkdir()
-    ended = [
-        replay_small(
-            folder, folder.name, cancelled_while_transferring(), transfer_us=500_000
-        ).requests["r"]
-        for folder in folders
-    ]
+        changes = {"abort_in_transfer": "release"} if at_once else {}
+        run = replay_small(
+            folder, HARDENED, cancelled_while_transferring(), transfer_us=500_000, **changes
+        )
+        ended.append(run.requests["r"])
     landed_us = ended[1]["transfer_start_us"] + 500_000
     assert ended[0]["ended_us"] < landed_us <= ended[1]["landed_us"] <= ended[1]["ended_us"]
 
@@ -258,7 +258,7 @@ def test_a_request_that_waits_is_batched_when_the_only_running_one_is_retracted(
 
 def test_a_rejected_request_may_arrive_while_the_last_page_is_spoken_for(tmp_path):
     arrivals = [
-        TraceRequest("a", 0, 10, 60),
+        TraceRequest("a", 0, 10, 59),
         TraceRequest("b", 30_000, 500, 1),
         TraceRequest("c", 1_071_080, 500, 1),
     ]

@@ -129,7 +129,7 @@ class Pair:
         self.started += 1
         self.model.lock(prefix, self.started)
         need = (len(keys) - len(prefix)) * self.unit_pages
-        if need > self.pool.available_pages + self.cache.reclaimable_pages:
+        if need > self.pool.available_pages + self.cache.evictable_pages:
             self.cache.unlock(node)
             self.model.unlock(prefix, self.started)
             return
@@ -179,7 +179,7 @@ class Pair:
     def check(self) -> None:
         cache, model, pool = self.cache, self.model, self.pool
         assert cache.protected_pages == model.count(locked=True)
-        assert cache.evictable_pages == cache.reclaimable_pages == model.count(locked=False)
+        assert cache.evictable_pages == cache.evictable_pages == model.count(locked=False)
         in_tree = cache.protected_pages + cache.evictable_pages
         assert pool.ledger.count_by_owner().get(CACHE, 0) == in_tree
         assert pool.available_pages + in_tree + sum(pool.held_pages.values()) == TOTAL_PAGES

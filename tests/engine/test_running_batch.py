@@ -169,7 +169,7 @@ def test_decoded_pages_hold_the_request_s_own_words(arrays, words_per_page):
         words = arrays.upload(content_at(identity, positions) ^ request.tag)
         pages = pool.table.read(request.decode_row, first, end)
         assert end - first >= 4
-        assert int(pool.storage.count_mismatches(pages, words)) == 0
+        assert int(arrays.count_nonzero(pool.storage.differences(pages, words))) == 0
 
 
 @on_both_backends
@@ -199,10 +199,14 @@ def test_the_pool_cannot_run_dry_before_the_next_step_of_interest(arrays, shapes
 
 
 @on_both_backends
-def test_the_victim_has_most_left_to_decode_and_only_a_dry_pool_needs_one(arrays):
+def test_the_victim_has_decoded_least_and_only_a_dry_pool_needs_one(arrays):
     pool = KvPool("p", 4 * 16, 16, 1, arrays)
     batch = start_batch(pool, [(16, 5), (16, 9), (15, 70)])
     assert pool.available_pages == 1
-    assert batch.pick_victim() is batch.requests[2], "two pages are needed and one is free"
+    for request, input_tokens in zip(batch.requests, (9, 12, 11), strict=True):
+        request.input_tokens = input_tokens
+    assert batch.pick_victim() is batch.requests[1], "of two that decoded 4, the longer prompt"
+    batch.requests[0].input_tokens = 15
+    assert batch.pick_victim() is batch.requests[0], "it has decoded one token"
     batch.requests[0].kv_tokens = 15
     assert batch.pick_victim() is None, "one page is needed and one is free"

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from pool_helpers import ids, on_both_backends
 
-from replay.pool.storage import ContentWriter, KvStorage, content_at, write_tag
+from replay.pool.storage import (
+    NO_WRITER,
+    ContentWriter,
+    KvStorage,
+    content_at,
+    ordinal_of_writer,
+    write_tag,
+    writer_code,
+)
 
 words_per_page = pytest.mark.parametrize("words_per_page", [1, 4])
 
@@ -14,7 +22,8 @@ def words(arrays, *values):
 
 
 def mismatches(storage, arrays, pages, *values):
-    return int(storage.count_mismatches(ids(arrays, pages), words(arrays, *values)))
+    differences = storage.differences(ids(arrays, pages), words(arrays, *values))
+    return int(arrays.count_nonzero(differences))
 
 
 @on_both_backends
@@ -33,7 +42,7 @@ def test_received_pages_carry_content_and_tag(arrays, words_per_page):
     prefill, decode = (KvStorage(8, words_per_page, arrays) for _ in range(2))
     prefill.write(ids(arrays, [1, 2, 3]), words(arrays, 11, 22, 33))
     tag = write_tag(ordinal=5, epoch=0)
-    decode.receive(ids(arrays, [8, 6, 7]), prefill, ids(arrays, [1, 2, 3]), tag)
+    decode.receive(ids(arrays, [8, 6, 7]), prefill, ids(arrays, [1, 2, 3]), tag, writer_code(5, 0))
     assert mismatches(decode, arrays, [8, 6, 7], 11 ^ tag, 22 ^ tag, 33 ^ tag) == 0
     assert mismatches(prefill, arrays, [1, 2, 3], 11, 22, 33) == 0
     assert mismatches(decode, arrays, [8, 6, 7], 11, 22, 33) == 3
@@ -51,10 +60,27 @@ def test_a_late_write_is_seen_though_the_content_is_the_same(
     page = ids(arrays, [2])
     prefill.write(page, words(arrays, 77))
     mine = write_tag(3, 0)
-    decode.receive(page, prefill, page, mine)
+    decode.receive(page, prefill, page, mine, writer_code(3, 0))
     assert mismatches(decode, arrays, [2], 77 ^ mine) == 0
-    decode.receive(page, prefill, page, write_tag(late_ordinal, late_epoch))
+    late = writer_code(late_ordinal, late_epoch)
+    decode.receive(page, prefill, page, write_tag(late_ordinal, late_epoch), late)
     assert mismatches(decode, arrays, [2], 77 ^ mine) == 1
+    assert int(decode.writers(page)[0]) == late
+    assert ordinal_of_writer(late) == late_ordinal
+    decode.write(page, words(arrays, 1))
+    assert int(decode.writers(page)[0]) == NO_WRITER
+
+
+@on_both_backends
+def test_each_share_of_a_transfer_brings_its_own_words(arrays):
+    prefill, decode = (KvStorage(4, 4, arrays) for _ in range(2))
+    pages = ids(arrays, [1, 3])
+    prefill.write(pages, words(arrays, 5, 6))
+    decode.write(pages, words(arrays, 0, 0))
+    decode.receive(pages, prefill, pages, 0, writer_code(1, 0), share=(0, 2))
+    assert mismatches(decode, arrays, [1, 3], 5, 6) == 2
+    decode.receive(pages, prefill, pages, 0, writer_code(1, 0), share=(1, 2))
+    assert mismatches(decode, arrays, [1, 3], 5, 6) == 0
 
 
 def test_tags_differ_between_requests_and_attempts():

@@ -62,8 +62,8 @@ def test_negative_tokens(refused, make_trace, tmp_path):
 
 
 def test_unknown_profile(refused, make_trace):
-    says = ["sglang-0.4.6.post9", "did you mean sglang-0.4.6.post4"]
-    refused(make_trace(requests=3), "--profile", "sglang-0.4.6.post9", says=says)
+    says = ["sglang-0.4.6.pst4", "did you mean sglang-0.4.6.post4"]
+    refused(make_trace(requests=3), "--profile", "sglang-0.4.6.pst4", says=says)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from faults.kinds import FaultPlan, FaultRule
 from replay.campaign import ReplayRequest, replay
 from replay.profile_catalogue import find_profile
+from replay.profile_overrides import override
 from replay.session import SessionOptions
 from traces.dataset import open_trace
 from traces.schema import TraceRequest
@@ -65,7 +66,8 @@ def test_hardened_conserves_every_page_at_every_step(
     sizes = dict(
         zip(("prefill_tp", "prefill_dp", "decode_tp", "decode_dp"), map(str, topology), strict=True)
     )
-    profile = find_profile("hardened").override(
+    profile = override(
+        find_profile("hardened"),
         sizes
         | {
             "page_size": str(page_size),
@@ -74,7 +76,7 @@ def test_hardened_conserves_every_page_at_every_step(
             "reserved_decode_tokens": "32",
             "max_running_requests": "4",
             "chunked_prefill_tokens": "256",
-        }
+        },
     )
     with tempfile.TemporaryDirectory() as directory:
         trace, out = Path(directory) / "t.parquet", Path(directory) / "r"

@@ -100,7 +100,7 @@ def test_bytes_that_never_move_time_out_in_0_5_23(write_trace, run_json, tmp_pat
         *ONE_AT_A_TIME,
         *quick,
         "--set",
-        "peer_is_notified=false",
+        "decode_tells_prefill=false",
     )
     code, summary = run_json(trace, *words)
     assert (code, summary["verdict"]) == (0, "transient")

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 from faults.kinds import FaultPlan
 from replay.campaign import ReplayRequest, replay
 from replay.profile_catalogue import find_profile
+from replay.profile_overrides import override
 from replay.session import SessionOptions
 from traces.dataset import TraceWriter, open_trace
 from traces.schema import TraceRequest
@@ -38,7 +39,7 @@ def record(out, trace, profile_name, plan=None, overrides=None):
     """Replay into `out`, and return it."""
     request = ReplayRequest(
         trace=open_trace(trace),
-        profile=find_profile(profile_name).override(overrides or {}),
+        profile=override(find_profile(profile_name), overrides or {}),
         plan=plan or FaultPlan(),
         options=SessionOptions(seed=4),
         device="cpu",

@@ -1,0 +1,138 @@
+"""What four independent oracles saw, read from a recording.
+
+count      the gap of every audit (`replay.audit_series`), and the engine's own check
+ledger     pages that changed hands as in no correct engine
+contents   pages and first tokens that held other bytes than the reader's own
+liveness   requests that never ended on one side, and whether the engine would have died
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from replay.recording import Recording
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the oracles beside the count found."""
+
+    #: Pages by kind (stale-write, premature-free); of several reads of a request the worst counts.
+    wrong_pages: dict[str, int]
+    wrong_first_tokens: int
+    #: Pages handed out while somebody owned them, and released by somebody else than their owner.
+    double_owned_pages: int
+    released_by_another_pages: int
+    #: The most pages with live owners that the engine's own check has called a leak.
+    false_alarm_pages: int
+    #: Requests of the trace itself (not of repeat cycles) by how they ended.
+    requests: dict[str, int]
+    #: Requests that decode is done with and prefill is not.
+    prefill_stuck: int
+    #: What the engine would have died of, None when it lives.
+    died_message: str | None
+    died_us: int | None
+
+    @property
+    def content_pages(self) -> int:
+        """All pages with other bytes than the reader's own."""
+        return sum(self.wrong_pages.values())
+
+    @property
+    def ledger_pages(self) -> int:
+        """All pages that changed hands wrongly."""
+        return self.double_owned_pages + self.released_by_another_pages
+
+    def kinds(self) -> dict[str, int]:
+        """Pages by kind of what no gap shows; a wrong first token counts as one page."""
+        kinds = Counter(self.wrong_pages)
+        kinds["stale-write"] += self.wrong_first_tokens
+        kinds["double-owned"] += self.double_owned_pages
+        kinds["check-false-alarm"] += self.false_alarm_pages
+        return {kind: pages for kind, pages in kinds.items() if pages}
+
+
+def read_findings(recording: Recording) -> Findings:
+    """Read what the oracles found.
+
+    Raises:
+        RecordingError: a table is missing or broken.
+    """
+    run = recording.run
+    ledger, engine = run["oracles"]["ledger"], run["engine"]
+    wrong_pages, wrong_first_tokens = _wrong_contents(recording.table("contents"))
+    columns = ("cycle", "decode_state", "prefill_state")
+    requests, prefill_stuck = _count_requests(recording.batches("requests", columns))
+    false_alarm_pages = 0
+    if engine["check_fired"]:
+        numbers = ("engine_check", "gap", "live", "in_transfer")
+        tokens = _false_alarm_tokens(recording.batches("audits", numbers))
+        false_alarm_pages = tokens // run["profile"]["page_size"]
+    return Findings(
+        wrong_pages=wrong_pages,
+        wrong_first_tokens=wrong_first_tokens,
+        double_owned_pages=ledger["acquired_while_owned"],
+        released_by_another_pages=ledger["released_by_another"],
+        false_alarm_pages=false_alarm_pages,
+        requests=requests,
+        prefill_stuck=prefill_stuck,
+        died_message=engine["died_message"],
+        died_us=engine["died_us"],
+    )
+
+
+def _wrong_contents(contents: pa.Table) -> tuple[dict[str, int], int]:
+    worst: dict[str, tuple[int, str]] = {}
+    columns = ("request_id", "wrong_pages", "kind")
+    for request_id, wrong, kind in zip(
+        *(contents[column].to_pylist() for column in columns), strict=True
+    ):
+        worst[request_id] = max(worst.get(request_id, (0, "")), (wrong, kind))
+    pages: Counter[str] = Counter()
+    for wrong, kind in worst.values():
+        pages[kind] += wrong
+    wrong_first_tokens = sum(contents["wrong_first_token"].to_pylist())
+    return {kind: count for kind, count in sorted(pages.items()) if count}, wrong_first_tokens
+
+
+def _false_alarm_tokens(batches: Iterable[pa.RecordBatch]) -> int:
+    """Most tokens with a live owner in an audit at which the check fired and nothing was missing."""
+    most = 0
+    for batch in batches:
+        fired = pc.equal(batch["engine_check"].cast(pa.string()), "fired")
+        alarms = batch.filter(pc.and_(fired, pc.equal(batch["gap"], 0)))
+        if alarms.num_rows:
+            most = max(most, pc.max(pc.add(alarms["live"], alarms["in_transfer"])).as_py())
+    return most
+
+
+def _count_requests(batches: Iterable[pa.RecordBatch]) -> tuple[dict[str, int], int]:
+    """Requests by how they ended, and how many are done on the decode side only."""
+    states: Counter[tuple[str, str]] = Counter()
+    for batch in batches:
+        first = batch.filter(pc.equal(batch["cycle"], 0))
+        columns = (first["decode_state"].to_pylist(), first["prefill_state"].to_pylist())
+        states.update(zip(*columns, strict=True))
+    decode: Counter[str] = Counter()
+    prefill_stuck = 0
+    for (decode_state, prefill_state), count in states.items():
+        decode[decode_state] += count
+        if decode_state in _DECODE_ENDED and prefill_state not in ("done", "dropped"):
+            prefill_stuck += count
+    counts: dict[str, Any] = {
+        "total": decode.total(),
+        "finished": decode["finished"],
+        "aborted": decode["aborted"] + decode["lost"],
+        "failed": decode["failed"],
+    }
+    counts["stuck"] = counts["total"] - sum(decode[state] for state in _DECODE_ENDED)
+    return counts, prefill_stuck
+
+
+_DECODE_ENDED = ("finished", "aborted", "lost", "failed")

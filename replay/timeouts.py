@@ -1,0 +1,92 @@
+"""Timers of transfers, and what they say about the future: who can still be moved on by something.
+
+All waits of one kind last equally long, so they end in the order in which they began: one queue and
+one timer a kind, whatever the number of requests that wait.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+
+from replay.clock import Clock, Priority, Timer
+from replay.engine.request import Request
+
+
+class Outlook:
+    """Requests that something under way could still move on, by ordinal."""
+
+    __slots__ = ("_pending",)
+
+    def __init__(self) -> None:
+        self._pending: Counter[int] = Counter()
+
+    def expect(self, request: Request) -> None:
+        """Something that concerns the request has been set going."""
+        self._pending[request.ordinal] += 1
+
+    def settle(self, request: Request) -> None:
+        """It has happened, or cannot happen any more."""
+        self._pending[request.ordinal] -= 1
+        if self._pending[request.ordinal] == 0:
+            del self._pending[request.ordinal]
+
+    def can_progress(self, ordinal: int) -> bool:
+        """Whether anything is still under way for this request."""
+        return self._pending[ordinal] > 0
+
+
+class TimeoutQueue:
+    """Requests that wait for the same thing, each for the same time.
+
+    Args:
+        timeout_us: how long each waits; None waits for ever, and the queue stays empty.
+        still_waits: whether the timeout still concerns a request.
+        expire: what happens to one that has waited too long; returns True to let it wait again.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        outlook: Outlook,
+        timeout_us: int | None,
+        still_waits: Callable[[Request], bool],
+        expire: Callable[[Request], bool],
+    ) -> None:
+        self._clock = clock
+        self._outlook = outlook
+        self._timeout_us = timeout_us
+        self._still_waits = still_waits
+        self._expire = expire
+        self._waiting: deque[tuple[int, Request]] = deque()
+        self._timer: Timer | None = None
+
+    def watch(self, request: Request) -> None:
+        """Start the request's wait."""
+        if self._timeout_us is None:
+            return
+        self._outlook.expect(request)
+        self._waiting.append((self._clock.now_us + self._timeout_us, request))
+        if self._timer is None:
+            self._await_first()
+
+    def _await_first(self) -> None:
+        """Set the timer for the first request that still waits; the others need none."""
+        self._timer = None
+        while self._waiting:
+            at_us, request = self._waiting[0]
+            if self._still_waits(request):
+                self._timer = self._clock.schedule(
+                    at_us, Priority.HARNESS, self._first_expired, is_work=False
+                )
+                return
+            self._waiting.popleft()
+            self._outlook.settle(request)
+
+    def _first_expired(self) -> None:
+        """The first in the queue has waited too long, unless it does not wait any more."""
+        _, request = self._waiting.popleft()
+        self._outlook.settle(request)
+        if self._still_waits(request) and self._expire(request):
+            self.watch(request)
+        self._await_first()
