@@ -57,6 +57,9 @@ class ContentOracle:
     def check(self, request: Request, pages: int, time_us: int) -> None:
         """Compare the first `pages` pages of a request on the decode side."""
         pool, arrays = request.decode.pool, self._arrays
+        if request.content is None:
+            # Decode was told so before prefill had even begun.
+            request.prefill.memory.make_content(request)
         assert request.content is not None
         row = pool.table.read(request.decode_row, 0, pages)
         differences = pool.storage.differences(row, request.content[:pages] ^ request.tag)

@@ -87,6 +87,30 @@ def read_findings(recording: Recording) -> Findings:
     )
 
 
+def findings_of(summary: dict[str, Any]) -> list[str]:
+    """What the oracles hold against the pair itself, whatever faults it was put to.
+
+    A good pair lets no gap stay, opens none that no fault explains, never reads wrong bytes, never
+    gives a page to two owners, ends every request, and its engine neither complains nor dies.
+    """
+    oracles, found = summary["oracles"], []
+    if summary["final_gap"]["pools"]:
+        found.append(f"count: {summary['final_gap']['tokens']} tokens are missing after healing")
+    if summary["episodes_unprovoked"]:
+        found.append(f"count: {summary['episodes_unprovoked']} gaps that no fault explains")
+    if summary["engine_check_fired"]:
+        found.append("count: the engine's own check fired")
+    if oracles["ledger"]:
+        found.append(f"ledger: {oracles['ledger']} pages changed hands wrongly")
+    if oracles["contents"]:
+        found.append(f"contents: {oracles['contents']} pages or first tokens were not the reader's")
+    if oracles["liveness"]:
+        found.append(f"liveness: {oracles['liveness']} requests never ended")
+    if summary["engine_died_us"] is not None:
+        found.append(f"liveness: the engine would have died: {summary['engine_died_message']}")
+    return found
+
+
 def _wrong_contents(contents: pa.Table) -> tuple[dict[str, int], int]:
     worst: dict[str, tuple[int, str]] = {}
     columns = ("request_id", "wrong_pages", "kind")

@@ -237,7 +237,8 @@ class TransferLink:
                 wire.writer,
                 share,
             )
-            if is_last and is_end:
+            if is_last:
+                # Each TP rank has a buffer of its own; the first to be written stands for them.
                 decode.memory.metadata_slots.write(wire.metadata_slot, wire.writer)
                 decode.transfers.look_at(request)
         if not request.chunks_moving:

@@ -61,6 +61,7 @@ def judge(recording: Recording) -> Verdict:
         "engine_died_us": run["engine"]["died_us"],
         "engine_died_message": run["engine"]["died_message"],
         "episodes": len(episodes),
+        "episodes_unprovoked": sum(not episode.causes for episode in episodes),
         "episodes_open": sum(episode.is_open for episode in episodes),
         "faults": run["faults"]["totals"],
         "requests": findings.requests,

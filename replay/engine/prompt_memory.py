@@ -62,7 +62,7 @@ class PromptMemory:
         request.prefill_pages = request.cached_pages
         request.prefilled_tokens = cached_tokens
         self._write_cached_pages(request)
-        self._make_content(request)
+        self.make_content(request)
         return True
 
     def extend(self, request: Request, tokens: int) -> bool:
@@ -193,7 +193,8 @@ class PromptMemory:
             self._pool.table.write(request.prefill_row, at, node.pages)
             at += len(node.pages)
 
-    def _make_content(self, request: Request) -> None:
+    def make_content(self, request: Request) -> None:
+        """Work out what every page of the request should hold, prompt and decoded tokens alike."""
         decoded = decode_steps(request.output_tokens, self._profile.overlap_schedule)
         words = self._content.request_content(
             request.block_hashes,
