@@ -104,7 +104,12 @@ class Arrays(Protocol):
 
 def arrays_on(device: torch.device) -> Arrays:
     """The operations for a device: host views for the CPU, tensors for the rest."""
-    return HostArrays() if device.type == "cpu" else DeviceArrays(device)
+    # Imported here, because they are a kind of `DeviceArrays`.
+    from replay.pool.cuda_arrays import CudaArrays
+
+    if device.type == "cpu":
+        return HostArrays()
+    return CudaArrays(device) if device.type == "cuda" else DeviceArrays(device)
 
 
 def _untouched_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
@@ -236,8 +241,7 @@ class DeviceArrays:
 
     def upload(self, values: npt.NDArray[np.int64]) -> Array:
         """The values as a tensor on the device."""
-        tensor = torch.from_numpy(np.ascontiguousarray(values))
-        return tensor.to(self._device, non_blocking=True)
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
 
     def concatenate(self, parts: Sequence[Array]) -> Array:
         """One tensor of several."""
