@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 import torch
 
 from faults.kinds import FaultPlan, FaultRule
-from replay.device import choose_device
-from replay.pool.arrays import Arrays, arrays_on
+from replay.device import arrays_on, choose_device
+from replay.pool.arrays import Arrays
 from replay.profile import EngineProfile
 from replay.recorder import RecordingWriter
 from replay.recording import Recording, recording_directory, write_json

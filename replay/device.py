@@ -1,10 +1,13 @@
-"""Which device the pools live on."""
+"""Which device the pools live on, and how they are worked on there."""
 
 from __future__ import annotations
 
 import torch
 
 from replay.errors import ProfileError
+from replay.pool.arrays import Arrays, HostArrays
+from replay.pool.cuda_arrays import CudaArrays
+from replay.pool.device_arrays import DeviceArrays
 
 
 def choose_device(name: str) -> torch.device:
@@ -18,3 +21,10 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ProfileError("--device cuda: torch sees no CUDA device here; use --device cpu")
     return torch.device(name)
+
+
+def arrays_on(device: torch.device) -> Arrays:
+    """The operations for a device: host views for the CPU, tensors for the rest."""
+    if device.type == "cpu":
+        return HostArrays()
+    return CudaArrays(device) if device.type == "cuda" else DeviceArrays(device)

@@ -35,8 +35,7 @@ def allocator(device: str, as_json: bool) -> None:
     size costs nothing. Medians, and of all rounds the mean, which has the rare merges of sorted
     lists and the first writes to new memory in it.
     """
-    from replay.device import choose_device
-    from replay.pool.arrays import arrays_on
+    from replay.device import arrays_on, choose_device
 
     arrays = arrays_on(choose_device(device))
     results = []
@@ -69,7 +68,8 @@ def replay(trace: Path, profile_name: str, as_json: bool) -> None:
     from faults.kinds import FaultPlan
     from replay.campaign import ReplayRequest
     from replay.campaign import replay as replay_once
-    from replay.pool.arrays import DeviceArrays, HostArrays
+    from replay.pool.arrays import HostArrays
+    from replay.pool.device_arrays import DeviceArrays
     from replay.profile_catalogue import find_profile
     from replay.session import SessionOptions
     from traces.dataset import open_trace

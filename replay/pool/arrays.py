@@ -3,8 +3,8 @@
 Everything a pool keeps is an array on one device. On a CPU most operations touch a few hundred
 pages, and there torch spends far more time on dispatch than on the pages; so for a CPU the same
 operations run on NumPy arrays (`HostArrays`), views of a tensor's memory among them, which is
-several times faster, and for any other device on tensors (`DeviceArrays`). Both give equal results,
-element by element; tests run every pool on both.
+several times faster, and for any other device on tensors (`replay.pool.device_arrays`). Both give
+equal results, element by element; tests run every pool on both.
 
 Nothing here waits for a device but `to_list`, `unique`, and turning a scalar into an int.
 """
@@ -72,6 +72,18 @@ class Arrays(Protocol):
     def put_cells(self, table: Array, rows: Array, columns: Array, new: Array) -> None:
         """table[rows[i], columns[i]] = new[i]."""
 
+    def transfer(
+        self, target: Array, pages: Array, source: Array, source_pages: Array, tag: int
+    ) -> None:
+        """target[pages] = source[source_pages] ^ tag, along the first dimension.
+
+        It may be carried out any time before the next `join_transfers`, so the index arrays must
+        stay as they are until then, and the rows must be neither written nor, in `target`, read.
+        """
+
+    def join_transfers(self) -> None:
+        """Have all that is asked for from here on find every transfer done. Waits for nothing."""
+
     def as_owners(self, values: Array) -> Array:
         """As int32."""
 
@@ -87,13 +99,8 @@ class Arrays(Protocol):
     def is_known_zero(self, scalar: Array) -> bool:
         """Whether a scalar is zero and this can be told without waiting for the device."""
 
-    def transfer(
-        self, target: Array, pages: Array, source: Array, source_pages: Array, tag: int
-    ) -> None:
-        """target[pages] = source[source_pages] ^ tag, the bytes of a transfer."""
-
-    def join_transfers(self) -> None:
-        """Have everything that follows see the transfers so far."""
+    def differing(self, values: Array, index: Array, expected: Array) -> Array:
+        """Which rows of values[index] are not `expected` throughout: [n], not zero where so."""
 
     def total(self, scalars: Sequence[Array]) -> Array:
         """The sum of at least one scalar, left on the device."""
@@ -102,17 +109,7 @@ class Arrays(Protocol):
         """Scalars, on the host. Waits for the device."""
 
 
-def arrays_on(device: torch.device) -> Arrays:
-    """The operations for a device: host views for the CPU, tensors for the rest."""
-    # Imported here, because they are a kind of `DeviceArrays`.
-    from replay.pool.cuda_arrays import CudaArrays
-
-    if device.type == "cpu":
-        return HostArrays()
-    return CudaArrays(device) if device.type == "cuda" else DeviceArrays(device)
-
-
-def _untouched_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
+def untouched_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """Zeros from the system, page by page when they are written; torch would write them all."""
     return torch.from_numpy(np.zeros(shape, dtype=_numpy_dtype(dtype)))
 
@@ -138,7 +135,7 @@ class HostArrays:
 
     def zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
         """An array of zeros, whose memory is not touched before it is written."""
-        return _untouched_zeros(shape, dtype).numpy()
+        return untouched_zeros(shape, dtype).numpy()
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
         """An array of anything, in memory for which NumPy asks for huge pages when it is large."""
@@ -176,6 +173,15 @@ class HostArrays:
         """table[rows[i], columns[i]] = new[i]."""
         table[rows, columns] = new
 
+    def transfer(
+        self, target: Array, pages: Array, source: Array, source_pages: Array, tag: int
+    ) -> None:
+        """target[pages] = source[source_pages] ^ tag, at once."""
+        target[pages] = source[source_pages] ^ tag
+
+    def join_transfers(self) -> None:
+        """Every transfer is done already."""
+
     def as_owners(self, values: Array) -> Array:
         """As int32."""
         return values.astype(np.int32)
@@ -205,6 +211,11 @@ class HostArrays:
     def join_transfers(self) -> None:
         """Nothing is ever under way."""
 
+    def differing(self, values: Array, index: Array, expected: Array) -> Array:
+        """Which rows of values[index] are not `expected` throughout: [n], not zero where so."""
+        differences = values[index] ^ expected
+        return differences.any(1) if differences.ndim == 2 else differences
+
     def total(self, scalars: Sequence[Array]) -> Array:
         """The sum of at least one scalar."""
         return sum(scalars)
@@ -212,110 +223,3 @@ class HostArrays:
     def to_list(self, scalars: Sequence[Array]) -> list[int]:
         """Scalars as they are."""
         return list(scalars)
-
-
-class DeviceArrays:
-    """Torch tensors on any device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-
-    @property
-    def device(self) -> torch.device:
-        """The device that holds them."""
-        return self._device
-
-    def zeros(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
-        """A tensor of zeros."""
-        if self._device.type == "cpu":
-            return _untouched_zeros(shape, dtype)
-        return torch.zeros(shape, dtype=dtype, device=self._device)
-
-    def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
-        """A tensor of anything."""
-        return torch.empty(shape, dtype=dtype, device=self._device)
-
-    def arange(self, start: int, end: int) -> Array:
-        """int64 start .. end."""
-        return torch.arange(start, end, dtype=torch.int64, device=self._device)
-
-    def upload(self, values: npt.NDArray[np.int64]) -> Array:
-        """The values as a tensor on the device."""
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
-
-    def concatenate(self, parts: Sequence[Array]) -> Array:
-        """One tensor of several."""
-        return torch.cat(tuple(parts))
-
-    def backwards(self, values: Array) -> Array:
-        """A copy in reverse order."""
-        return values.flip(0)
-
-    def sorted_descending(self, values: Array) -> Array:
-        """A copy, greatest first."""
-        return torch.sort(values, descending=True).values
-
-    def sorted_ascending(self, values: Array) -> Array:
-        """A copy, least first."""
-        return torch.sort(values).values
-
-    def unique(self, values: Array) -> Array:
-        """The distinct values, least first. Waits for the device."""
-        return torch.unique(values)
-
-    def copy(self, values: Array) -> Array:
-        """A copy."""
-        return values.clone()
-
-    def gather(self, values: Array, index: Array) -> Array:
-        """values[index], along the first dimension."""
-        return values.index_select(0, index)
-
-    def put(self, values: Array, index: Array, new: Array) -> None:
-        """values[index] = new, along the first dimension."""
-        values.index_copy_(0, index, new.expand(len(index), *values.shape[1:]))
-
-    def fill(self, values: Array, index: Array, new: int) -> None:
-        """values[index] = new, one number everywhere."""
-        values.index_fill_(0, index, new)
-
-    def put_cells(self, table: Array, rows: Array, columns: Array, new: Array) -> None:
-        """table[rows[i], columns[i]] = new[i]."""
-        table.index_put_((rows, columns), new)
-
-    def as_owners(self, values: Array) -> Array:
-        """As int32."""
-        return values.to(torch.int32)
-
-    def as_indices(self, values: Array) -> Array:
-        """int32 values as a new int64 tensor."""
-        return values.to(torch.int64)
-
-    def count_nonzero(self, values: Array) -> Array:
-        """How many elements are not zero, left on the device."""
-        return torch.count_nonzero(values)
-
-    def first_nonzero(self, values: Array) -> Array:
-        """Where the first element is that is not zero, int64 [1], 0 when none is."""
-        return (values != 0).to(torch.int32).argmax().reshape(1)
-
-    def is_known_zero(self, scalar: Array) -> bool:
-        """Never: it is on the device."""
-        return False
-
-    def transfer(
-        self, target: Array, pages: Array, source: Array, source_pages: Array, tag: int
-    ) -> None:
-        """target[pages] = source[source_pages] ^ tag."""
-        target.index_copy_(0, pages, source.index_select(0, source_pages) ^ tag)
-
-    def join_transfers(self) -> None:
-        """Nothing is ever under way."""
-
-    def total(self, scalars: Sequence[Array]) -> Array:
-        """The sum of at least one scalar, left on the device."""
-        return torch.stack(tuple(scalars)).sum()
-
-    def to_list(self, scalars: Sequence[Array]) -> list[int]:
-        """Scalars, on the host. Waits for the device."""
-        return [int(value) for value in torch.stack(tuple(scalars)).tolist()] if scalars else []

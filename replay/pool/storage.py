@@ -105,6 +105,7 @@ class KvStorage:
 
     def write(self, pages: Array, words: Array, writer: int = NO_WRITER) -> None:
         """Fill pages (int64 [n]) with one word each (int64 [n])."""
+        self._arrays.join_transfers()
         self._arrays.put(self._words, pages, self._as_rows(words))
         self._arrays.fill(self._written_by, pages, writer)
 
@@ -131,8 +132,7 @@ class KvStorage:
     def differences(self, pages: Array, words: Array) -> Array:
         """Which pages (int64 [n]) are not filled with their word: [n], not zero where they differ."""
         self._arrays.join_transfers()
-        differences = self._arrays.gather(self._words, pages) ^ self._as_rows(words)
-        return differences.any(1) if differences.ndim == 2 else differences
+        return self._arrays.differing(self._words, pages, self._as_rows(words))
 
     def writers(self, pages: Array) -> Array:
         """Who brought each of these pages, int64 [n]."""

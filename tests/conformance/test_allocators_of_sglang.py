@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from operations import Sequence, intentions, pool_pages
 
 from replay.pool.allocator import create_allocator
-from replay.pool.arrays import DeviceArrays, HostArrays
+from replay.pool.arrays import HostArrays
+from replay.pool.device_arrays import DeviceArrays
 from replay.pool.token_indices import TokenIndexAllocator
 
 BACKENDS = {"host": HostArrays(), "device": DeviceArrays(torch.device("cpu"))}

@@ -14,7 +14,8 @@ import torch
 from faults.kinds import FaultPlan, FaultRule
 from replay.campaign import ReplayRequest, replay
 from replay.engine.request import Request
-from replay.pool.arrays import Arrays, DeviceArrays, HostArrays
+from replay.pool.arrays import Arrays, HostArrays
+from replay.pool.device_arrays import DeviceArrays
 from replay.profile_catalogue import find_profile
 from replay.session import SessionOptions
 from traces.dataset import TraceWriter, open_trace

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from replay.pool.arrays import Arrays, DeviceArrays, HostArrays
+from replay.pool.arrays import Arrays, HostArrays
+from replay.pool.device_arrays import DeviceArrays
 
 BACKENDS: dict[str, Arrays] = {
     "host": HostArrays(),

@@ -5,9 +5,10 @@ import json
 import pyarrow.parquet as pq
 import pytest
 import torch
+from late_arrays import LateArrays
 
 import replay.campaign
-from replay.pool.arrays import DeviceArrays
+from replay.pool.device_arrays import DeviceArrays
 
 TABLES = ("audits", "events", "owners", "requests", "contents", "episodes")
 FAULTS = ("--drop", "0.03", "--delay", "0.05:700", "--duplicate", "0.05")
@@ -44,6 +45,22 @@ def test_tensors_and_host_views_give_one_recording(make_trace, kvreplay, tmp_pat
     kvreplay(*words, "--device", "cpu", "--out", tmp_path / "tensors")
     assert contents(tmp_path / "host") == contents(tmp_path / "tensors")
     assert torch.device("cpu") == DeviceArrays(torch.device("cpu")).device
+
+
+@pytest.mark.parametrize("profile", ["sglang-0.4.6.post4", "hardened"])
+def test_transfers_on_their_own_stream_cannot_be_told(
+    make_trace, kvreplay, tmp_path, monkeypatch, profile
+):
+    """However late a side stream copies: small pools, so that pages change hands under way."""
+    trace = make_trace(requests=80, abort_rate=0.2, rate_per_s=30.0)
+    words = ("run", trace, "--profile", profile, *FAULTS, "--set", "kv_bytes_per_token=3")
+    words += ("--set", "total_tokens=16384", "--set", "prefill_total_tokens=16384")
+    kvreplay(*words, "--out", tmp_path / "at-once")
+    late = LateArrays(torch.device("cpu"))
+    monkeypatch.setattr(replay.campaign, "arrays_on", lambda _: late)
+    kvreplay(*words, "--device", "cpu", "--out", tmp_path / "late")
+    assert late.most_at_once > 1
+    assert contents(tmp_path / "at-once") == contents(tmp_path / "late")
 
 
 def test_leaping_sees_what_single_steps_see(make_trace, kvreplay, tmp_path):

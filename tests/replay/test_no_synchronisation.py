@@ -9,8 +9,8 @@ from no_waiting import NoWaiting, WaitError, allow_in_waiting_places
 from faults.kinds import FaultPlan, FaultRule
 from replay.campaign import ReplayRequest, replay
 from replay.contents import ContentOracle
-from replay.pool.arrays import DeviceArrays, HostArrays
-from replay.pool.cuda_arrays import CudaArrays
+from replay.pool.arrays import HostArrays
+from replay.pool.device_arrays import DeviceArrays
 from replay.pool.ledger import FIRST_OWNER, LedgerViolations, PageLedger
 from replay.pool.pool import KvPool
 from replay.pool.token_indices import TokenIndexAllocator
@@ -148,16 +148,3 @@ def test_a_replay_needs_no_value_of_the_device(make_trace, monkeypatch, tmp_path
         replay(request(trace, profile, DeviceArrays(META)), tmp_path / "meta")
     tables = ("audits", "events", "requests", "episodes")
     assert recorded(tmp_path / "host", tables) == recorded(tmp_path / "meta", tables)
-
-
-def test_uploads_to_cuda_go_through_pinned_memory(monkeypatch):
-    pinned = []
-
-    def pin(tensor):
-        pinned.append(tensor.clone())
-        return pinned[-1]
-
-    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
-    words = np.arange(12).reshape(3, 4).T[1]
-    assert CudaArrays(CPU).upload(words).tolist() == [1, 5, 9]
-    assert len(pinned) == 1
