@@ -21,6 +21,7 @@ import torch
 
 from faults.kinds import FaultPlan, FaultRule
 from replay.device import arrays_on, choose_device
+from replay.footprint import enough_memory
 from replay.pool.arrays import Arrays
 from replay.profile import EngineProfile
 from replay.recorder import RecordingWriter
@@ -59,10 +60,11 @@ def replay(
     Raises:
         TraceError: the trace breaks a rule of its schema.
         RecordingError: `out` cannot be written.
+        DeviceError: the device has too little memory.
         InvariantError: the replay itself is broken.
     """
-    with recording_directory(out) as directory:
-        device = choose_device(request.device)
+    device = choose_device(request.device)
+    with enough_memory(request.profile, device), recording_directory(out) as directory:
         recorder = RecordingWriter(directory)
         session = Session(
             request.trace,

@@ -4,6 +4,7 @@
       traces.errors.TraceError          a trace file, or a log to import
       faults.errors.PlanError           a fault plan or shortcut
       replay.errors.ProfileError        an engine profile, its topology or a --set override
+      replay.errors.DeviceError         a device with too little memory for the pools
       replay.errors.RecordingError      a recording directory that cannot be read or written
       replay.errors.NoSuchGapError      no set of requests makes the gap that was asked for
     RuntimeError
@@ -21,6 +22,10 @@ from traces.errors import TraceError
 
 class ProfileError(ValueError):
     """An engine profile is unknown, inconsistent, or overridden with a value it cannot take."""
+
+
+class DeviceError(ValueError):
+    """A device has too little memory for the pools of a profile."""
 
 
 class RecordingError(ValueError):
@@ -44,4 +49,4 @@ class BoundExceededError(ReplayError):
 
 
 #: What a user can mend: reported as one sentence with exit code 2.
-USER_ERRORS = (TraceError, PlanError, ProfileError, RecordingError, NoSuchGapError)
+USER_ERRORS = (TraceError, PlanError, ProfileError, DeviceError, RecordingError, NoSuchGapError)

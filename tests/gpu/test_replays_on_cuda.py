@@ -1,5 +1,6 @@
 """Whole replays on a CUDA device: they never wait between audits, and see what a CPU sees."""
 
+import gc
 import json
 from contextlib import ExitStack, contextmanager
 
@@ -7,6 +8,10 @@ import pytest
 import torch
 from gpu_helpers import needs_cuda, run, write_trace
 from no_waiting import NoWaiting, allow_in_waiting_places
+
+from replay.doctor import diagnose
+from replay.errors import DeviceError
+from replay.profile_catalogue import find_profile
 
 pytestmark = needs_cuda
 
@@ -82,3 +87,25 @@ def contents(directory):
     assert run_document.pop("environment")["device"].startswith(directory.name)
     del summary["timing"]
     return files | {"run.json": run_document, "summary.json": summary}
+
+
+def test_pools_that_do_not_fit_are_refused_in_one_sentence(tmp_path):
+    trace = write_trace(tmp_path / "trace.parquet", requests=5)
+    with pytest.raises(DeviceError, match=r"device cuda: out of memory; the pools .* need"):
+        run(trace, "hardened", "cuda", tmp_path / "out", kv_bytes_per_token=100_000)
+    assert not (tmp_path / "out").exists()
+    run(trace, "hardened", "cuda", tmp_path / "out")
+
+
+def test_the_doctor_s_widest_kv_really_fits(tmp_path):
+    profile = find_profile("hardened")
+    gc.collect()
+    torch.cuda.empty_cache()
+    document = diagnose(profile, torch.device("cuda"))
+    assert document["cuda"]["usable"]
+    assert document["fits"]
+    widest = document["widest_kv_bytes_per_token"]
+    trace = write_trace(tmp_path / "trace.parquet", requests=20)
+    run(trace, "hardened", "cuda", kv_bytes_per_token=widest)
+    with pytest.raises(DeviceError):
+        run(trace, "hardened", "cuda", kv_bytes_per_token=2 * widest)

@@ -1,5 +1,7 @@
 """Transfers on the side stream: right however the streams are delayed, and the host never waits."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -91,6 +93,7 @@ def test_a_read_waits_for_the_copy_on_the_device_only(arrays):
 
 def test_the_story_s_pools_are_resident_at_the_widest_kv_that_fits(arrays):
     """13,858,304 tokens on both sides, every page filled, moved and read back."""
+    gc.collect()
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
     free_bytes, _ = torch.cuda.mem_get_info()
