@@ -29,8 +29,9 @@ def doctor(profile_name: str, assignments: tuple[str, ...], device: str, as_json
     from replay.device import choose_device
     from replay.doctor import diagnose
     from replay.profile_catalogue import find_profile
+    from replay.profile_overrides import override
 
-    profile = find_profile(profile_name).override(parse_overrides(assignments))
+    profile = override(find_profile(profile_name), parse_overrides(assignments))
     document = diagnose(profile, choose_device(device))
     if as_json:
         click.echo(json.dumps(document, indent=2))

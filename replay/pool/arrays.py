@@ -202,15 +202,6 @@ class HostArrays:
         """Whether a scalar is zero."""
         return not scalar
 
-    def transfer(
-        self, target: Array, pages: Array, source: Array, source_pages: Array, tag: int
-    ) -> None:
-        """target[pages] = source[source_pages] ^ tag."""
-        target[pages] = source[source_pages] ^ tag
-
-    def join_transfers(self) -> None:
-        """Nothing is ever under way."""
-
     def differing(self, values: Array, index: Array, expected: Array) -> Array:
         """Which rows of values[index] are not `expected` throughout: [n], not zero where so."""
         differences = values[index] ^ expected

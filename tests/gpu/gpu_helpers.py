@@ -9,8 +9,9 @@ import torch
 
 from faults.kinds import FaultPlan, FaultRule
 from replay.campaign import ReplayRequest, replay
-from replay.pool.storage import KvStorage
+from replay.pool.storage import NO_WRITER, KvStorage
 from replay.profile_catalogue import find_profile
+from replay.profile_overrides import override
 from replay.session import SessionOptions
 from traces.dataset import open_trace
 from traces.schema import TraceRequest
@@ -60,7 +61,7 @@ def run(trace, profile, device, out=None, **fields):
     changes = {name: str(value) for name, value in fields.items()}
     request = ReplayRequest(
         trace=open_trace(trace),
-        profile=find_profile(profile).override(changes),
+        profile=override(find_profile(profile), changes),
         plan=PLAN,
         options=SessionOptions(seed=7, repeats=2),
         device=device,
@@ -70,9 +71,9 @@ def run(trace, profile, device, out=None, **fields):
 
 def receive(target: KvStorage, pages, source: KvStorage, source_pages, tag: int) -> None:
     """Copy pages from one storage to another, as a landed transfer does."""
-    target.receive(pages, source, source_pages, tag)
+    target.receive(pages, source, source_pages, tag, NO_WRITER)
 
 
 def wrong_pages(storage: KvStorage, pages, words) -> torch.Tensor:
     """How many pages are not filled with their word; a scalar that nobody has waited for."""
-    return storage.count_mismatches(pages, words)
+    return torch.count_nonzero(torch.as_tensor(storage.differences(pages, words)))

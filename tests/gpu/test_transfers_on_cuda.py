@@ -11,6 +11,7 @@ from replay.device import arrays_on
 from replay.pool.pool import KvPool
 from replay.pool.storage import KvStorage, write_tag
 from replay.profile_catalogue import find_profile
+from replay.profile_overrides import override
 
 pytestmark = needs_cuda
 
@@ -99,7 +100,7 @@ def test_the_story_s_pools_are_resident_at_the_widest_kv_that_fits(arrays):
     free_bytes, _ = torch.cuda.mem_get_info()
     width = int(0.85 * free_bytes) // (2 * STORY_TOTAL)
     fields = {"kv_bytes_per_token": str(width), "page_size": str(PAGE_SIZE)}
-    words = find_profile("sglang-0.4.6.post4").override(fields).kv_words_per_page
+    words = override(find_profile("sglang-0.4.6.post4"), fields).kv_words_per_page
     prefill, decode = (KvPool(name, STORY_TOTAL, PAGE_SIZE, words, arrays) for name in "pd")
     resident = torch.cuda.memory_allocated() - before
     assert resident >= 2 * STORY_TOTAL * width

@@ -10,7 +10,7 @@ from pool_helpers import BACKENDS, ids
 
 import replay.pool.device_arrays
 from replay.pool.cuda_arrays import CudaArrays
-from replay.pool.storage import KvStorage
+from replay.pool.storage import NO_WRITER, KvStorage
 
 CPU = torch.device("cpu")
 PAGES = 40
@@ -37,13 +37,15 @@ def use_pools(arrays, words_per_page, seed):
         kind = draw.integers(0, 6)
         if kind < 3:
             tag = int(draw.integers(0, 2))
-            decode.receive(arrays.upload(pages), prefill, arrays.upload(others), tag)
+            decode.receive(arrays.upload(pages), prefill, arrays.upload(others), tag, NO_WRITER)
         elif kind < 5:
             storage = (prefill, decode)[kind - 3]
             storage.write(arrays.upload(pages), arrays.upload(draw.integers(0, 2, count)))
         else:
             words = arrays.upload(np.zeros(count, dtype=np.int64))
-            mismatches.append(int(decode.count_mismatches(arrays.upload(pages), words)))
+            mismatches.append(
+                int(arrays.count_nonzero(decode.differences(arrays.upload(pages), words)))
+            )
     arrays.join_transfers()
     return mismatches, everything(prefill), everything(decode)
 

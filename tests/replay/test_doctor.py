@@ -98,6 +98,7 @@ def test_footprints_are_what_pools_allocate(page_size, kv_bytes):
         pool = KvPool("p", side.tokens, page_size, profile.kv_words_per_page, HostArrays())
         assert side.pages == pool.total_pages
         assert side.contents_bytes == pool.storage._words.nbytes
+        assert side.writers_bytes == pool.storage._written_by.nbytes
         assert side.ledger_bytes == pool.ledger._owner.nbytes
         assert side.block_table_bytes == pool.table._pages.nbytes
     prefill, decode = footprints(profile)

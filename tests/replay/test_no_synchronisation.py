@@ -13,8 +13,10 @@ from replay.pool.arrays import HostArrays
 from replay.pool.device_arrays import DeviceArrays
 from replay.pool.ledger import FIRST_OWNER, LedgerViolations, PageLedger
 from replay.pool.pool import KvPool
+from replay.pool.storage import NO_WRITER
 from replay.pool.token_indices import TokenIndexAllocator
 from replay.profile_catalogue import find_profile
+from replay.profile_overrides import override
 from replay.session import SessionOptions
 from traces.dataset import open_trace
 
@@ -76,8 +78,10 @@ def use_every_operation(pool, upload):
         pool.table.write(row, 3, pool.extend(ordinal, tokens, 400 * pool.page_size))
         words = upload(np.arange(3))
         pool.storage.write(pages, words)
-        other.storage.receive(upload(np.array([7, 8, 9])), pool.storage, pages, 12345)
-        other.storage.count_mismatches(upload(np.array([7, 8, 9])), words ^ 12345)
+        other.storage.receive(upload(np.array([7, 8, 9])), pool.storage, pages, 12345, NO_WRITER)
+        differences = other.storage.differences(upload(np.array([7, 8, 9])), words ^ 12345)
+        first = pool.arrays.gather(pages, pool.arrays.first_nonzero(differences))
+        pool.ledger.owners(first), other.storage.writers(first % 64)
         owners = upload(np.full(2, ordinal + FIRST_OWNER))
         more = pool.acquire_many([ordinal], [2], owners)
         pool.table.fit_columns(402)
@@ -114,7 +118,7 @@ def recorded(directory, names):
 def request(trace, profile, arrays):
     return ReplayRequest(
         trace=open_trace(trace),
-        profile=find_profile(profile).override({"kv_bytes_per_token": "3"}),
+        profile=override(find_profile(profile), {"kv_bytes_per_token": "3"}),
         plan=PLAN,
         options=SessionOptions(seed=7, repeats=1),
         device="cpu",
