@@ -76,7 +76,7 @@ def _of_waiting() -> tuple[Defect, ...]:
             "peer never pulls, held until a timeout",
             "Decode gives a request up without a word; prefill holds the prompt until a timeout.",
             (f"{_VLLM}/pull/41269", "https://github.com/ai-dynamo/dynamo/pull/14507"),
-            {"decode_tells_prefill": False},
+            {"decode_tells_prefill": False, "deferred_timeout_us": 30_000_000},
         ),
         Defect(
             "hold-timeout-ignores-readers",

@@ -1,7 +1,7 @@
 """What four independent oracles saw, read from a recording.
 
 count      the gap of every audit (`replay.audit_series`), and the engine's own check
-ledger     pages that changed hands as in no correct engine
+ledger     pages that changed hands, or were written or read, as in no correct engine
 contents   pages and first tokens that held other bytes than the reader's own
 liveness   requests that never ended on one side, and whether the engine would have died
 """
@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from replay.pool.ledger import LedgerViolations
 from replay.recording import Recording
 
 
@@ -26,9 +27,8 @@ class Findings:
     #: Pages by kind (stale-write, premature-free); of several reads of a request the worst counts.
     wrong_pages: dict[str, int]
     wrong_first_tokens: int
-    #: Pages handed out while somebody owned them, and released by somebody else than their owner.
-    double_owned_pages: int
-    released_by_another_pages: int
+    #: Pages handled by somebody else than their owner.
+    ledger: LedgerViolations
     #: The most pages with live owners that the engine's own check has called a leak.
     false_alarm_pages: int
     #: Requests of the trace itself (not of repeat cycles) by how they ended.
@@ -44,16 +44,16 @@ class Findings:
         """All pages with other bytes than the reader's own."""
         return sum(self.wrong_pages.values())
 
-    @property
-    def ledger_pages(self) -> int:
-        """All pages that changed hands wrongly."""
-        return self.double_owned_pages + self.released_by_another_pages
-
     def kinds(self) -> dict[str, int]:
         """Pages by kind of what no gap shows; a wrong first token counts as one page."""
         kinds = Counter(self.wrong_pages)
         kinds["stale-write"] += self.wrong_first_tokens
-        kinds["double-owned"] += self.double_owned_pages
+        kinds["double-owned"] += self.ledger.acquired_while_owned
+        if not self.wrong_pages:
+            # Nobody has read them since, or what was right was written over them in time.
+            kinds["stale-write"] += self.ledger.written_by_another
+            kinds["stale-write"] += self.ledger.slots_written_by_another
+            kinds["premature-free"] += self.ledger.read_by_another
         kinds["check-false-alarm"] += self.false_alarm_pages
         return {kind: pages for kind, pages in kinds.items() if pages}
 
@@ -65,7 +65,7 @@ def read_findings(recording: Recording) -> Findings:
         RecordingError: a table is missing or broken.
     """
     run = recording.run
-    ledger, engine = run["oracles"]["ledger"], run["engine"]
+    engine = run["engine"]
     wrong_pages, wrong_first_tokens = _wrong_contents(recording.table("contents"))
     columns = ("cycle", "decode_state", "prefill_state")
     requests, prefill_stuck = _count_requests(recording.batches("requests", columns))
@@ -77,8 +77,7 @@ def read_findings(recording: Recording) -> Findings:
     return Findings(
         wrong_pages=wrong_pages,
         wrong_first_tokens=wrong_first_tokens,
-        double_owned_pages=ledger["acquired_while_owned"],
-        released_by_another_pages=ledger["released_by_another"],
+        ledger=LedgerViolations(**run["oracles"]["ledger"]),
         false_alarm_pages=false_alarm_pages,
         requests=requests,
         prefill_stuck=prefill_stuck,
@@ -101,7 +100,7 @@ def findings_of(summary: dict[str, Any]) -> list[str]:
     if summary["engine_check_fired"]:
         found.append("count: the engine's own check fired")
     if oracles["ledger"]:
-        found.append(f"ledger: {oracles['ledger']} pages changed hands wrongly")
+        found.append(f"ledger: {oracles['ledger']} pages were handled by others than their owners")
     if oracles["contents"]:
         found.append(f"contents: {oracles['contents']} pages or first tokens were not the reader's")
     if oracles["liveness"]:

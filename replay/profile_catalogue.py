@@ -148,8 +148,8 @@ def _vllm_0_33() -> EngineProfile:
     )
     bugs = (
         "completion-never-times-out",
-        "abort-waits-for-completion",
         "peer-is-never-told",
+        "abort-waits-for-completion",
         "completions-counted-by-number",
         "late-completion-crashes",
     )

@@ -7,6 +7,7 @@ repeat-n  the same trace again without faults, to see whether what is left grows
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -118,10 +119,12 @@ class Session:
     def ledger_violations(self) -> LedgerViolations:
         """Pages that changed hands as in no correct engine, over all pools."""
         found = [rank.pool.ledger.violations() for rank in self._pair.ranks()]
-        return LedgerViolations(
-            acquired_while_owned=sum(each.acquired_while_owned for each in found),
-            released_by_another=sum(each.released_by_another for each in found),
+        slots = sum(
+            rank.memory.metadata_slots.written_by_another
+            for decode in self._pair.decodes
+            for rank in decode.ranks
         )
+        return sum(found[1:], start=dataclasses.replace(found[0], slots_written_by_another=slots))
 
     def run(self) -> SessionResult:
         """Replay the trace through all phases."""
@@ -291,6 +294,8 @@ class Session:
 
         A share that an ended request has left when its audit is done stays for good.
         """
+        if not (request.decode_ended and request.prefill_ended):
+            return
         accounts = (request.decode.pool.account, request.prefill.pool.account)
         if any(account.has_changed(request.ordinal) for account in accounts):
             self._lingering.append(request)

@@ -26,6 +26,7 @@ from replay.engine.prefill import PrefillInstance
 from replay.engine.request import DecodeState, PrefillState, Request, TransferState
 from replay.parallel import TransferParties
 from replay.pool.arrays import Array
+from replay.pool.ledger import FIRST_OWNER
 from replay.profile import EngineProfile
 from replay.recorder import RecordingWriter
 from replay.timeouts import Outlook, TimeoutQueue
@@ -117,6 +118,8 @@ class TransferLink:
             if request.decode_state is DecodeState.ABSENT:
                 request.decode.arrive(request)
                 self._wake(request, "decode")
+            else:
+                self.never_asked_for(request)
 
         self._later(arrive)
 
@@ -228,10 +231,14 @@ class TransferLink:
         if is_last and self._profile.completion_sent == "landed":
             has_failed = self._send_completions(request, share)
         if wire is not None and not has_failed:
-            decode = request.decode
+            decode, source = request.decode, request.prefill.pool
+            target = wire.pages[start : start + len(pages)]
+            if is_end:
+                decode.pool.ledger.note_write(target, request.ordinal + FIRST_OWNER)
+                source.ledger.note_read(pages, request.ordinal + FIRST_OWNER)
             decode.pool.storage.receive(
-                wire.pages[start : start + len(pages)],
-                request.prefill.pool.storage,
+                target,
+                source.storage,
                 pages,
                 wire.tag,
                 wire.writer,

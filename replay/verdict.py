@@ -67,7 +67,7 @@ def judge(recording: Recording) -> Verdict:
         "requests": findings.requests,
         "oracles": {
             "count": len(episodes),
-            "ledger": findings.ledger_pages,
+            "ledger": findings.ledger.total,
             "contents": findings.content_pages + findings.wrong_first_tokens,
             "liveness": findings.requests["stuck"] + findings.prefill_stuck,
         },
@@ -146,14 +146,21 @@ def _never_ended(findings: Findings, budget_exhausted: bool) -> tuple[str, str] 
 
 
 def _wrong_owners(findings: Findings) -> tuple[str, str] | None:
-    if not findings.ledger_pages:
-        return None
-    return (
-        "persistent",
-        f"{findings.double_owned_pages} pages were given out while somebody owned them and "
-        f"{findings.released_by_another_pages} released by another than their owner, although "
-        "every count balances",
+    ledger = findings.ledger
+    parts = (
+        (ledger.acquired_while_owned, "given out while somebody owned them"),
+        (ledger.released_by_another, "released by another than their owner"),
+        (ledger.written_by_another, "written by a transfer after they were released"),
+        (ledger.read_by_another, "read by a transfer after they were released"),
+        (
+            ledger.slots_written_by_another,
+            "first-token buffers, written after they were given back",
+        ),
     )
+    if not ledger.total:
+        return None
+    told = ", ".join(f"{pages} {what}" for pages, what in parts if pages)
+    return "persistent", f"every count balances, but pages were not their owner's: {told}"
 
 
 def _nothing_to_go_by(run: dict[str, Any], findings: Findings) -> tuple[str, str] | None:

@@ -24,29 +24,35 @@ class MetadataSlots:
         self._fresh = 0
         self._count = count
         self._stamps: dict[int, int] = {}
+        self._owners: dict[int, int] = {}
+        #: Writes that found a slot in other hands, or in none.
+        self.written_by_another = 0
 
     @property
     def free_count(self) -> int:
         """Slots that can be taken."""
         return self._count - self._fresh + len(self._free)
 
-    def take(self) -> int:
-        """Take an empty slot; the caller has seen that there is one."""
+    def take(self, owner: int) -> int:
+        """Take an empty slot for an attempt; the caller has seen that there is one."""
         if self._fresh < self._count:
             slot = self._fresh
             self._fresh += 1
         else:
             slot = self._free.popleft()
         self._stamps[slot] = EMPTY
+        self._owners[slot] = owner
         return slot
 
     def free(self, slot: int) -> None:
         """Give a slot back."""
         self._free.append(slot)
         self._stamps.pop(slot, None)
+        self._owners.pop(slot, None)
 
     def write(self, slot: int, stamp: int) -> None:
         """The bytes of an attempt land in a slot, whoever has it now."""
+        self.written_by_another += self._owners.get(slot) != stamp
         self._stamps[slot] = stamp
 
     def stamp(self, slot: int) -> int:

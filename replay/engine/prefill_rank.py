@@ -246,7 +246,7 @@ class PrefillRank:
         while self._bootstrapped and self.slots.free_count:
             request = self._bootstrapped.popleft()
             if self.bootstrap.pop(request.ordinal, None) is not None:
-                self._slot_of[request.ordinal] = self.slots.take()
+                self._slot_of[request.ordinal] = self.slots.take(request.writer)
                 request.prefill_state = PrefillState.WAITING
                 self.waiting.append(request)
 

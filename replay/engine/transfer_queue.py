@@ -81,7 +81,7 @@ class TransferQueue:
     def admit(self, request: Request, now_us: int) -> None:
         """Give a request pages and a slot, and tell the sender where its bytes go."""
         self._pool.account.transfer_pages += len(self._memory.take(request))
-        request.metadata_slot = self._memory.metadata_slots.take()
+        request.metadata_slot = self._memory.metadata_slots.take(request.writer)
         request.receipt = Receipt(self._rules)
         request.preallocated_us = now_us
         request.decode_state = DecodeState.TRANSFER

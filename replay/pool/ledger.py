@@ -14,7 +14,7 @@ notice either. The counters are read at audits (`violations`), not on the hot pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
@@ -30,15 +30,26 @@ FIRST_OWNER = 2
 
 @dataclass(frozen=True, slots=True)
 class LedgerViolations:
-    """How many pages changed hands in a way that no correct engine would let them."""
+    """How many pages were handled in a way that no correct engine would let them."""
 
     acquired_while_owned: int
     released_by_another: int
+    #: A transfer wrote into pages, or read out of pages, that were not its request's any more.
+    written_by_another: int
+    read_by_another: int
+    #: First-token buffers that a transfer wrote after they had been given back.
+    slots_written_by_another: int = 0
 
     @property
     def total(self) -> int:
         """All violations together, in pages."""
-        return self.acquired_while_owned + self.released_by_another
+        return sum(astuple(self))
+
+    def __add__(self, other: LedgerViolations) -> LedgerViolations:
+        """The violations of two pools."""
+        return LedgerViolations(
+            *(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True))
+        )
 
 
 class PageLedger:
@@ -49,6 +60,8 @@ class PageLedger:
         self._owner = arrays.zeros((total_pages + 1,), torch.int32)
         self._acquired_while_owned = DeviceCounter(arrays)
         self._released_by_another = DeviceCounter(arrays)
+        self._written_by_another = DeviceCounter(arrays)
+        self._read_by_another = DeviceCounter(arrays)
 
     def acquire(self, pages: Array, owner: int) -> None:
         """Note that pages (int64 [n], straight from the free list) now belong to `owner`."""
@@ -72,6 +85,18 @@ class PageLedger:
         """Note that `owner` gives pages back to the free list."""
         self.hand_over(pages, owner, FREE)
 
+    def note_write(self, pages: Array, owner: int) -> None:
+        """A transfer for `owner` writes these pages (int64 [n]): they should be its own."""
+        held_by = self._arrays.gather(self._owner, pages)
+        self._written_by_another.add(self._arrays.count_nonzero(held_by != owner))
+
+    def note_read(self, pages: Array, owner: int) -> None:
+        """A transfer for `owner` reads these pages: they should be its own or the cache's."""
+        held_by = self._arrays.gather(self._owner, pages)
+        # CACHE and no other code makes the second factor zero.
+        strangers = (held_by != owner) * (held_by != CACHE)
+        self._read_by_another.add(self._arrays.count_nonzero(strangers))
+
     def owners(self, pages: Array) -> Array:
         """Who owns each of these pages, int32 [n]."""
         return self._arrays.gather(self._owner, pages)
@@ -91,4 +116,6 @@ class PageLedger:
         return LedgerViolations(
             acquired_while_owned=self._acquired_while_owned.read(),
             released_by_another=self._released_by_another.read(),
+            written_by_another=self._written_by_another.read(),
+            read_by_another=self._read_by_another.read(),
         )
