@@ -3,7 +3,9 @@
     gap = total - available = pages * page_size
 
 A leak is made of requests whose decode completions are lost (persistent) or late (transient): each
-holds its prompt's pages. An over-free is made of requests whose prefill acknowledgements arrive
+holds its prompt's pages. The engine's own check never sees these, its gate is closed; a leak that it
+must see is made of requests whose clients go away when their KV has landed and the batch is full
+(`replay.reproduce_check`). An over-free is made of requests whose prefill acknowledgements arrive
 twice at a pair that frees on each. Either way the gap is a sum of whole prompts, so the requests are
 found by an exact subset-sum over a trace; nothing is special about any pair of numbers.
 """
@@ -12,97 +14,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from faults.kinds import FaultPlan, FaultRule
-from replay.errors import NoSuchGapError
 from replay.profile import EngineProfile
+from replay.reproduce_check import abort_while_waiting
 from replay.routing import decode_place, decode_places
+from replay.wanted_gap import Reproduction, WantedGap
 from traces.schema import TraceRequest
-
-Persistence = Literal["persistent", "transient"]
-
-#: Largest gap that the subset-sum keeps a table for (bytes: two for each page).
-GAP_PAGES_MAX = 100_000_000
 
 #: Pause before the chosen requests of a synthesised trace, so that the others are done by then.
 _PAUSE_US = 60_000_000
 #: How long after the last arrival late events and second acknowledgements come.
 _LATE_US = 120_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class WantedGap:
-    """The two numbers, in tokens, and what they should turn out to be."""
-
-    available: int
-    total: int
-    page_size: int
-    persistence: Persistence
-
-    @property
-    def gap_tokens(self) -> int:
-        """Positive for a leak, negative for an over-free."""
-        return self.total - self.available
-
-    @property
-    def pages(self) -> int:
-        """Whole pages of the gap, without its sign."""
-        return abs(self.gap_tokens) // self.page_size
-
-    @property
-    def is_over_free(self) -> bool:
-        """Whether more is free than there is."""
-        return self.gap_tokens < 0
-
-    def check(self) -> None:
-        """Make sure that some set of pages can make this gap.
-
-        Raises:
-            NoSuchGapError: none can; the message says why.
-        """
-        if self.available < 0 or self.total < 1:
-            raise NoSuchGapError(
-                f"--available {self.available} --total {self.total}: counts of tokens start at 0"
-            )
-        if self.gap_tokens == 0:
-            raise NoSuchGapError(
-                f"--available and --total are both {self.total}: there is no gap to reproduce"
-            )
-        for name, tokens in (("gap", abs(self.gap_tokens)), ("--total", self.total)):
-            if tokens % self.page_size:
-                sizes = [size for size in _PAGE_SIZES if not self.gap_tokens % size]
-                whole = [str(size) for size in sizes if not self.total % size]
-                raise NoSuchGapError(
-                    f"{name} {tokens} is not whole pages of {self.page_size} tokens, so no set of "
-                    f"requests makes it; page sizes that divide gap and total: {', '.join(whole)}"
-                )
-        if self.pages > GAP_PAGES_MAX:
-            raise NoSuchGapError(f"a gap of {self.pages} pages is more than {GAP_PAGES_MAX}")
-        if self.is_over_free and self.persistence == "transient":
-            raise NoSuchGapError(
-                "an over-free does not heal: a page that is listed twice stays listed twice; "
-                "use --as persistent"
-            )
-
-
-#: Page sizes that engines use.
-_PAGE_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-
-
-@dataclass(frozen=True, slots=True)
-class Reproduction:
-    """A trace, a profile and a plan that make a gap."""
-
-    requests: tuple[TraceRequest, ...]
-    chosen: tuple[str, ...]
-    profile: EngineProfile
-    plan: FaultPlan
-    heal_budget_us: int
 
 
 def fit_profile(profile: EngineProfile, wanted: WantedGap) -> EngineProfile:
@@ -134,15 +60,35 @@ def choose(
     for place in range(places):
         mine = list(range(place, len(requests), places))
         weights = [-(-requests[each].input_tokens // wanted.page_size) for each in mine]
-        subset = subset_with_sum(weights, wanted.pages)
+        if wanted.is_over_free and wanted.by_engine_check:
+            # The check fires on the first of several: only one alone gives the whole gap at once.
+            if reorder:
+                requests, weights = _with_one_of(requests, wanted)
+            subset = [weights.index(wanted.pages)] if wanted.pages in weights else None
+        else:
+            subset = subset_with_sum(weights, wanted.pages)
         if subset is None:
             continue
         chosen = [mine[index] for index in subset]
         rows = list(requests)
+        if wanted.by_engine_check and not wanted.is_over_free:
+            return abort_while_waiting(rows, mine, chosen, profile, wanted)
         if reorder:
             rows, chosen = _chosen_last(rows, mine, chosen)
         return _reproduction(rows, chosen, profile, wanted)
     return None
+
+
+def _with_one_of(
+    requests: Sequence[TraceRequest], wanted: WantedGap
+) -> tuple[list[TraceRequest], list[int]]:
+    """The requests with the last one made as long as the gap, and the pages of each."""
+    tokens = wanted.pages * wanted.page_size
+    rows = [
+        *requests[:-1],
+        dataclasses.replace(requests[-1], input_tokens=tokens, block_hashes=None),
+    ]
+    return rows, [-(-row.input_tokens // wanted.page_size) for row in rows]
 
 
 def subset_with_sum(weights: Sequence[int], target: int) -> list[int] | None:

@@ -120,7 +120,8 @@ def _run(
 
 def _reproduce(directory: Path, persistence: str, device: str) -> dict[str, Any]:
     from replay.commands.reproduce import reproduce_gap
-    from replay.reproduce import WantedGap
+    from replay.profile_catalogue import find_profile
+    from replay.wanted_gap import WantedGap
 
     wanted = WantedGap(
         STORY_AVAILABLE,
@@ -128,7 +129,8 @@ def _reproduce(directory: Path, persistence: str, device: str) -> dict[str, Any]
         STORY_PAGE_SIZE,
         "transient" if persistence == "transient" else "persistent",
     )
-    return reproduce_gap(wanted, _PROFILE, (), None, 0, device, directory)
+    profile = find_profile(_PROFILE)
+    return reproduce_gap(wanted, profile, (), (), None, 0, device, directory)
 
 
 def _say(step: int, text: str) -> None:

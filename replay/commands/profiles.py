@@ -1,31 +1,86 @@
-"""`kvreplay profiles`: the engine profiles and what differs between them."""
+"""`kvreplay profiles`: the engine profiles, what differs between them, and their known bugs."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from replay.defects import Defect
+    from replay.profile import EngineProfile
 
-@click.command(epilog="Example: kvreplay profiles --json")
+
+@click.command(epilog="Example: kvreplay profiles sglang-0.4.6.post4")
 @click.argument("names", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="Print every field of every profile.")
+@click.option("--json", "as_json", is_flag=True, help="Print every profile, field and defect.")
 def profiles(names: tuple[str, ...], as_json: bool) -> None:
-    """List the built-in engine profiles, or show the fields of some of them.
+    """List the engine profiles and the known bugs, or show the fields of some profiles.
 
-    Any field can be overridden with `--set FIELD=VALUE` on `run` and `reproduce`.
+    Any field can be overridden with `--set FIELD=VALUE`, and any bug switched on in any profile with
+    `--defect NAME`, on `run` and `reproduce`.
     """
+    from replay.defects import all_defects
     from replay.profile_catalogue import builtin_profiles, find_profile
 
     chosen = [find_profile(name) for name in names] or list(builtin_profiles().values())
+    defects = list(all_defects().values())
     if as_json:
-        documents = [profile.to_dict() for profile in chosen]
-        click.echo(json.dumps({"schema": "kvreplay.profiles/1", "profiles": documents}, indent=2))
+        document = {
+            "schema": "kvreplay.profiles/1",
+            "profiles": [profile.to_dict() for profile in chosen],
+            "fields": _fields(),
+            "defects": [dataclasses.asdict(defect) for defect in defects],
+        }
+        click.echo(json.dumps(document, indent=2))
         return
     for profile in chosen:
-        click.secho(profile.name, bold=True)
-        click.echo(f"  {profile.description}")
-        if names:
-            for field, value in profile.to_dict().items():
-                if field not in ("name", "description"):
-                    click.echo(f"  {field} = {value}")
+        _print_profile(profile, with_fields=bool(names))
+    if not names:
+        _print_defects(defects, chosen)
+
+
+def _fields() -> list[dict[str, Any]]:
+    """Every profile field: its type, default, meaning, and where its behaviour was read."""
+    from replay.profile import EngineProfile
+
+    return [
+        {
+            "name": field.name,
+            "type": str(field.type),
+            "default": field.default,
+            "meaning": field.metadata["meaning"],
+            "source": field.metadata["source"],
+        }
+        for field in dataclasses.fields(EngineProfile)
+        if field.metadata
+    ]
+
+
+def _print_profile(profile: EngineProfile, with_fields: bool) -> None:
+    from replay.profile_overrides import as_text
+
+    click.secho(profile.name, bold=True)
+    click.echo(f"  {profile.description}")
+    if not with_fields:
+        return
+    for field in _fields():
+        value = getattr(profile, field["name"])
+        differs = value != field["default"]
+        click.secho(f"  {field['name']} = {as_text(value) or '(none)'}", bold=differs)
+        click.echo(f"      {field['meaning']}")
+        if field["source"]:
+            click.echo(f"      [{field['source']}]")
+
+
+def _print_defects(defects: list[Defect], profiles: list[EngineProfile]) -> None:
+    click.secho("Known bugs, for --defect", bold=True)
+    for defect in defects:
+        click.echo(f"  {defect.name}  ({defect.mode})")
+        click.echo(f"      {defect.meaning}")
+        having = ", ".join(each.name for each in profiles if defect.name in each.defects)
+        if having:
+            click.echo(f"      in {having}")
+        click.echo(f"      {' '.join(defect.reports)}")

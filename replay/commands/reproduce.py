@@ -12,7 +12,7 @@ from replay.commands.options import command_line, parse_overrides, progress_bar,
 
 if TYPE_CHECKING:
     from replay.profile import EngineProfile
-    from replay.reproduce import Reproduction, WantedGap
+    from replay.wanted_gap import Reproduction, WantedGap
     from traces.schema import TraceRequest
 
 #: Synthesised traces tried before giving up; each is larger than the last.
@@ -33,6 +33,18 @@ _REQUESTS_PER_RANK = 24
     default="persistent",
     show_default=True,
     help="Lose the completions, or only delay them.",
+)
+@click.option(
+    "--engine-check",
+    is_flag=True,
+    help="Have the engine's own idle check fire, inside its own gate, with these numbers.",
+)
+@click.option(
+    "--defect",
+    "defects",
+    multiple=True,
+    metavar="NAME",
+    help="Switch a known bug of real engines on, see `profiles`; repeatable.",
 )
 @click.option("--profile", "profile_name", default="sglang-0.4.6.post4", show_default=True)
 @click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE")
@@ -56,6 +68,8 @@ def reproduce(
     total: int,
     page_size: int,
     persistence: str,
+    engine_check: bool,
+    defects: tuple[str, ...],
     profile_name: str,
     assignments: tuple[str, ...],
     trace_path: Path | None,
@@ -67,23 +81,33 @@ def reproduce(
     """Choose requests and faults that leave exactly AVAILABLE of TOTAL tokens, and replay them.
 
     A leak (available below total) is made of lost or late completions on one decode DP rank; an
-    over-free (available above total) of prefill acknowledgements that arrive twice. Exit code 0
-    when the numbers came out, 1 when the engine profile does not let them.
+    over-free (available above total) of prefill acknowledgements that arrive twice. With
+    --engine-check a leak is made of clients that go away while their requests wait to be batched,
+    which the engine's own check finds as soon as it is idle. Exit code 0 when the numbers came out,
+    1 when the engine profile does not let them.
     """
-    from replay.reproduce import WantedGap
+    from replay.defects import with_defects
+    from replay.profile_catalogue import find_profile
+    from replay.wanted_gap import WantedGap
 
     wanted = WantedGap(
-        available, total, page_size, "transient" if persistence == "transient" else "persistent"
+        available,
+        total,
+        page_size,
+        "transient" if persistence == "transient" else "persistent",
+        engine_check,
     )
     directory = out or Path(f"reproduce-{available}-of-{total}-{persistence}")
-    summary = reproduce_gap(wanted, profile_name, assignments, trace_path, seed, device, directory)
+    base = with_defects(find_profile(profile_name), defects)
+    summary = reproduce_gap(wanted, base, defects, assignments, trace_path, seed, device, directory)
     _print(summary, wanted, directory, as_json)
     return 0 if summary["reproduction"]["came_out"] else 1
 
 
 def reproduce_gap(
     wanted: WantedGap,
-    profile_name: str,
+    base: EngineProfile,
+    defects: tuple[str, ...],
     assignments: tuple[str, ...],
     trace_path: Path | None,
     seed: int,
@@ -92,26 +116,27 @@ def reproduce_gap(
 ) -> dict[str, Any]:
     """Find, write and replay a reproduction; the run's summary with a key `reproduction`.
 
+    `base` is the profile with `defects`, before `assignments`.
+
     Raises:
         NoSuchGapError: no set of requests makes the gap.
         ProfileError: the profile cannot have that pool.
         RecordingError: the directory cannot be written.
     """
-    from replay.profile_catalogue import find_profile
     from replay.profile_overrides import override
     from replay.reproduce import fit_profile
 
     wanted.check()
-    base = find_profile(profile_name)
     profile = fit_profile(override(base, parse_overrides(assignments)), wanted)
     found, block_size, source = _find(wanted, profile, trace_path, seed)
     _write_inputs(directory, found, block_size, source)
-    summary = _replay(directory, found, base, seed, device)
+    summary = _replay(directory, found, base, defects, seed, device)
     mismatch = summary["mismatch"] or {}
     came_out = (
         summary["verdict"] == wanted.persistence
         and (mismatch.get("available"), mismatch.get("total")) == (wanted.available, wanted.total)
         and mismatch.get("evictable") == 0
+        and (not wanted.by_engine_check or _engine_said_it(summary, base))
     )
     summary["reproduction"] = {
         "came_out": came_out,
@@ -121,6 +146,13 @@ def reproduce_gap(
         "recording": str(directory / "recording"),
     }
     return summary
+
+
+def _engine_said_it(summary: dict[str, Any], profile: EngineProfile) -> bool:
+    """Whether the engine's own check fired with these numbers, and with no others before."""
+    if profile.check_strictness == "error":
+        return bool(summary["engine_died_message"] == summary["engine_message"])
+    return bool(summary["engine_check_fired"])
 
 
 def _find(
@@ -201,20 +233,28 @@ def _write_inputs(
 
 
 def _replay(
-    directory: Path, found: Reproduction, base: EngineProfile, seed: int, device: str
+    directory: Path,
+    found: Reproduction,
+    base: EngineProfile,
+    defects: tuple[str, ...],
+    seed: int,
+    device: str,
 ) -> dict[str, Any]:
     """Replay what was written, through the same path as `kvreplay run`."""
     from faults.plan import load_plan
     from replay.campaign import ReplayRequest, replay
+    from replay.profile_overrides import as_text
     from replay.session import SessionOptions
     from traces.dataset import open_trace
 
     trace, plan = directory / "trace.parquet", directory / "plan.toml"
     words: list[object] = ["kvreplay", "run", trace, "--profile", base.name, "--plan", plan]
+    for defect in defects:
+        words += ["--defect", defect]
     before, after = base.to_dict(), found.profile.to_dict()
     for field in after:
         if after[field] != before[field]:
-            words += ["--set", f"{field}={after[field]}"]
+            words += ["--set", f"{field}={as_text(after[field])}"]
     words += ["--seed", seed, "--heal-budget", f"{found.heal_budget_us / 1e6:.0f}"]
     request = ReplayRequest(
         trace=open_trace(trace),

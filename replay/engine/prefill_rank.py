@@ -158,6 +158,9 @@ class PrefillRank:
         self._admit_bootstrapped()
         self._receive_aborts()
         self._release_acknowledged()
+        if self._bootstrapped:
+            # The engine's next turn would find the slots that were just given back.
+            self._admit_bootstrapped()
         self._form_batch(now_us)
         self.watcher.rank_changed(self, 1)
 

@@ -35,8 +35,8 @@ class LedgerViolations:
     acquired_while_owned: int
     released_by_another: int
     #: A transfer wrote into pages, or read out of pages, that were not its request's any more.
-    written_by_another: int
-    read_by_another: int
+    written_by_another: int = 0
+    read_by_another: int = 0
     #: First-token buffers that a transfer wrote after they had been given back.
     slots_written_by_another: int = 0
 
