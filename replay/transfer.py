@@ -235,7 +235,9 @@ class TransferLink:
             target = wire.pages[start : start + len(pages)]
             if is_end:
                 decode.pool.ledger.note_write(target, request.ordinal + FIRST_OWNER)
-                source.ledger.note_read(pages, request.ordinal + FIRST_OWNER)
+                if request.decode_state is DecodeState.TRANSFER:
+                    # Of what decode has given up, nobody cares where the bytes are from.
+                    source.ledger.note_read(pages, request.ordinal + FIRST_OWNER)
             decode.pool.storage.receive(
                 target,
                 source.storage,
