@@ -44,6 +44,8 @@ class Outcome:
 
     deliveries: tuple[Delivery, ...]
     dropped_by: tuple[FaultRule, ...] = ()
+    #: Whether no rule has hit the event.
+    is_untouched: bool = False
 
 
 @dataclass(slots=True)
@@ -96,7 +98,7 @@ class FaultInjector:
         if self._rules and self._armed:
             hits = [rule for rule in self._rules if self._hits(rule, event)]
         if not hits:
-            return Outcome((Delivery(event.due_us, False, ()),))
+            return Outcome((Delivery(event.due_us, False, ()),), is_untouched=True)
         for rule in hits:
             self.journal.rules[rule.name].planned += 1
         drops = tuple(rule for rule in hits if rule.fault == "drop")

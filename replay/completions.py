@@ -64,11 +64,12 @@ class CompletionChannel:
         number = self._events_sent
         self._events_sent += 1
         outcome = self._injector.decide(event)
-        for rule in outcome.dropped_by:
-            self._recorder.event(EventRow(number, 0, event, False, (rule,)))
         for copy, delivery in enumerate(outcome.deliveries):
             self._schedule_delivery(request, number, event, copy, delivery)
-        self._watch_due(request, event, outcome)
+        if not outcome.is_untouched:
+            for rule in outcome.dropped_by:
+                self._recorder.event(EventRow(number, 0, event, False, (rule,)))
+            self._watch_due(request, event, outcome)
         return any(delivery.failed for delivery in outcome.deliveries)
 
     def _schedule_delivery(

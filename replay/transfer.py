@@ -234,10 +234,7 @@ class TransferLink:
             decode, source = request.decode, request.prefill.pool
             target = wire.pages[start : start + len(pages)]
             if is_end:
-                decode.pool.ledger.note_write(target, request.ordinal + FIRST_OWNER)
-                if request.decode_state is DecodeState.TRANSFER:
-                    # Of what decode has given up, nobody cares where the bytes are from.
-                    source.ledger.note_read(pages, request.ordinal + FIRST_OWNER)
+                _note_access(request, target, pages)
             decode.pool.storage.receive(
                 target,
                 source.storage,
@@ -327,6 +324,26 @@ class TransferLink:
             self._prefills[request.prefill.instance].wake()
         else:
             self._decodes[request.decode.instance].wake()
+
+
+def _note_access(request: Request, target: Array, source: Array) -> None:
+    """Let the ledgers see pages that a transfer touches when they may not be its request's.
+
+    While both schedulers still have the request in a queue that holds its pages they are, and each
+    acquisition has been checked; of what decode has given up, nobody cares where the bytes are from.
+    """
+    owner = request.ordinal + FIRST_OWNER
+    if request.decode_state not in _HOLDS_DECODE_PAGES:
+        request.decode.pool.ledger.note_write(target, owner)
+    elif (
+        request.decode_state is not DecodeState.DEFERRED
+        and request.prefill_state not in _HOLDS_PREFILL_PAGES
+    ):
+        request.prefill.pool.ledger.note_read(source, owner)
+
+
+_HOLDS_DECODE_PAGES = (DecodeState.TRANSFER, DecodeState.DEFERRED)
+_HOLDS_PREFILL_PAGES = (PrefillState.RUNNING, PrefillState.INFLIGHT)
 
 
 def _awaits_decode_pages(request: Request) -> bool:

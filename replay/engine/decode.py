@@ -36,6 +36,7 @@ class DecodeInstance:
         self._next_us = 0
         self._timer: Timer | None = None
         self._unchecked: set[str] = set()
+        self._is_hung = False
 
     def add_rank(self, rank: DecodeRank) -> None:
         """Let a rank take part; all of them before the first event."""
@@ -54,13 +55,14 @@ class DecodeInstance:
         now = self._clock.now_us
         self._timer = None
         self._account_for_steps(now)
-        if any(rank.is_hung for rank in self.ranks):
-            # They run every forward together: one that never comes back holds them all.
+        if self._is_hung:
+            # The ranks run every forward together: one that never comes back holds them all.
             return
         for rank in self.ranks:
             if rank.needs_attention or rank.interest_step <= self._steps:
                 rank.iterate(now, self._steps)
                 self._unchecked.add(rank.name)
+                self._is_hung |= rank.is_hung
         self._plan(now)
 
     def _boundary_after(self, now: int) -> int:

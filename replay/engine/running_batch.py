@@ -17,7 +17,7 @@ import numpy.typing as npt
 from replay.engine.request import DecodeState, Request
 from replay.pool.ledger import FIRST_OWNER
 from replay.pool.pool import KvPool
-from replay.pool.storage import content_at
+from replay.pool.storage import NO_WRITER, content_at
 
 #: A step beyond every replay: "nothing of interest".
 NEVER = 1 << 62
@@ -128,7 +128,7 @@ class RunningBatch:
         )
         pool.table.fit_columns(max(pages_after))
         pool.table.scatter(upload(table_rows), upload(columns), pages)
-        pool.storage.write(pages, upload(words))
+        pool.storage.write(pages, upload(words), NO_WRITER)
         pool.account.live_pages += len(pages)
 
 

@@ -103,11 +103,12 @@ class KvStorage:
         self._words = arrays.empty(shape, torch.int64)
         self._written_by = arrays.zeros((total_pages + 1,), torch.int64)
 
-    def write(self, pages: Array, words: Array, writer: int = NO_WRITER) -> None:
-        """Fill pages (int64 [n]) with one word each (int64 [n])."""
+    def write(self, pages: Array, words: Array, writer: int | None = None) -> None:
+        """Fill pages (int64 [n]) with one word each (int64 [n]), noting the writer if one is given."""
         self._arrays.join_transfers()
         self._arrays.put(self._words, pages, self._as_rows(words))
-        self._arrays.fill(self._written_by, pages, writer)
+        if writer is not None:
+            self._arrays.fill(self._written_by, pages, writer)
 
     def receive(
         self,

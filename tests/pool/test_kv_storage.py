@@ -67,7 +67,7 @@ def test_a_late_write_is_seen_though_the_content_is_the_same(
     assert mismatches(decode, arrays, [2], 77 ^ mine) == 1
     assert int(decode.writers(page)[0]) == late
     assert ordinal_of_writer(late) == late_ordinal
-    decode.write(page, words(arrays, 1))
+    decode.write(page, words(arrays, 1), NO_WRITER)
     assert int(decode.writers(page)[0]) == NO_WRITER
 
 
