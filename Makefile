@@ -8,7 +8,10 @@ STAMP := $(VENV)/.installed
 # Damaged logs for each importer; the nightly job's number.
 FUZZ_CASES ?= 10000
 
-.PHONY: demo test fuzz cost lint format types clean
+# Random schedules against the hardened pair; the nightly job's number.
+SCHEDULES ?= 10000
+
+.PHONY: demo test fuzz schedules mooncake cost lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/kvreplay demo --out demo-out
@@ -18,6 +21,12 @@ test: $(STAMP)
 
 fuzz: $(STAMP)
 	KVREPLAY_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest -n auto --dist worksteal tests/traces/importers/test_fuzz_importers.py
+
+schedules: $(STAMP)
+	KVREPLAY_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest -n auto -k survives tests/replay/test_schedules.py
+
+mooncake: $(STAMP)
+	KVREPLAY_MOONCAKE_REQUESTS=12031 $(BIN)/python -m pytest -n auto tests/replay/test_mooncake_topologies.py
 
 cost: $(STAMP)
 	KVREPLAY_COST=1 $(BIN)/python -m pytest tests/pool/test_pool_cost.py

@@ -66,18 +66,23 @@ def run_json(kvreplay):
 
 
 @pytest.fixture(scope="session")
-def mooncake_500(tmp_path_factory):
-    """The first 500 requests of the Mooncake conversation trace."""
+def mooncake(tmp_path_factory):
+    """The whole Mooncake conversation trace."""
     data = Path(os.environ.get("KVREPLAY_DATA", Path(__file__).parents[3] / "shared" / "data"))
     log = data / "traces" / "mooncake" / "conversation_trace.jsonl"
     if not log.is_file():
         pytest.skip(f"the Mooncake trace is not at {log}; set KVREPLAY_DATA to its data folder")
-    directory = tmp_path_factory.mktemp("mooncake")
-    whole = directory / "conv.parquet"
+    whole = tmp_path_factory.mktemp("mooncake") / "conv.parquet"
     words = ["trace", "import", str(log), "--format", "mooncake", "-o", str(whole)]
     assert run_command_line(words) == 0
-    trace = open_trace(whole)
-    path = directory / "conv-500.parquet"
+    return whole
+
+
+@pytest.fixture(scope="session")
+def mooncake_500(mooncake):
+    """Its first 500 requests."""
+    trace = open_trace(mooncake)
+    path = mooncake.parent / "conv-500.parquet"
     with TraceWriter(path, source="test", block_size=trace.block_size) as writer:
         for number, request in enumerate(trace.iter_requests()):
             if number == 500:

@@ -1,0 +1,50 @@
+"""The Mooncake conversation trace, which has no aborts, is clean on every profile and topology.
+
+`make mooncake` replays all of it; here its beginning does.
+"""
+
+import dataclasses
+import os
+
+import pytest
+
+from faults.kinds import FaultPlan
+from replay.campaign import ReplayRequest, replay
+from replay.oracles import findings_of
+from replay.profile_catalogue import builtin_profiles, find_profile
+from replay.session import SessionOptions
+from traces.dataset import TraceWriter, open_trace
+
+REQUESTS = int(os.environ.get("KVREPLAY_MOONCAKE_REQUESTS", "40"))
+
+
+@pytest.fixture(scope="module")
+def beginning(mooncake, tmp_path_factory):
+    trace = open_trace(mooncake)
+    path = tmp_path_factory.mktemp("beginning") / "trace.parquet"
+    with TraceWriter(path, source="test", block_size=trace.block_size) as writer:
+        for number, request in enumerate(trace.iter_requests()):
+            if number == REQUESTS:
+                break
+            writer.write(request)
+    return open_trace(path)
+
+
+@pytest.mark.parametrize("page_size", [1, 16, 64])
+@pytest.mark.parametrize("prefill_tp", [1, 8, 16])
+@pytest.mark.parametrize("decode_dp", [1, 2, 8])
+@pytest.mark.parametrize("profile", builtin_profiles())
+def test_no_topology_loses_a_page(beginning, profile, decode_dp, prefill_tp, page_size):
+    request = ReplayRequest(
+        trace=beginning,
+        profile=dataclasses.replace(
+            find_profile(profile), decode_dp=decode_dp, prefill_tp=prefill_tp, page_size=page_size
+        ),
+        plan=FaultPlan(),
+        options=SessionOptions(),
+        device="cpu",
+    )
+    summary = replay(request)
+    assert summary["verdict"] == "clean", summary["why"]
+    assert findings_of(summary) == []
+    assert summary["requests"]["finished"] == beginning.request_count
