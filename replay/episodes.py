@@ -63,10 +63,9 @@ class Episode:
 
     @property
     def could_close(self) -> bool:
-        """Whether something under way at the end could still close it."""
-        return self.is_open and any(
-            owner.closed_audit is None and owner.can_progress for owner in self.owners
-        )
+        """Whether what is under way at the end could still close it."""
+        left = [owner for owner in self.owners if owner.closed_audit is None]
+        return self.is_open and bool(left) and all(owner.can_progress for owner in left)
 
 
 def kind_of(share: str, closed: bool, can_progress: bool) -> str:

@@ -327,6 +327,9 @@ class EngineProfile:
         "Abort in prefill's waiting queue; its first-token buffer may be forgotten.",
         "leak-slot: sglang 0.4.6.post4 managers/scheduler.py (abort_request)",
     )
+    abort_in_prefill_running: OnAbortOfWriter = setting(
+        "defer", "Abort of a prompt of which some chunks are computed, and perhaps sent."
+    )
     abort_in_flight: OnAbortOfWriter = setting("defer", "Abort while prefill sends.")
     client_abort_reaches: Literal["both", "decode"] = setting(
         "both", "Which side the router tells that the client went away."

@@ -75,6 +75,7 @@ def _sglang_0_4_6_post4() -> EngineProfile:
         abort_in_retracted="ignore",
         abort_in_bootstrap="ignore",
         abort_in_prefill_waiting="leak-slot",
+        abort_in_prefill_running="ignore",
         abort_in_flight="ignore",
         prefill_tells_decode=False,
     )
@@ -116,6 +117,7 @@ def _sglang_0_5_23() -> EngineProfile:
         waiting_timeout_us=300_000_000,
         timeout_asks_sender=False,
         deferred_timeout_us=30_000_000,
+        abort_in_prefill_running="release",
         abort_in_flight="release",
         prefill_tells_decode=False,
     )
@@ -143,6 +145,7 @@ def _vllm_0_33() -> EngineProfile:
         bootstrap_timeout_us=None,
         waiting_timeout_us=None,
         timeout_asks_sender=False,
+        abort_in_prefill_running="release",
         abort_in_flight="ignore",
         prefill_tells_decode=False,
     )

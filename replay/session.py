@@ -174,7 +174,7 @@ class Session:
         self._phases.append(Phase(phase, start_us, self.clock.now_us))
 
     def _close(self) -> None:
-        self.auditor.close(self._link.outlook.can_progress)
+        self.auditor.close(self._can_progress)
         for request in list(self._requests.values()):
             if not (request.decode_ended and request.prefill_ended):
                 self._write_request(request)
@@ -301,6 +301,13 @@ class Session:
             self._lingering.append(request)
         elif not any(account.has_shares(request.ordinal) for account in accounts):
             self._requests.pop(request.ordinal, None)
+
+    def _can_progress(self, ordinal: int) -> bool:
+        """Whether a request that owns part of a gap could still leave it."""
+        request = self._requests.get(ordinal)
+        if request is None or (request.decode_ended and request.prefill_ended):
+            return False
+        return self._link.outlook.can_progress(ordinal)
 
     def _find(self, ordinal: int) -> Request:
         return self._requests[ordinal]

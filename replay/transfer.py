@@ -228,8 +228,11 @@ class TransferLink:
         if is_late and wire is not None:
             self.strays[wire.writer] = (request.request_id, self._completions.next_number)
         has_failed = False
-        if is_last and self._profile.completion_sent == "landed":
-            has_failed = self._send_completions(request, share)
+        if is_last:
+            if self._profile.completion_sent == "landed":
+                has_failed = self._send_completions(request, share)
+            if is_end:
+                self._send_acknowledgements(request)
         if wire is not None and not has_failed:
             decode, source = request.decode, request.prefill.pool
             target = wire.pages[start : start + len(pages)]
@@ -246,23 +249,27 @@ class TransferLink:
             if is_last:
                 # Each TP rank has a buffer of its own; the first to be written stands for them.
                 decode.memory.metadata_slots.write(wire.metadata_slot, wire.writer)
-                decode.transfers.look_at(request)
+                if decode.transfers.metadata_landed(request):
+                    self._wake(request, "decode")
         if not request.chunks_moving:
             request.prefill.chunks_landed(request)
             self._wake(request, "prefill")
 
     def _send_completions(self, request: Request, share: tuple[int, int]) -> bool:
-        """Tell both sides what one share of the pairs has done; returns whether any failed."""
+        """Tell decode what one share of the pairs has done; returns whether any failed."""
         part, parts = share
         has_failed = False
         for prefill_tp_rank, decode_tp_rank in self._parties.completions[part::parts]:
             has_failed |= self._completions.send(request, "decode", prefill_tp_rank, decode_tp_rank)
-        if part == parts - 1:
-            for prefill_tp_rank in self._parties.real_senders:
-                self._completions.send(request, "prefill", prefill_tp_rank, 0)
-            if self._profile.expected_senders == "all" and self._parties.dummy_senders:
-                self._watch_dummies(request)
+        is_watched = self._profile.expected_senders == "all" and self._parties.dummy_senders
+        if is_watched and part == parts - 1:
+            self._watch_dummies(request)
         return has_failed
+
+    def _send_acknowledgements(self, request: Request) -> None:
+        """Tell every real sender that its bytes were taken."""
+        for prefill_tp_rank in self._parties.real_senders:
+            self._completions.send(request, "prefill", prefill_tp_rank, 0)
 
     def _watch_dummies(self, request: Request) -> None:
         """Have the harness look when the last completion was due, though more are waited for."""
@@ -304,7 +311,7 @@ class TransferLink:
         return False
 
     def _deferral_timed_out(self, request: Request) -> bool:
-        request.decode.writer_stopped(request)
+        request.decode.deferral_ended(request)
         self._wake(request, "decode")
         return False
 

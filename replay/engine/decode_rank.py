@@ -104,6 +104,11 @@ class DecodeRank:
 
     def writer_stopped(self, request: Request) -> None:
         """Take in the sender's word that it writes this request's pages no more."""
+        if self.profile.deferred_until == "acknowledged":
+            self.deferral_ended(request)
+
+    def deferral_ended(self, request: Request) -> None:
+        """A release that was deferred can go ahead."""
         request.sender_stopped = True
         if request.ordinal in self.transfers.deferred:
             self.needs_attention = True
@@ -139,7 +144,8 @@ class DecodeRank:
             # What was released after this iteration's admission may let the next request in.
             return steps + 1
         if not len(self.running):
-            return NEVER
+            # Whoever ran was retracted a moment ago: the waiting ones are batched next.
+            return steps + 1 if self.waiting else NEVER
         if self._every_step:
             return steps + 1
         return self.running.next_step_of_interest() + self.skipped_steps

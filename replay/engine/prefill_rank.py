@@ -227,7 +227,7 @@ class PrefillRank:
         """Give up the prompt that is computed chunk by chunk; what was sent may be read yet."""
         self._chunked, request.cancelled = None, True
         self._put_in_flight(request)
-        if not request.chunks_moving or self.profile.abort_in_flight == "release":
+        if not request.chunks_moving or self.profile.abort_in_prefill_running == "release":
             self._to_release.append(request)
 
     def _send_off(self, request: Request) -> None:
@@ -337,7 +337,7 @@ class PrefillRank:
             if profile.abort_in_prefill_waiting == "leak-slot":
                 del self._slot_of[request.ordinal]
             self._end(request, PrefillState.DROPPED)
-        elif state is PrefillState.RUNNING and profile.abort_in_flight != "ignore":
+        elif state is PrefillState.RUNNING and profile.abort_in_prefill_running != "ignore":
             # Between two batches only a prompt that lacks chunks is still running.
             self._stop_computing(request)
         elif state is PrefillState.INFLIGHT and profile.abort_in_flight != "ignore":

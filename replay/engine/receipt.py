@@ -39,14 +39,14 @@ class ReceiptRules:
 class Receipt:
     """The completions that one transfer still needs."""
 
-    __slots__ = ("_left", "_missing", "_rules", "accepted")
+    __slots__ = ("_left", "_missing", "_rules", "failed_ranks")
 
     def __init__(self, rules: ReceiptRules) -> None:
         self._rules = rules
         self._missing = set(rules.expected)
         self._left = len(rules.expected)
-        #: Completions that counted.
-        self.accepted = 0
+        #: Decode TP ranks that were told of a failure.
+        self.failed_ranks: set[int] = set()
 
     def take(self, sender: int, receiver: int) -> bool:
         """Count one completion; False when it tells nothing new."""
@@ -57,8 +57,12 @@ class Receipt:
         if counts:
             self._missing.discard((sender, receiver))
             self._left -= 1
-            self.accepted += 1
         return counts
+
+    def has_success(self, receiver: int) -> bool:
+        """Whether a completion of this decode TP rank has counted."""
+        expected = {pair for pair in self._rules.expected if pair[1] == receiver}
+        return bool(expected - self._missing)
 
     @property
     def is_done(self) -> bool:

@@ -99,24 +99,29 @@ class TransferQueue:
         if request is None or request.receipt is None:
             return self._unexpected(sent_for)
         if failed:
-            if self._profile.status_only_rises and request.receipt.accepted:
+            if self._profile.status_only_rises and request.receipt.has_success(receiver):
                 request.receipt.take(sender, receiver)
                 self._note(request)
                 return "masked: a success came first"
-            request.transfer_failed = True
+            request.receipt.failed_ranks.add(receiver)
+            if self._profile.deferred_until == "completed":
+                # Done is done: nothing more will come of this transfer.
+                request.sender_stopped = True
         elif not request.receipt.take(sender, receiver):
             return "ignored: already counted"
-        elif self._profile.status_only_rises and request.transfer_failed:
-            request.transfer_failed = False
+        elif self._profile.status_only_rises:
+            request.receipt.failed_ranks.discard(receiver)
         request.completed_by_event = event
         if failed or request.receipt.is_done or not self._profile.ranks_agree:
             self._note(request)
         return "accepted" if request is sent_for else "accepted: for another request of its room"
 
-    def look_at(self, request: Request) -> None:
-        """Something else that a conclusion may wait for has happened: bytes or metadata landed."""
-        if request.ordinal in self.open or request.ordinal in self.deferred:
+    def metadata_landed(self, request: Request) -> bool:
+        """Whether a completion had come before it, so that the request must be looked at again."""
+        was_gated = request.receipt is not None and request.receipt.is_done
+        if was_gated:
             self._note(request)
+        return was_gated
 
     def fail(self, request: Request) -> None:
         """Conclude a transfer as failed from this side (a timeout, or the peer's notice)."""
@@ -164,7 +169,7 @@ class TransferQueue:
             if not self._profile.ranks_agree and request.receipt.is_split:
                 self.is_hung = True
                 break
-            if request.transfer_failed:
+            if request.transfer_failed or request.receipt.failed_ranks:
                 self._transfer_failed(request, now_us)
             elif request.receipt.is_done and self._has_first_token(request, now_us):
                 self._arrive(request, now_us)
@@ -244,8 +249,6 @@ class TransferQueue:
     def _is_writer_quiet(self, request: Request) -> bool:
         """Whether this side has been told that nobody writes the request's pages any more."""
         was_completed = request.receipt is not None and request.receipt.is_done
-        if self._profile.deferred_until == "completed":
-            return was_completed
         return was_completed or request.sender_stopped
 
     def _release(self, request: Request, state: DecodeState, now_us: int) -> None:
