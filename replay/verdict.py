@@ -106,10 +106,12 @@ def _verdict(
 def _wrong_contents(findings: Findings) -> tuple[str, str] | None:
     if findings.content_pages:
         pages = findings.content_pages
-        return "persistent", f"decode read {pages} pages that held other bytes than its own"
+        return "persistent", f"decode read {_counted(pages, 'page')} that held other bytes than its own"
     if findings.wrong_first_tokens:
         count = findings.wrong_first_tokens
-        return "persistent", f"decode took {count} first tokens from buffers that were not its own"
+        return "persistent", (
+            f"decode took {_counted(count, 'first token')} from buffers that were not its own"
+        )
     return None
 
 
@@ -123,7 +125,7 @@ def _open_gaps(open_ones: tuple[Episode, ...]) -> tuple[str, str] | None:
         )
         return (
             "persistent",
-            f"{pages} pages were still unaccounted for when nothing was left to come",
+            f"{_counted(pages, 'page')} still unaccounted for when nothing was left to come",
         )
     if open_ones:
         return "inconclusive", "the heal budget ended before what is under way could close the gap"
@@ -137,11 +139,11 @@ def _never_ended(findings: Findings, budget_exhausted: bool) -> tuple[str, str] 
     if budget_exhausted:
         return "inconclusive", "the heal budget ended while requests were still under way"
     if stuck:
-        return "persistent", f"{stuck} requests never ended, although no page is missing"
+        return "persistent", f"{_counted(stuck, 'request')} never ended, although no page is missing"
     return (
         "persistent",
-        f"{findings.prefill_stuck} requests never ended on the prefill side, although no page is "
-        "missing",
+        f"{_counted(findings.prefill_stuck, 'request')} never ended on the prefill side, although "
+        "no page is missing",
     )
 
 
@@ -189,6 +191,10 @@ def _all_well(episodes: tuple[Episode, ...], findings: Findings) -> tuple[str, s
     if findings.false_alarm_pages:
         return "transient", "the engine's own check warned, though every page had a live owner"
     return "clean", "every page was accounted for in every audit"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _any_stuck(episodes: tuple[Episode, ...]) -> bool:

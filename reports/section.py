@@ -135,12 +135,13 @@ def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
     """What stands beside the equation, as name and value."""
     summary = evidence.summary
     facts = []
+    if summary["kinds"]:
+        facts.append(("Pages by kind", by_count(summary["kinds"])))
     if summary["mismatch"] is not None:
         final = summary["final_gap"]
         facts += [
             ("Direction", direction(summary["direction"])),
             ("Growth", growth(summary["growth"])),
-            ("Pages by kind", by_count(summary["kinds"])),
             (
                 "Left when healing ended",
                 f"{counted(final['pages'], 'page')} in {counted(len(final['pools']), 'pool')}",

@@ -216,10 +216,16 @@ def contents_table(evidence: Evidence) -> Table:
             plain_seconds(row["time_us"]),
             number(row["pages"]),
             number(row["wrong_pages"]),
+            "first token" if row["wrong_first_token"] else f"page {row['first_page']}",
+            row["kind"],
+            NOTHING if row["event"] is None else str(row["event"]),
+            row["why"],
         )
         for row in contents.slice(0, ROWS_MAX).to_pylist()
     )
-    titles = "request|pool|#read, s|#pages read|#pages with other bytes"
+    titles = (
+        "request|pool|#read, s|#pages read|#wrong pages|first of them|kind|#event|why"
+    )
     return _table("Reads that found the wrong bytes", titles, rows, contents.num_rows)
 
 

@@ -11,7 +11,7 @@ NOTHING = "\N{EM DASH}"
 VERDICTS: dict[str, tuple[str, str]] = {
     "clean": ("=", "no gap in any audit"),
     "transient": ("~", "a gap opened and healed"),
-    "persistent": ("!", "a gap never healed"),
+    "persistent": ("!", "it never healed"),
     "inconclusive": ("?", "this replay cannot tell"),
 }
 

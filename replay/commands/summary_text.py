@@ -20,9 +20,11 @@ def print_summary(summary: dict[str, Any], out: Path | None) -> None:
     sign = f"[{_SIGNS[verdict]}] {verdict.upper()}"
     click.secho(sign, fg=_COLOURS[verdict], bold=True, nl=False)
     click.echo(f"  {summary['why']}")
+    kinds = ", ".join(f"{pages} {kind}" for kind, pages in summary["kinds"].items())
+    if kinds and summary["mismatch"] is None:
+        click.echo(f"  pages by kind, though every count balances: {kinds}")
     if (mismatch := summary["mismatch"]) is not None:
         click.echo(f"  {equation(mismatch)}")
-        kinds = ", ".join(f"{pages} {kind}" for kind, pages in summary["kinds"].items())
         click.echo(f"  pages by kind: {kinds}; growth: {summary['growth'] or 'none'}")
         fired = "fired" if summary["engine_check_fired"] else "did not fire"
         click.echo(f"  the engine's own check {fired}; in its words the gap is:")

@@ -176,7 +176,7 @@ def test_what_happens_is_what_was_measured(tmp_path, name, profile, fact):
         assert set(run.summary["oracles"].values()) == {0}
     if fact == WEDGED:
         assert run.requests["first"]["decode_state"] == "finished"
-        assert run.summary["why"] == "1 requests never ended, although no page is missing"
+        assert run.summary["why"] == "1 request never ended, although no page is missing"
 
 
 @pytest.mark.parametrize("repeats", [0, 3])
