@@ -102,8 +102,10 @@ class CompletionChannel:
                 request, event.prefill_tp_rank, event.decode_tp_rank, number, delivery.failed
             )
         if delivery.misrouted:
-            return request.prefill.receive_misrouted(request, number)
-        return request.prefill.acknowledge(request, event.prefill_tp_rank, number, delivery.failed)
+            return request.prefill.inflight.receive_misrouted(request, number)
+        return request.prefill.inflight.acknowledge(
+            request, event.prefill_tp_rank, number, delivery.failed
+        )
 
     def _watch_due(self, request: Request, event: CompletionEvent, outcome: Outcome) -> None:
         """Have the harness look at the receiver when a lost, late or misrouted event was due."""
@@ -117,7 +119,7 @@ class CompletionChannel:
             if event.direction == "decode":
                 request.decode.transfers.come_due(request)
             else:
-                request.prefill.come_due(request)
+                request.prefill.inflight.come_due(request)
             self._wake(request, event.direction)
 
         self._clock.schedule(event.due_us, Priority.HARNESS, come_due)

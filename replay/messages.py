@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from replay.profile import MessageStyle
+from replay.profile_behaviour import MessageStyle
 
 
 @dataclass(frozen=True, slots=True)

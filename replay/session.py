@@ -166,7 +166,7 @@ class Session:
         """Nothing is left to happen, so whoever still waits for a transfer waits for ever."""
         for request in list(self._requests.values()):
             request.decode.transfers.stall(request)
-            request.prefill.stall(request)
+            request.prefill.inflight.stall(request)
 
     def _end_phase(self, phase: str, start_us: int) -> None:
         self.contents.flush()
@@ -220,7 +220,7 @@ class Session:
             prefill.arrive(request)
             if self._profile.decode_allocates == "before-prefill":
                 decode.arrive(request)
-                self._link.watch_bootstrap(request)
+                self._link.timeouts.awaits_decode_pages(request)
                 self._pair.wake(decode)
             else:
                 self._pair.wake(prefill)
@@ -273,7 +273,7 @@ class Session:
 
     def waiting_for_release(self, request: Request, side: str) -> None:
         """A completion is overdue: start the engine's timeout, if it has one."""
-        self._link.overdue(request, side)
+        self._link.timeouts.overdue(request, side)
 
     def released_again(self, request: Request) -> None:
         """Keep an ended request at hand: it is about to own a part of the gap."""

@@ -29,7 +29,8 @@ from replay.pool.arrays import Array
 from replay.pool.ledger import FIRST_OWNER
 from replay.profile import EngineProfile
 from replay.recorder import RecordingWriter
-from replay.timeouts import Outlook, TimeoutQueue
+from replay.timeouts import Outlook
+from replay.transfer_timeouts import TransferTimeouts
 
 
 @dataclass(slots=True)
@@ -68,31 +69,13 @@ class TransferLink:
             profile, clock, injector, recorder, self.outlook, self._wake
         )
 
-        def queue(
-            timeout_us: int | None,
-            still_waits: Callable[[Request], bool],
-            expire: Callable[[Request], bool],
-        ) -> TimeoutQueue:
-            return TimeoutQueue(clock, self.outlook, timeout_us, still_waits, expire)
-
-        self._bootstraps = queue(
-            profile.bootstrap_timeout_us, _awaits_decode_pages, self._bootstrap_timed_out
-        )
-        self._waits = queue(profile.waiting_timeout_us, _awaits_bytes, self._waiting_timed_out)
-        self._deferrals = queue(profile.deferred_timeout_us, _is_deferred, self._deferral_timed_out)
-        self._holds = queue(
-            profile.acknowledgement_timeout_us, _is_in_flight, self._acknowledgement_timed_out
-        )
+        self.timeouts = TransferTimeouts(profile, clock, self.outlook, self._wake)
 
     def connect(self, prefills: list[PrefillInstance], decodes: list[DecodeInstance]) -> None:
         """Know the instances to wake."""
         self._prefills, self._decodes = prefills, decodes
 
     # What the schedulers ask for.
-
-    def watch_bootstrap(self, request: Request) -> None:
-        """Prefill waits for decode's pages from now on."""
-        self._bootstraps.watch(request)
 
     def send_metadata(self, request: Request) -> None:
         """Tell prefill where the bytes go, and start waiting for them."""
@@ -109,7 +92,7 @@ class TransferLink:
             self._wake(request, "prefill")
 
         self._later(arrive)
-        self._waits.watch(request)
+        self.timeouts.awaits_bytes(request)
 
     def offer(self, request: Request) -> None:
         """Tell decode that the prompt is computed and can be pulled."""
@@ -122,15 +105,6 @@ class TransferLink:
                 self.never_asked_for(request)
 
         self._later(arrive)
-
-    def watch_hold(self, request: Request) -> None:
-        """Start the timeout of a hold, where it counts from the end of the prompt."""
-        if self._profile.acknowledgement_timeout_from == "sent":
-            self._holds.watch(request)
-
-    def watch_deferred(self, request: Request) -> None:
-        """Start the timeout of a release that waits for its writer."""
-        self._deferrals.watch(request)
 
     def notify_prefill(self, request: Request) -> None:
         """Tell prefill that decode has given the request up."""
@@ -162,24 +136,12 @@ class TransferLink:
         """Have the harness look at prefill when a notice, had there been one, was due."""
 
         def come_due() -> None:
-            request.prefill.come_due(request)
+            request.prefill.inflight.come_due(request)
             self._wake(request, "prefill")
 
         if request.prefill_state is PrefillState.INFLIGHT:
             due_us = self._clock.now_us + self._profile.control_latency_us
             self._clock.schedule(due_us, Priority.HARNESS, come_due)
-
-    def overdue(self, request: Request, side: str) -> None:
-        """Start the timeout, if this engine has one, of a completion that did not come."""
-        if side == "decode" and self._profile.completion_timeout_us is not None:
-            self._arm(request, self._profile.completion_timeout_us, self._completion_timed_out)
-        if (
-            side == "prefill"
-            and self._profile.acknowledgement_timeout_us is not None
-            and self._profile.acknowledgement_timeout_from == "landed"
-        ):
-            timeout_us = self._profile.acknowledgement_timeout_us
-            self._arm(request, timeout_us, self._acknowledgement_timed_out)
 
     # The bytes.
 
@@ -281,45 +243,6 @@ class TransferLink:
         due_us = self._clock.now_us + self._profile.completion_latency_us
         self._clock.schedule(due_us, Priority.HARNESS, come_due)
 
-    # Timeouts.
-
-    def _arm(self, request: Request, after_us: int, fire: Callable[[Request], bool]) -> None:
-        self.outlook.expect(request)
-
-        def expire() -> None:
-            self.outlook.settle(request)
-            fire(request)
-
-        self._clock.schedule(self._clock.now_us + after_us, Priority.HARNESS, expire, is_work=False)
-
-    def _bootstrap_timed_out(self, request: Request) -> bool:
-        request.prefill.fail(request)
-        self._wake(request, "prefill")
-        return False
-
-    def _waiting_timed_out(self, request: Request) -> bool:
-        has_sender = request.prefill_state is not PrefillState.DROPPED
-        if self._profile.timeout_asks_sender and has_sender:
-            return True
-        request.decode.fail(request, self._clock.now_us)
-        self._wake(request, "decode")
-        return False
-
-    def _completion_timed_out(self, request: Request) -> bool:
-        request.decode.fail(request, self._clock.now_us)
-        self._wake(request, "decode")
-        return False
-
-    def _deferral_timed_out(self, request: Request) -> bool:
-        request.decode.deferral_ended(request)
-        self._wake(request, "decode")
-        return False
-
-    def _acknowledgement_timed_out(self, request: Request) -> bool:
-        request.prefill.give_up(request)
-        self._wake(request, "prefill")
-        return False
-
     # Helpers.
 
     def _later(self, action: Callable[[], None]) -> None:
@@ -351,23 +274,3 @@ def _note_access(request: Request, target: Array, source: Array) -> None:
 
 _HOLDS_DECODE_PAGES = (DecodeState.TRANSFER, DecodeState.DEFERRED)
 _HOLDS_PREFILL_PAGES = (PrefillState.RUNNING, PrefillState.INFLIGHT)
-
-
-def _awaits_decode_pages(request: Request) -> bool:
-    return request.prefill_state is PrefillState.BOOTSTRAP
-
-
-def _awaits_bytes(request: Request) -> bool:
-    """Whether decode holds pages for a request whose bytes have not begun to move."""
-    return (
-        request.decode_state is DecodeState.TRANSFER
-        and request.transfer_state is TransferState.NOT_STARTED
-    )
-
-
-def _is_deferred(request: Request) -> bool:
-    return request.decode_state is DecodeState.DEFERRED
-
-
-def _is_in_flight(request: Request) -> bool:
-    return request.prefill_state is PrefillState.INFLIGHT

@@ -106,7 +106,10 @@ def _verdict(
 def _wrong_contents(findings: Findings) -> tuple[str, str] | None:
     if findings.content_pages:
         pages = findings.content_pages
-        return "persistent", f"decode read {_counted(pages, 'page')} that held other bytes than its own"
+        return (
+            "persistent",
+            f"decode read {_counted(pages, 'page')} that held other bytes than its own",
+        )
     if findings.wrong_first_tokens:
         count = findings.wrong_first_tokens
         return "persistent", (
@@ -139,7 +142,10 @@ def _never_ended(findings: Findings, budget_exhausted: bool) -> tuple[str, str] 
     if budget_exhausted:
         return "inconclusive", "the heal budget ended while requests were still under way"
     if stuck:
-        return "persistent", f"{_counted(stuck, 'request')} never ended, although no page is missing"
+        return (
+            "persistent",
+            f"{_counted(stuck, 'request')} never ended, although no page is missing",
+        )
     return (
         "persistent",
         f"{_counted(findings.prefill_stuck, 'request')} never ended on the prefill side, although "

@@ -223,9 +223,7 @@ def contents_table(evidence: Evidence) -> Table:
         )
         for row in contents.slice(0, ROWS_MAX).to_pylist()
     )
-    titles = (
-        "request|pool|#read, s|#pages read|#wrong pages|first of them|kind|#event|why"
-    )
+    titles = "request|pool|#read, s|#pages read|#wrong pages|first of them|kind|#event|why"
     return _table("Reads that found the wrong bytes", titles, rows, contents.num_rows)
 
 

@@ -15,8 +15,22 @@ if TYPE_CHECKING:
     from replay.pool.arrays import Array
 
 
+class Timeouts(Protocol):
+    """What starts a wait that may end by itself."""
+
+    def awaits_writer(self, request: Request) -> None:
+        """Decode has given the request up, and waits for the word that nobody writes its pages."""
+
+    def holds_prompt(self, request: Request) -> None:
+        """Prefill holds a computed prompt, and its timeout may count from here."""
+
+
 class Link(Protocol):
     """The wires between a prefill instance and a decode instance."""
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The waits of its transfers."""
 
     def send_metadata(self, request: Request) -> None:
         """Tell prefill that decode has pages for this request, and which."""
@@ -26,12 +40,6 @@ class Link(Protocol):
 
     def send_chunk(self, request: Request, start: int, pages: Array, is_last: bool) -> None:
         """Set prompt pages in motion (int64 [n], from position `start` on) to decode's pages."""
-
-    def watch_hold(self, request: Request) -> None:
-        """Prefill holds a computed prompt from now on: start the timeout that counts from here."""
-
-    def watch_deferred(self, request: Request) -> None:
-        """Decode waits for the request's writer from now on: start the timeout of that."""
 
     def notify_prefill(self, request: Request) -> None:
         """Tell prefill that decode has given the request up."""

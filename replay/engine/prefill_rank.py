@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 
 from replay.engine.cache import ChunkCache, RadixCache
+from replay.engine.inflight_queue import InFlightQueue, PrefillCalls
 from replay.engine.metadata_slots import MetadataSlots
 from replay.engine.ports import Link, Watcher
 from replay.engine.prompt_memory import PromptMemory
@@ -48,7 +49,7 @@ class PrefillRank:
         self.slots = MetadataSlots(profile.prefill_metadata_slots)
         self.bootstrap: dict[int, Request] = {}
         self.waiting: deque[Request] = deque()
-        self.inflight: dict[int, Request] = {}
+        self.inflight = InFlightQueue(profile, self.memory, self._calls())
         #: The chunks of the batch that is running, as (request, tokens).
         self.batch: list[tuple[Request, int]] = []
         self._chunked: Request | None = None
@@ -56,11 +57,15 @@ class PrefillRank:
         self._bootstrapped: deque[Request] = deque()
         self._aborts: list[Request] = []
         self._notices: list[Request] = []
-        self._failed: list[Request] = []
-        self._to_release: list[Request] = []
-        self._to_release_again: list[Request] = []
-        self._due: list[Request] = []
-        self._died_of: set[int] = set()
+        self._expired: list[Request] = []
+
+    def _calls(self) -> PrefillCalls:
+        return PrefillCalls(
+            end=self._end,
+            die=lambda words: self.watcher.engine_died(self, words),
+            overdue=lambda request: self.watcher.waiting_for_release(request, "prefill"),
+            released_again=lambda request: self.watcher.released_again(request),
+        )
 
     # What arrives from outside, between iterations.
 
@@ -89,66 +94,16 @@ class PrefillRank:
 
     def fail(self, request: Request) -> None:
         """Give up a request that has waited too long for decode's pages."""
-        self._failed.append(request)
-
-    def acknowledge(self, request: Request, sender: int, event: int, failed: bool) -> str:
-        """Take one acknowledgement in and say what became of it."""
-        if request.prefill_state is not PrefillState.INFLIGHT:
-            return self._acknowledge_again(request)
-        if failed:
-            self._failed.append(request)
-            return "accepted"
-        awaiting = request.awaiting_acknowledgements
-        if awaiting and self.profile.counts_completions == "by-number":
-            sender = next(iter(awaiting))
-        if sender not in awaiting:
-            return self._acknowledge_again(request)
-        awaiting.discard(sender)
-        if not request.awaiting_acknowledgements:
-            request.released_by_event = event
-            self._to_release.append(request)
-        return "accepted"
-
-    def receive_misrouted(self, request: Request, event: int) -> str:
-        """Take in an acknowledgement that arrived as a receive completion."""
-        if self.profile.misrouted_acknowledgement == "ignore":
-            return "ignored: nothing is received here"
-        if request.prefill_state is PrefillState.INFLIGHT:
-            request.released_by_event = event
-            self._to_release.append(request)
-            return "accepted: released without its acknowledgement"
-        return "ignored: request had moved on"
-
-    def come_due(self, request: Request) -> None:
-        """Every acknowledgement should be here by now; the next poll will tell."""
-        self._due.append(request)
-
-    def give_up(self, request: Request) -> None:
-        """Release a request whose acknowledgement never came (a timeout)."""
-        if request.prefill_state is PrefillState.INFLIGHT:
-            self._to_release.append(request)
+        self._expired.append(request)
 
     def chunks_landed(self, request: Request) -> None:
         """Nothing of the request is on its way at the moment."""
         if request.cancelled and request.prefill_state is PrefillState.INFLIGHT:
-            self._to_release.append(request)
+            self.inflight.give_up(request)
         elif request.peer_gave_up and (
             request.prefill_ended or request.transfer_state is TransferState.LANDED
         ):
             self.link.notify_decode(request)
-
-    def _acknowledge_again(self, request: Request) -> str:
-        rule = self.profile.duplicate_acknowledgement
-        if rule == "free-again" and (
-            request.prefill_state in (PrefillState.INFLIGHT, PrefillState.DONE)
-        ):
-            self._to_release_again.append(request)
-            return "accepted again"
-        if rule == "crash" and request.prefill_ended:
-            # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).
-            self.watcher.engine_died(self, "AssertionError: assert req_id in self.requests")
-            return "crashed the scheduler"
-        return "ignored: already counted"
 
     # One iteration.
 
@@ -157,7 +112,8 @@ class PrefillRank:
         self._conclude_batch()
         self._admit_bootstrapped()
         self._receive_aborts()
-        self._release_acknowledged()
+        self._give_up_bootstraps()
+        self.inflight.settle()
         if self._bootstrapped:
             # The engine's next turn would find the slots that were just given back.
             self._admit_bootstrapped()
@@ -173,7 +129,7 @@ class PrefillRank:
         queues = {
             "bootstrap": self.bootstrap,
             "waiting": self.waiting,
-            "inflight": self.inflight,
+            "inflight": self.inflight.open,
         }
         return not any(queues[name] for name in self.profile.prefill_check_gate)
 
@@ -209,8 +165,8 @@ class PrefillRank:
         for request, _ in batch:
             if request is not self._chunked:
                 self.memory.hand_to_cache(request)
-                self._put_in_flight(request)
-                self.link.watch_hold(request)
+                self.inflight.put(request)
+                self.link.timeouts.holds_prompt(request)
                 if self.profile.decode_allocates == "after-prefill":
                     self.link.offer(request)
                 else:
@@ -218,23 +174,18 @@ class PrefillRank:
             elif self.profile.sends_chunks and self.profile.decode_allocates == "before-prefill":
                 self._send_pages(request, request.prefilled_tokens // self.pool.page_size)
 
-    def _put_in_flight(self, request: Request) -> None:
-        request.prefill_state = PrefillState.INFLIGHT
-        self.inflight[request.ordinal] = request
-        self.memory.to_transfer(request)
-
     def _stop_computing(self, request: Request) -> None:
         """Give up the prompt that is computed chunk by chunk; what was sent may be read yet."""
         self._chunked, request.cancelled = None, True
-        self._put_in_flight(request)
+        self.inflight.put(request)
         if not request.chunks_moving or self.profile.abort_in_prefill_running == "release":
-            self._to_release.append(request)
+            self.inflight.give_up(request)
 
     def _send_off(self, request: Request) -> None:
         """Send the rest of a computed prompt."""
         self._send_pages(request, self.pool.pages_for(request.input_tokens), is_last=True)
         if self.profile.source_freed == "submitted":
-            self._to_release.append(request)
+            self.inflight.give_up(request)
 
     def _send_pages(self, request: Request, end: int, is_last: bool = False) -> None:
         """Send the prompt's pages up to position `end` that have not been sent."""
@@ -253,54 +204,12 @@ class PrefillRank:
                 request.prefill_state = PrefillState.WAITING
                 self.waiting.append(request)
 
-    def _release_acknowledged(self) -> None:
-        for request in self._failed:
-            self._fail(request)
-        self._failed.clear()
-        for request in self._to_release:
-            if request.prefill_state is PrefillState.INFLIGHT:
-                self._release(request)
-        self._to_release.clear()
-        for request in self._to_release_again:
-            if request.released_pages is not None:
-                self.watcher.released_again(request)
-                self.memory.release_again(request)
-        self._to_release_again.clear()
-        for request in self._due:
-            self.stall(request)
-        self._due.clear()
-
-    def stall(self, request: Request) -> None:
-        """Note that acknowledgements are overdue, unless they are no longer waited for."""
-        if request.prefill_state is PrefillState.INFLIGHT and self.memory.stall(request):
-            self.watcher.waiting_for_release(request, "prefill")
-
-    def _release(self, request: Request) -> None:
-        """Give back what a request in flight held, and end it."""
-        del self.inflight[request.ordinal]
-        self.memory.release(request)
-        was_cancelled = request.cancelled or request.transfer_state is TransferState.NOT_STARTED
-        self._end(request, PrefillState.DROPPED if was_cancelled else PrefillState.DONE)
-
-    def _fail(self, request: Request) -> None:
-        """A sender reports failure, or decode's pages never came."""
-        if request.prefill_state is PrefillState.BOOTSTRAP:
-            del self.bootstrap[request.ordinal]
-            self._end(request, PrefillState.DROPPED)
-        elif request.prefill_state is not PrefillState.INFLIGHT:
-            return
-        elif self.profile.failed_transfer == "release":
-            self._release(request)
-        elif self.profile.failed_transfer == "leak":
-            del self.inflight[request.ordinal]
-            self.memory.forget(request)
-            self._end(request, PrefillState.DROPPED)
-        else:
-            # The exception leaves the queue as it was: the request will never be released.
-            self._due.append(request)
-            if request.ordinal not in self._died_of:
-                self._died_of.add(request.ordinal)
-                self.watcher.engine_died(self, "Transferring failed")
+    def _give_up_bootstraps(self) -> None:
+        for request in self._expired:
+            if request.prefill_state is PrefillState.BOOTSTRAP:
+                del self.bootstrap[request.ordinal]
+                self._end(request, PrefillState.DROPPED)
+        self._expired.clear()
 
     def _receive_aborts(self) -> None:
         for request in self._aborts:
@@ -344,7 +253,7 @@ class PrefillRank:
             is_read = request.transfer_state is not TransferState.NOT_STARTED
             if profile.abort_in_flight == "release" or not is_read:
                 request.cancelled = True
-                self._to_release.append(request)
+                self.inflight.give_up(request)
 
     def _end(self, request: Request, state: PrefillState) -> None:
         request.prefill_state = state

@@ -233,7 +233,7 @@ class TransferQueue:
             self.deferred[request.ordinal] = request
             if self._profile.metadata_slot_freed == "at-once":
                 self._free_slot(request)
-            self._link.watch_deferred(request)
+            self._link.timeouts.awaits_writer(request)
         else:
             self._release(request, state, now_us)
         if self._profile.decode_tells_prefill:
