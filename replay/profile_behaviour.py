@@ -34,7 +34,13 @@ class BehaviourFields(SetupFields):
         "The same for an idle prefill rank.",
         "sglang 0.4.6.post4 disaggregation/prefill.py (event_loop_normal_disagg_prefill): inflight",
     )
-    message_style: MessageStyle = setting("sglang-0.5", "Whose words a mismatch is told in.")
+    message_style: MessageStyle = setting(
+        "sglang-0.5",
+        "Whose words a mismatch is told in.",
+        "sglang 0.4.6.post4 managers/scheduler.py (check_memory); 0.5.23 "
+        "managers/scheduler_components/invariant_checker.py (_report_leak); vllm 0.33.0 "
+        "v1/metrics/loggers.py (LoggingStatLogger.log)",
+    )
     check_counts_protected: bool = setting(
         True,
         "Whether protected cache pages count as accounted for in the engine's formula.",
@@ -43,7 +49,9 @@ class BehaviourFields(SetupFields):
 
     # Transfers.
     completion_sent: Literal["landed", "submitted"] = setting(
-        "landed", "Whether a completion says that the bytes have landed, or only that they left."
+        "landed",
+        "Whether a completion says that the bytes have landed, or only that they left.",
+        "submitted: sglang pull 39229, see --defect completion-before-the-bytes",
     )
     source_freed: Literal["acknowledged", "submitted"] = setting(
         "acknowledged",
@@ -73,7 +81,9 @@ class BehaviourFields(SetupFields):
         "sglang 0.5.23 disaggregation/common/conn.py (required_prefill_response_num)",
     )
     matches_completions_by: Literal["attempt", "room"] = setting(
-        "attempt", "Whether a completion names the attempt it is of, or only its bootstrap room."
+        "attempt",
+        "Whether a completion names the attempt it is of, or only its bootstrap room.",
+        "room: sglang 0.4.6.post4 disaggregation/mooncake/conn.py (request_status by room)",
     )
     used_rooms: Literal["forgotten", "wedge"] = setting(
         "forgotten",
@@ -88,7 +98,9 @@ class BehaviourFields(SetupFields):
         "sglang 0.5.23 disaggregation/decode.py (_poll_with_metadata_gate)",
     )
     metadata_slot_freed: Literal["with-pages", "at-once"] = setting(
-        "with-pages", "When an aborted request gives its first-token buffer back."
+        "with-pages",
+        "When an aborted request gives its first-token buffer back.",
+        "at-once: sglang pull 27374, see --defect metadata-slot-reused",
     )
     failed_transfer: Literal["raise", "release", "leak"] = setting(
         "release",
@@ -112,13 +124,22 @@ class BehaviourFields(SetupFields):
         "sglang 0.5.23 environ.py (SGLANG_DISAGGREGATION_WAITING_TIMEOUT)",
     )
     timeout_asks_sender: bool = setting(
-        True, "Whether a waiting timeout starts again while the sender still has the request."
+        True,
+        "Whether a waiting timeout starts again while the sender still has the request.",
+        "no: sglang 0.5.23 disaggregation/common/conn.py (_check_waiting_timeout)",
     )
     completion_timeout_us: int | None = setting(
-        30_000_000, "From bytes landed until the completion is consumed; None waits for ever."
+        30_000_000,
+        "From bytes landed until the completion is consumed; None waits for ever.",
+        "none: sglang 0.4.6.post4 and 0.5.23 disaggregation/mooncake/conn.py (poll), vllm "
+        "0.33.0 v1/core/sched/scheduler.py",
     )
     acknowledgement_timeout_us: int | None = setting(
-        30_000_000, "How long prefill waits for acknowledgements; None waits for ever."
+        30_000_000,
+        "How long prefill waits for acknowledgements; None waits for ever.",
+        "none: sglang 0.4.6.post4 disaggregation/prefill.py "
+        "(process_disagg_prefill_inflight_queue); the NIXL connector of vllm 0.33.0 has a "
+        "lease beside the scheduler",
     )
     acknowledgement_timeout_from: Literal["landed", "sent"] = setting(
         "landed",
@@ -132,7 +153,10 @@ class BehaviourFields(SetupFields):
         "crash: vllm 0.33.0 v1/core/sched/scheduler.py (_update_from_kv_xfer_finished asserts)",
     )
     duplicate_acknowledgement: Literal["ignore", "free-again", "crash"] = setting(
-        "ignore", "What a second acknowledgement of one transfer does on the prefill side."
+        "ignore",
+        "What a second acknowledgement of one transfer does on the prefill side.",
+        "crash: vllm 0.33.0 v1/core/sched/scheduler.py (_update_from_kv_xfer_finished); "
+        "free-again: sglang pull 30937",
     )
     misrouted_acknowledgement: Literal["ignore", "release"] = setting(
         "ignore",
@@ -140,15 +164,20 @@ class BehaviourFields(SetupFields):
         "release: vllm 0.33.0 v1/core/sched/scheduler.py (_update_from_kv_xfer_finished)",
     )
     last_result_before_idle: Literal["kept", "lost"] = setting(
-        "kept", "What becomes of the result of a batch after which the rank has nothing to run."
+        "kept",
+        "What becomes of the result of a batch after which the rank has nothing to run.",
+        "lost: sglang pull 13144, see --defect result-dropped-in-the-loop",
     )
     cleanup_at_exhaustion: Literal["runs", "starved"] = setting(
-        "runs", "Whether completions and aborts are looked at while nothing can be admitted."
+        "runs",
+        "Whether completions and aborts are looked at while nothing can be admitted.",
+        "starved: vllm pull 57104, see --defect cleanup-starved-at-exhaustion",
     )
     release_subtracts_prefix_again: bool = setting(
         False,
         "Whether releasing a prompt takes its cached prefix off the protected counter a second "
         "time; no page is lost.",
+        "sglang issue 27666, see --defect counter-drift-on-release",
     )
 
     # Client aborts, by the queue they find the request in. A deferred one waits for its writer.
@@ -178,19 +207,38 @@ class BehaviourFields(SetupFields):
         "Abort of a request whose KV is here and which waits to be batched.",
         "leak: sglang 0.4.6.post4 managers/scheduler.py (abort_request pops it, frees nothing)",
     )
-    abort_in_retracted: OnAbort = setting("release", "Abort of a retracted request.")
-    abort_in_bootstrap: OnAbort = setting("release", "Abort in prefill's bootstrap queue.")
+    abort_in_retracted: OnAbort = setting(
+        "release",
+        "Abort of a retracted request.",
+        "ignore: sglang 0.4.6.post4 managers/scheduler.py (abort_request)",
+    )
+    abort_in_bootstrap: OnAbort = setting(
+        "release",
+        "Abort in prefill's bootstrap queue.",
+        "ignore: sglang 0.4.6.post4 managers/scheduler.py (abort_request)",
+    )
     abort_in_prefill_waiting: Literal["ignore", "release", "leak-slot"] = setting(
         "release",
         "Abort in prefill's waiting queue; its first-token buffer may be forgotten.",
         "leak-slot: sglang 0.4.6.post4 managers/scheduler.py (abort_request)",
     )
     abort_in_prefill_running: OnAbortOfWriter = setting(
-        "defer", "Abort of a prompt of which some chunks are computed, and perhaps sent."
+        "defer",
+        "Abort of a prompt of which some chunks are computed, and perhaps sent.",
+        "ignore: sglang 0.4.6.post4 disaggregation/prefill.py "
+        "(process_batch_result_disagg_prefill never reads to_abort)",
     )
-    abort_in_flight: OnAbortOfWriter = setting("defer", "Abort while prefill sends.")
+    abort_in_flight: OnAbortOfWriter = setting(
+        "defer",
+        "Abort while prefill sends.",
+        "release: sglang 0.5.23 disaggregation/prefill.py "
+        "(handle_inflight_transfer_failure); ignore: vllm 0.33.0 v1/core/sched/scheduler.py "
+        "(finish_requests)",
+    )
     client_abort_reaches: Literal["both", "decode"] = setting(
-        "both", "Which side the router tells that the client went away."
+        "both",
+        "Which side the router tells that the client went away.",
+        "sglang 0.4.6.post4 disaggregation/mini_lb.py sends a request to both sides",
     )
     decode_tells_prefill: bool = setting(
         True,
@@ -204,7 +252,9 @@ class BehaviourFields(SetupFields):
         "no: sglang 0.5.23 disaggregation/common/conn.py (CommonKVSender.abort sends nothing)",
     )
     early_notice: Literal["kept", "lost"] = setting(
-        "kept", "What becomes of an abort notice that comes before its prompt is being sent."
+        "kept",
+        "What becomes of an abort notice that comes before its prompt is being sent.",
+        "lost: vllm pull 43509, see --defect early-notice-is-lost",
     )
     rejected_request: Literal["release", "leak"] = setting(
         "release",
