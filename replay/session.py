@@ -285,6 +285,7 @@ class Session:
         if not (request.decode_ended and request.prefill_ended):
             return
         self._write_request(request)
+        request.drop_what_is_large()
         self._let_go(request)
 
     # Helpers.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 
-from replay.clock import Clock, Priority, Timer
+from replay.clock import Clock, Priority
 from replay.engine.request import Request
 
 
@@ -59,34 +59,35 @@ class TimeoutQueue:
         self._still_waits = still_waits
         self._expire = expire
         self._waiting: deque[tuple[int, Request]] = deque()
-        self._timer: Timer | None = None
+        self._is_armed = False
 
     def watch(self, request: Request) -> None:
         """Start the request's wait."""
         if self._timeout_us is None:
             return
+        self._drop_those_done()
         self._outlook.expect(request)
         self._waiting.append((self._clock.now_us + self._timeout_us, request))
-        if self._timer is None:
-            self._await_first()
+        if not self._is_armed:
+            self._arm()
 
-    def _await_first(self) -> None:
-        """Set the timer for the first request that still waits; the others need none."""
-        self._timer = None
-        while self._waiting:
-            at_us, request = self._waiting[0]
-            if self._still_waits(request):
-                self._timer = self._clock.schedule(
-                    at_us, Priority.HARNESS, self._first_expired, is_work=False
-                )
-                return
-            self._waiting.popleft()
+    def _drop_those_done(self) -> None:
+        """Let go of the first in the queue as long as they wait for nothing any more."""
+        while self._waiting and not self._still_waits(self._waiting[0][1]):
+            self._outlook.settle(self._waiting.popleft()[1])
+
+    def _arm(self) -> None:
+        """Set the one timer, for whoever is first now; who comes first later has longer to wait."""
+        self._is_armed = True
+        self._clock.schedule(self._waiting[0][0], Priority.HARNESS, self._fire, is_work=False)
+
+    def _fire(self) -> None:
+        self._is_armed = False
+        self._drop_those_done()
+        while self._waiting and self._waiting[0][0] <= self._clock.now_us:
+            _, request = self._waiting.popleft()
             self._outlook.settle(request)
-
-    def _first_expired(self) -> None:
-        """The first in the queue has waited too long, unless it does not wait any more."""
-        _, request = self._waiting.popleft()
-        self._outlook.settle(request)
-        if self._still_waits(request) and self._expire(request):
-            self.watch(request)
-        self._await_first()
+            if self._still_waits(request) and self._expire(request):
+                self.watch(request)
+        if self._waiting and not self._is_armed:
+            self._arm()

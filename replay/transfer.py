@@ -120,7 +120,7 @@ class TransferLink:
 
         def arrive() -> None:
             if self._profile.prefill_tells_decode:
-                request.decode.fail(request, self._clock.now_us)
+                request.decode.fail(request)
             if self._profile.prefill_tells_decode or request.peer_gave_up:
                 request.decode.writer_stopped(request)
             else:

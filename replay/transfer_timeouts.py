@@ -101,7 +101,7 @@ class TransferTimeouts:
         return self._end_completion(request)
 
     def _end_completion(self, request: Request) -> bool:
-        request.decode.fail(request, self._clock.now_us)
+        request.decode.fail(request)
         self._wake(request, "decode")
         return False
 

@@ -54,6 +54,7 @@ class DecodeRank:
         self._wedged: list[Request] = []
         self._aborts: list[Request] = []
         self._rejected: list[Request] = []
+        self._dropped: list[Request] = []
         #: Decode steps that went to a prebuilt batch instead of this rank's running batch, and
         #: whether the next one does.
         self.skipped_steps = 0
@@ -94,11 +95,11 @@ class DecodeRank:
         self._rejected.append(request)
         self.needs_attention = True
 
-    def fail(self, request: Request, now_us: int) -> None:
+    def fail(self, request: Request) -> None:
         """Give a request up whose sender has dropped it, or that has waited too long."""
         if request.decode_state is DecodeState.PREALLOC:
-            self._leave_prealloc(request)
-            self._end(request, DecodeState.FAILED, now_us)
+            self._dropped.append(request)
+            self.needs_attention = True
         else:
             self.transfers.fail(request)
 
@@ -124,6 +125,8 @@ class DecodeRank:
             self._answer_rejected(now_us)
         if self._aborts:
             self._receive_aborts(now_us)
+        if self._dropped:
+            self._end_dropped(now_us)
         self._resume_retracted()
         is_exhausted = not self._preallocate(now_us)
         free_at_admission = self.memory.free_resources
@@ -191,7 +194,7 @@ class DecodeRank:
         while (victim := self.running.pick_victim()) is not None:
             self.running.remove(victim)
             self.memory.release([victim])
-            if self.transfers.has_status_of(victim.room):
+            if self.transfers.is_wedged(victim):
                 # It goes back to prealloc, where its room already says success.
                 victim.decode_state = DecodeState.PREALLOC
                 self._wedged.append(victim)
@@ -250,7 +253,7 @@ class DecodeRank:
         """Admit whom pages and slots are left for, in order; False when somebody must wait."""
         while self.prealloc:
             request = self.prealloc[0]
-            if self.transfers.has_status_of(request.room):
+            if self.transfers.is_wedged(request):
                 self._wedged.append(self.prealloc.popleft())
                 continue
             if self.memory.free_request_slots <= 0 or not self.memory.metadata_slots.free_count:
@@ -303,6 +306,14 @@ class DecodeRank:
             self.running.remove(request)
             self.memory.release([request])
             self._end(request, DecodeState.ABORTED, now_us)
+
+    def _end_dropped(self, now_us: int) -> None:
+        """Give up requests that prefill has dropped before decode had pages for them."""
+        for request in self._dropped:
+            if request.decode_state is DecodeState.PREALLOC:
+                self._leave_prealloc(request)
+                self._end(request, DecodeState.FAILED, now_us)
+        self._dropped.clear()
 
     def _end_untransferred(self, request: Request, now_us: int) -> None:
         """End a request that holds nothing here yet; its sender may still wait for it."""

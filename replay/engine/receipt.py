@@ -68,9 +68,7 @@ class Receipt:
     def is_done(self) -> bool:
         """Whether the scheduler takes the transfer for done."""
         rules = self._rules
-        if rules.any_rank:
-            return rules.ranks_done(self._missing) > 0
-        return self._left <= 0
+        return self._left <= 0 or (rules.any_rank and rules.ranks_done(self._missing) > 0)
 
     @property
     def is_split(self) -> bool:

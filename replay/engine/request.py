@@ -163,6 +163,10 @@ class Request:
         self.epoch += 1
         self.tag = write_tag(self.ordinal, self.epoch)
 
+    def drop_what_is_large(self) -> None:
+        """Let go of arrays that nobody reads once both sides are done with the request."""
+        self.content, self.block_hashes, self.cache_keys = None, None, None
+
     @property
     def writer(self) -> int:
         """Who a page is written by in this attempt, as `KvStorage` notes it."""

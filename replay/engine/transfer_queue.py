@@ -67,16 +67,19 @@ class TransferQueue:
         self._news: dict[int, Request] = {}
         self._due: list[Request] = []
         self._by_room: dict[int, Request] = {}
-        #: Rooms of which the status of an earlier transfer was never cleaned up.
+        #: Rooms of which the status of an earlier transfer was never cleaned up, where rooms are
+        #: used again.
         self._used_rooms: set[int] = set()
         self._died_of: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.open)
 
-    def has_status_of(self, room: int) -> bool:
-        """Whether an earlier transfer has left its status on this room."""
-        return room in self._used_rooms
+    def is_wedged(self, request: Request) -> bool:
+        """Whether an earlier transfer, or its own, has left its status on the request's room."""
+        if self._profile.used_rooms == "forgotten":
+            return False
+        return request.consumed_us >= 0 or request.room in self._used_rooms
 
     def admit(self, request: Request, now_us: int) -> None:
         """Give a request pages and a slot, and tell the sender where its bytes go."""
@@ -193,7 +196,7 @@ class TransferQueue:
         self._pool.account.live_pages += self._pool.pages_for(request.kv_tokens)
         request.consumed_us = now_us
         request.decode_state = DecodeState.WAITING
-        if self._profile.used_rooms == "wedge":
+        if self._profile.used_rooms == "wedge" and self._profile.bootstrap_rooms:
             self._used_rooms.add(request.room)
 
     def _has_first_token(self, request: Request, now_us: int) -> bool:
