@@ -213,8 +213,7 @@ class TransferLink:
                 decode.memory.metadata_slots.write(wire.metadata_slot, wire.writer)
                 if decode.transfers.metadata_landed(request):
                     self._wake(request, "decode")
-        if not request.chunks_moving:
-            request.prefill.chunks_landed(request)
+        if not request.chunks_moving and request.prefill.chunks_landed(request):
             self._wake(request, "prefill")
 
     def _send_completions(self, request: Request, share: tuple[int, int]) -> bool:

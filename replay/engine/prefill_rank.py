@@ -96,14 +96,16 @@ class PrefillRank:
         """Give up a request that has waited too long for decode's pages."""
         self._expired.append(request)
 
-    def chunks_landed(self, request: Request) -> None:
-        """Nothing of the request is on its way at the moment."""
+    def chunks_landed(self, request: Request) -> bool:
+        """Nothing of the request is on its way at the moment; whether this rank must look at it."""
         if request.cancelled and request.prefill_state is PrefillState.INFLIGHT:
             self.inflight.give_up(request)
-        elif request.peer_gave_up and (
+            return True
+        if request.peer_gave_up and (
             request.prefill_ended or request.transfer_state is TransferState.LANDED
         ):
             self.link.notify_decode(request)
+        return False
 
     # One iteration.
 
