@@ -36,7 +36,9 @@ class _Read:
     writer: int
     has_landed: bool
     completed_by_event: int
+    released_early: bool
     released_by_event: int
+    freed_again_by_event: int
 
 
 class ContentOracle:
@@ -77,7 +79,9 @@ class ContentOracle:
             request.writer,
             request.transfer_state is TransferState.LANDED,
             request.completed_by_event,
+            request.released_early,
             request.released_by_event,
+            request.prefill.inflight.freed_again_by_event,
         )
         self._pending.append((read, wrong, first[0], writer[0], owner[0]))
         if len(self._pending) >= _PENDING_READS_MAX:
@@ -120,6 +124,9 @@ class ContentOracle:
                 event,
                 f"{request_id} wrote it after decode had released its pages",
             )
+        if writer == read.writer and not read.released_early:
+            why = "prefill had given its page to somebody else as well when the transfer read it"
+            return "premature-free", read.freed_again_by_event, why
         if writer == read.writer:
             why = "prefill had released its page before the transfer read it"
             return "premature-free", read.released_by_event, why

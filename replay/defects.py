@@ -30,6 +30,8 @@ class Defect:
     meaning: str
     reports: tuple[str, ...]
     changes: dict[str, object]
+    #: What a deployment must have for the bug to show, beside faults; empty when nothing.
+    needs: str = ""
 
 
 def all_defects() -> dict[str, Defect]:
@@ -57,7 +59,8 @@ def with_defects(profile: EngineProfile, names: Sequence[str]) -> EngineProfile:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
             raise ProfileError(f"--defect {name}: no defect of that name; {hint}")
-        changes |= known[name].changes
+        if name not in profile.defects:
+            changes |= known[name].changes
     defects = tuple(dict.fromkeys((*profile.defects, *names)))
     return dataclasses.replace(profile, defects=defects, **changes)  # type: ignore[arg-type]
 
@@ -76,14 +79,16 @@ def _of_waiting() -> tuple[Defect, ...]:
             "peer never pulls, held until a timeout",
             "Decode gives a request up without a word; prefill holds the prompt until a timeout.",
             (f"{_VLLM}/pull/41269", "https://github.com/ai-dynamo/dynamo/pull/14507"),
-            {"decode_tells_prefill": False, "deferred_timeout_us": 30_000_000},
+            {"decode_tells_prefill": False},
+            needs="decode that gives up alone: client_abort_reaches=decode, or failures",
         ),
         Defect(
             "hold-timeout-ignores-readers",
             "timeout frees, then a late pull or completion",
             "The hold timeout looks at age only and frees pages that a transfer still reads.",
             (f"{_ASCEND}/issues/15420", f"{_SGLANG}/pull/38961"),
-            {"acknowledgement_timeout_from": "sent"},
+            {"acknowledgement_timeout_from": "sent", "acknowledgement_timeout_us": 1_000_000},
+            needs="transfers or pulls that take longer than the timeout",
         ),
         Defect(
             "abort-waits-for-completion",
@@ -102,6 +107,7 @@ def _of_waiting() -> tuple[Defect, ...]:
             "An abort notice that comes before its prompt is being sent is thrown away.",
             (f"{_VLLM}/pull/43509", f"{_SGLANG}/pull/29978"),
             {"early_notice": "lost"},
+            needs="decode tells prefill (decode_tells_prefill=true), and aborts or failures",
         ),
         Defect(
             "cleanup-starved-at-exhaustion",
@@ -135,6 +141,7 @@ def _of_aborts() -> tuple[Defect, ...]:
             "An abort frees pages at once that a transfer goes on writing.",
             (f"{_SGLANG}/issues/24527", f"{_SGLANG}/pull/35049"),
             {"abort_in_transfer": "release"},
+            needs="aborts while bytes move",
         ),
         Defect(
             "failed-transfer-not-released",
@@ -149,6 +156,7 @@ def _of_aborts() -> tuple[Defect, ...]:
             "A status that only goes up: one sender's success hides another's failure.",
             (f"{_SGLANG}/pull/19205", f"{_SGLANG}/pull/30352"),
             {"status_only_rises": True},
+            needs="several senders for one decode TP rank (prefill wider, mla=false)",
         ),
     )
 
@@ -161,6 +169,7 @@ def _of_counting() -> tuple[Defect, ...]:
             "Completions are counted, not told apart: a second copy stands in for another rank's.",
             (f"{_VLLM}/issues/46240", "https://github.com/local-inference-lab/vllm/pull/192"),
             {"counts_completions": "by-number"},
+            needs="several completions a transfer (more TP ranks than DP ranks)",
         ),
         Defect(
             "one-rank-counts-as-all",
@@ -168,6 +177,7 @@ def _of_counting() -> tuple[Defect, ...]:
             "The first TP rank to be done makes the whole transfer done.",
             ("https://github.com/ROCm/ATOM/pull/2252", f"{_ASCEND}/issues/8810"),
             {"done_when": "any-rank"},
+            needs="several decode TP ranks per DP rank",
         ),
         Defect(
             "dummies-are-expected",
@@ -175,6 +185,7 @@ def _of_counting() -> tuple[Defect, ...]:
             "The expected count includes senders that never send: a transfer is never done.",
             (f"{_VLLM}/pull/23917",),
             {"expected_senders": "all"},
+            needs="prefill with more TP ranks per DP rank than decode, and mla=true",
         ),
         Defect(
             "ranks-poll-alone",
@@ -182,6 +193,7 @@ def _of_counting() -> tuple[Defect, ...]:
             "Each TP rank acts on its own view; when views differ they hang in a collective.",
             (f"{_SGLANG}/pull/36928", "https://github.com/NVIDIA/TensorRT-LLM/pull/14020"),
             {"ranks_agree": False},
+            needs="several decode TP ranks per DP rank",
         ),
         Defect(
             "completion-before-the-bytes",
@@ -222,6 +234,7 @@ def _of_ownership() -> tuple[Defect, ...]:
             "An abort gives the first-token buffer back although a transfer will still write it.",
             (f"{_SGLANG}/pull/27374", f"{_SGLANG}/issues/17259"),
             {"metadata_slot_freed": "at-once", "metadata_gate": False},
+            needs="aborts that are deferred (abort_in_transfer=defer)",
         ),
         Defect(
             "room-reused-while-open",
@@ -229,6 +242,7 @@ def _of_ownership() -> tuple[Defect, ...]:
             "Completions name a room only: one of the room's earlier user counts for the next.",
             ("https://github.com/volcano-sh/kthena/issues/1423",),
             {"matches_completions_by": "room", "metadata_gate": False},
+            needs="rooms that are used again (bootstrap_rooms)",
         ),
         Defect(
             "room-status-stays",
@@ -236,6 +250,7 @@ def _of_ownership() -> tuple[Defect, ...]:
             "The status of a finished transfer stays on its room and wedges the room's next user.",
             (f"{_SGLANG}/issues/6857",),
             {"used_rooms": "wedge"},
+            needs="rooms that are used again (bootstrap_rooms), or retraction",
         ),
     )
 
@@ -262,5 +277,6 @@ def _of_the_scheduler() -> tuple[Defect, ...]:
             "Releasing a prompt takes its cached prefix off the protected counter twice.",
             (f"{_SGLANG}/issues/27666", f"{_SGLANG}/pull/12774"),
             {"release_subtracts_prefix_again": True},
+            needs="prompts with a cached prefix",
         ),
     )

@@ -10,7 +10,7 @@ from replay.audit import Rank
 from replay.clock import Clock
 from replay.engine.cache import ChunkCache, RadixCache
 from replay.engine.decode import DecodeInstance
-from replay.engine.decode_rank import DecodeRank
+from replay.engine.decode_rank import DecodeRank, decode_steps
 from replay.engine.ports import Link, Watcher
 from replay.engine.prefill import PrefillInstance
 from replay.engine.prefill_rank import PrefillRank
@@ -55,7 +55,8 @@ class Deployment:
     def can_ever_fit(self, request: Request) -> bool:
         """Whether empty pools on both sides could hold this request."""
         profile, decode, prefill = self.profile, request.decode.pool, request.prefill.pool
-        headroom = max(profile.reserved_decode_tokens, request.output_tokens)
+        decoded = decode_steps(request.output_tokens, profile.overlap_schedule)
+        headroom = max(profile.reserved_decode_tokens, decoded)
         return (
             decode.pages_for(request.input_tokens + headroom) <= decode.total_pages
             and prefill.pages_for(request.input_tokens) <= prefill.total_pages

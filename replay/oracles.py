@@ -48,11 +48,12 @@ class Findings:
         """Pages by kind of what no gap shows; a wrong first token counts as one page."""
         kinds = Counter(self.wrong_pages)
         kinds["stale-write"] += self.wrong_first_tokens
+        if not self.wrong_first_tokens:
+            kinds["stale-write"] += self.ledger.slots_written_by_another
         kinds["double-owned"] += self.ledger.acquired_while_owned
         if not self.wrong_pages:
             # Nobody has read them since, or what was right was written over them in time.
             kinds["stale-write"] += self.ledger.written_by_another
-            kinds["stale-write"] += self.ledger.slots_written_by_another
             kinds["premature-free"] += self.ledger.read_by_another
         kinds["check-false-alarm"] += self.false_alarm_pages
         return {kind: pages for kind, pages in kinds.items() if pages}

@@ -38,6 +38,15 @@ class EngineProfile(BehaviourFields):
                 raise ProfileError(
                     f"profile field {field.name} is {value}; it must not be negative"
                 )
+            if isinstance(value, int) and field.name.endswith("_us") and value > _TIME_US_MAX:
+                raise ProfileError(
+                    f"profile field {field.name} is {value}; more than {_TIME_US_MAX} us, thirty "
+                    "years, is not a time"
+                )
+            if value == 0 and field.name.endswith("_timeout_us"):
+                raise ProfileError(
+                    f"profile field {field.name} is 0; a timeout is at least 1 us, or none"
+                )
         for field_name in _AT_LEAST_ONE:
             if getattr(self, field_name) < 1:
                 raise ProfileError(f"profile field {field_name} must be at least 1")
@@ -83,6 +92,8 @@ class EngineProfile(BehaviourFields):
         """Every field by name, ready for JSON."""
         return dataclasses.asdict(self)
 
+
+_TIME_US_MAX = 10**15
 
 _AT_LEAST_ONE = (
     "prefill_instances",

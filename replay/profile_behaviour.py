@@ -109,8 +109,9 @@ class BehaviourFields(SetupFields):
     )
     status_only_rises: bool = setting(
         False,
-        "Whether a transfer has one status that only goes up, so that a success hides a failure "
-        "told before or after it.",
+        "Whether a TP rank's transfer has one status that only goes up, so that a success hides a "
+        "failure told before or after it. (A failure alone is what the poll sees here; in the real "
+        "engine the status would hide even that.)",
         "sglang 0.4.6.post4 disaggregation/mooncake/conn.py (update_status takes the max)",
     )
     bootstrap_timeout_us: int | None = setting(
@@ -145,7 +146,7 @@ class BehaviourFields(SetupFields):
         "landed",
         "Whether that counts from the last byte landed, or from the end of the prompt, whoever "
         "still reads.",
-        "sent: vllm 0.33.0 nixl connector (VLLM_NIXL_ABORT_REQUEST_TIMEOUT)",
+        "sent: vllm 0.33.0 envs.py (VLLM_MOONCAKE_ABORT_REQUEST_TIMEOUT)",
     )
     unexpected_completion: Literal["ignore", "crash"] = setting(
         "ignore",
@@ -170,7 +171,7 @@ class BehaviourFields(SetupFields):
     )
     cleanup_at_exhaustion: Literal["runs", "starved"] = setting(
         "runs",
-        "Whether completions and aborts are looked at while nothing can be admitted.",
+        "Whether completions and deferred releases are looked at while nobody can be admitted.",
         "starved: vllm pull 57104, see --defect cleanup-starved-at-exhaustion",
     )
     release_subtracts_prefix_again: bool = setting(

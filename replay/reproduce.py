@@ -72,7 +72,10 @@ def choose(
         chosen = [mine[index] for index in subset]
         rows = list(requests)
         if wanted.by_engine_check and not wanted.is_over_free:
-            return abort_while_waiting(rows, mine, chosen, profile, wanted)
+            found = abort_while_waiting(rows, mine, chosen, profile, wanted)
+            if found is None:
+                continue
+            return found
         if reorder:
             rows, chosen = _chosen_last(rows, mine, chosen)
         return _reproduction(rows, chosen, profile, wanted)

@@ -36,7 +36,7 @@ def abort_while_waiting(
     Raises:
         NoSuchGapError: the profile does not leak them, or has no check.
     """
-    _require_a_leak_and_a_check(profile)
+    _require_a_leak(profile)
     places = decode_places(profile)
     taken = set(chosen)
     holders = [each for each in mine if each not in taken]
@@ -48,39 +48,82 @@ def abort_while_waiting(
     front_size = (len(others) - in_tail) // places * places
     if front_size < 0:
         return None
-    front, fillers = others[:front_size], others[len(others) - in_tail :]
+    # The shortest, cut to one token, fill the turns of the other ranks: the holder must outlast
+    # what they take.
+    shortest = sorted(range(len(others)), key=lambda each: others[each].input_tokens)[:in_tail]
+    fillers = [_shortened(others[each]) for each in shortest]
+    front = [row for each, row in enumerate(others) if each not in set(shortest)][:front_size]
     start_us = (front[-1].arrival_us if front else 0) + _drained_us(front, profile)
-    tail = _interleave([rows[holder], *(rows[each] for each in chosen)], fillers, places, mine[0])
-    abort_us = start_us + _landed_us(tail, profile) + _MARGIN_US
-    hold_us = abort_us + _MARGIN_US - start_us
-    placed = list(front)
-    for row in tail:
-        changes: dict[str, int | None] = {"arrival_us": start_us, "cancel_us": None}
-        if row is rows[holder]:
-            changes["output_tokens"] = hold_us // profile.decode_step_us + 2
-        elif row.request_id in {rows[each].request_id for each in chosen}:
-            changes["cancel_us"] = abort_us
+    first = [_shortened(rows[holder]), *fillers[: places - 1]]
+    chosen_us = start_us + _landed_us(first, profile) + _MARGIN_US
+    mine_rows = [first[0], *(rows[each] for each in chosen)]
+    tail = _interleave(mine_rows, fillers, places, mine[0])
+    abort_us = chosen_us + _landed_us(tail, profile) + _MARGIN_US
+    hold_tokens = (abort_us + _MARGIN_US - start_us) // profile.decode_step_us + 2
+    _require_room(wanted, hold_tokens + 2)
+    ids = {rows[each].request_id for each in chosen}
+    placed = [dataclasses.replace(row, cancel_us=None) for row in front]
+    for number, row in enumerate(tail):
+        changes: dict[str, int | None] = {
+            "arrival_us": start_us if number < places else chosen_us,
+            "cancel_us": abort_us if row.request_id in ids else None,
+        }
+        if row is first[0]:
+            changes["output_tokens"] = hold_tokens
         placed.append(dataclasses.replace(row, **changes))  # type: ignore[arg-type]
-    ids = tuple(rows[each].request_id for each in chosen)
     comment = (
         f"no completion is touched: the clients of {len(ids)} requests, {wanted.pages} pages of "
         f"{wanted.page_size} tokens, go away at {abort_us} us while these wait to be batched"
     )
     changed = dataclasses.replace(profile, max_running_requests=1)
-    return Reproduction(tuple(placed), ids, changed, FaultPlan((), comment), 600_000_000)
+    if wanted.available < profile.reserved_decode_tokens * (len(chosen) + 2):
+        # Every admitted request keeps tokens in reserve; where the gap leaves none, it must not.
+        changed = dataclasses.replace(changed, reserved_decode_tokens=0)
+    return Reproduction(
+        tuple(placed),
+        tuple(rows[each].request_id for each in chosen),
+        changed,
+        FaultPlan((), comment),
+        600_000_000,
+    )
 
 
-def _require_a_leak_and_a_check(profile: EngineProfile) -> None:
+def require_a_check(profile: EngineProfile) -> None:
+    """Make sure that the engine checks itself at all.
+
+    Raises:
+        NoSuchGapError: it does not.
+    """
     if profile.check_strictness == "none":
         raise NoSuchGapError(
             f"--engine-check: {profile.name} has no idle check; choose another --profile"
         )
+
+
+def _require_a_leak(profile: EngineProfile) -> None:
     if profile.abort_in_waiting != "leak":
         raise NoSuchGapError(
             f"--engine-check: {profile.name} frees what clients abort, so its own check has "
             "nothing to find; use --profile sglang-0.4.6.post4, or add "
             "--defect abort-in-waiting-leaks"
         )
+
+
+def _require_room(wanted: WantedGap, tokens: int) -> None:
+    """The holder needs pages as well, beside those that will be lost."""
+    pages = -(-tokens // wanted.page_size)
+    if pages * wanted.page_size > wanted.available:
+        raise NoSuchGapError(
+            f"--engine-check: only {wanted.available} tokens stay free, and the request that keeps "
+            f"the batch busy until the others have landed needs {pages * wanted.page_size}; leave "
+            "--engine-check out, or use a faster profile (--set prefill_us_per_1k_tokens=...)"
+        )
+
+
+def _shortened(row: TraceRequest) -> TraceRequest:
+    """The request with a prompt of one token."""
+    hashes = None if row.block_hashes is None else row.block_hashes[:1]
+    return dataclasses.replace(row, input_tokens=1, block_hashes=hashes)
 
 
 def _interleave(

@@ -137,9 +137,9 @@ class Session:
         start, self.auditor.phase = self.clock.now_us, "heal"
         self.injector.disarm()
         deadline = start + self._options.heal_budget_us
-        while not self._stop and self.clock.run_next(until_us=deadline):
+        while not self._stop and self._is_anything_left() and self.clock.run_next(deadline):
             pass
-        budget_exhausted = self.clock.has_events() and not self._stop
+        budget_exhausted = self._is_anything_left() and not self._stop
         if not budget_exhausted:
             self._stall_the_rest()
         self._end_phase("heal", start)
@@ -156,6 +156,14 @@ class Session:
         return SessionResult(tuple(self._phases), self._ordinal, budget_exhausted, self._stop)
 
     # Phases.
+
+    def _is_anything_left(self) -> bool:
+        """Whether something under way could still change anything; a timer nobody needs cannot."""
+        if self.clock.pending_work:
+            return True
+        self._link.timeouts.forget_those_done()
+        # A late copy for a request that has ended counts as well: it may free its pages again.
+        return self._link.outlook.is_anything_pending
 
     def _run_until_quiet(self) -> None:
         """Run until no healthy work is left; what is late or timed may still come."""
@@ -174,6 +182,7 @@ class Session:
         self._phases.append(Phase(phase, start_us, self.clock.now_us))
 
     def _close(self) -> None:
+        self._link.timeouts.forget_those_done()
         self.auditor.close(self._can_progress)
         for request in list(self._requests.values()):
             if not (request.decode_ended and request.prefill_ended):

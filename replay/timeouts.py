@@ -31,6 +31,11 @@ class Outlook:
         if self._pending[request.ordinal] == 0:
             del self._pending[request.ordinal]
 
+    @property
+    def is_anything_pending(self) -> bool:
+        """Whether anything is under way for anybody."""
+        return bool(self._pending)
+
     def can_progress(self, ordinal: int) -> bool:
         """Whether anything is still under way for this request."""
         return self._pending[ordinal] > 0
@@ -70,6 +75,14 @@ class TimeoutQueue:
         self._waiting.append((self._clock.now_us + self._timeout_us, request))
         if not self._is_armed:
             self._arm()
+
+    def forget_those_done(self) -> None:
+        """Let go of every request that waits for nothing any more; O(queue)."""
+        still = [entry for entry in self._waiting if self._still_waits(entry[1])]
+        for _, request in self._waiting:
+            if not self._still_waits(request):
+                self._outlook.settle(request)
+        self._waiting = deque(still)
 
     def _drop_those_done(self) -> None:
         """Let go of the first in the queue as long as they wait for nothing any more."""

@@ -32,6 +32,9 @@ from replay.recorder import RecordingWriter
 from replay.timeouts import Outlook
 from replay.transfer_timeouts import TransferTimeouts
 
+#: Where the number of an event stands, and there is none.
+NO_EVENT = -1
+
 
 @dataclass(slots=True)
 class _Wire:
@@ -57,7 +60,7 @@ class TransferLink:
     ) -> None:
         self.outlook = Outlook()
         #: Transfers whose bytes landed after decode had let go of their pages: writer -> (request,
-        #: number of the first event sent for it).
+        #: number of the first event sent for it, `NO_EVENT` when none is).
         self.strays: dict[int, tuple[str, int]] = {}
         self._profile = profile
         self._clock = clock
@@ -186,9 +189,9 @@ class TransferLink:
             request.transfer_state = TransferState.LANDED
             request.landed_us = self._clock.now_us
             self._wires.pop(request.ordinal, None)
-        is_late = request.decode_state not in (DecodeState.TRANSFER, DecodeState.DEFERRED)
-        if is_late and wire is not None:
-            self.strays[wire.writer] = (request.request_id, self._completions.next_number)
+        if wire is not None and request.decode_state is not DecodeState.TRANSFER:
+            number = self._completions.next_number if is_last else NO_EVENT
+            self.strays[wire.writer] = (request.request_id, number)
         has_failed = False
         if is_last:
             if self._profile.completion_sent == "landed":
@@ -208,7 +211,7 @@ class TransferLink:
                 wire.writer,
                 share,
             )
-            if is_last:
+            if is_last and share[0] == 0:
                 # Each TP rank has a buffer of its own; the first to be written stands for them.
                 decode.memory.metadata_slots.write(wire.metadata_slot, wire.writer)
                 if decode.transfers.metadata_landed(request):

@@ -66,6 +66,11 @@ class TransferTimeouts:
         if self._profile.acknowledgement_timeout_from == "sent":
             self._holds.watch(request)
 
+    def forget_those_done(self) -> None:
+        """Let go of every request that waits for nothing any more."""
+        for queue in (self._bootstraps, self._waits, self._deferrals, self._holds):
+            queue.forget_those_done()
+
     def overdue(self, request: Request, side: str) -> None:
         """A completion, or on the side of prefill an acknowledgement, has not come when it was due."""
         profile = self._profile
@@ -101,7 +106,7 @@ class TransferTimeouts:
         return self._end_completion(request)
 
     def _end_completion(self, request: Request) -> bool:
-        request.decode.fail(request)
+        request.decode.transfers.fail(request)
         self._wake(request, "decode")
         return False
 

@@ -80,6 +80,8 @@ def _print_defects(defects: list[Defect], profiles: list[EngineProfile]) -> None
     for defect in defects:
         click.echo(f"  {defect.name}  ({defect.mode})")
         click.echo(f"      {defect.meaning}")
+        if defect.needs:
+            click.echo(f"      needs {defect.needs}")
         having = ", ".join(each.name for each in profiles if defect.name in each.defects)
         if having:
             click.echo(f"      in {having}")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 #: Synthesised traces tried before giving up; each is larger than the last.
 _ATTEMPTS = 6
 _REQUESTS_PER_RANK = 24
+#: Profile fields that the wanted gap sets.
+_GIVEN = ("page_size", "total_tokens", "prefill_total_tokens")
 
 
 @click.command(
@@ -125,9 +127,17 @@ def reproduce_gap(
     """
     from replay.profile_overrides import override
     from replay.reproduce import fit_profile
+    from replay.reproduce_check import require_a_check
 
     wanted.check()
+    for assignment in assignments:
+        if assignment.partition("=")[0].strip() in _GIVEN:
+            raise click.BadParameter(
+                f"{assignment!r}: the pool follows from --total and --page-size", param_hint="--set"
+            )
     profile = fit_profile(override(base, parse_overrides(assignments)), wanted)
+    if wanted.by_engine_check:
+        require_a_check(profile)
     found, block_size, source = _find(wanted, profile, trace_path, seed)
     _write_inputs(directory, found, block_size, source)
     summary = _replay(directory, found, base, defects, seed, device)
@@ -136,6 +146,8 @@ def reproduce_gap(
         summary["verdict"] == wanted.persistence
         and (mismatch.get("available"), mismatch.get("total")) == (wanted.available, wanted.total)
         and mismatch.get("evictable") == 0
+        and summary["faults"]["never_fired"] == 0
+        and _owners(directory / "recording", mismatch["pool"]) == set(found.chosen)
         and (not wanted.by_engine_check or _engine_said_it(summary, base))
     )
     summary["reproduction"] = {
@@ -146,6 +158,14 @@ def reproduce_gap(
         "recording": str(directory / "recording"),
     }
     return summary
+
+
+def _owners(recording: Path, pool: str) -> set[str]:
+    """Whose pages were in the gap of a pool."""
+    from replay.recording import Recording
+
+    owners = Recording.open(recording).table("owners").to_pylist()
+    return {row["request_id"] for row in owners if row["pool"] == pool}
 
 
 def _engine_said_it(summary: dict[str, Any], profile: EngineProfile) -> bool:

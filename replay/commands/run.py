@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,8 @@ def run(
     Exit codes: 0 as expected (clean or transient when nothing was expected), 1 another verdict,
     2 bad input, 3 inconclusive, 4 internal error.
     """
+    if math.isnan(heal_budget_s):
+        raise click.BadParameter("not a number of seconds", param_hint="--heal-budget")
     from replay.campaign import ReplayRequest, replay
     from replay.defects import with_defects
     from replay.profile_catalogue import find_profile

@@ -129,14 +129,14 @@ class DecodeRank:
             self._end_dropped(now_us)
         self._resume_retracted()
         is_exhausted = not self._preallocate(now_us)
-        free_at_admission = self.memory.free_resources
+        free_at_admission, admitted = self.memory.free_resources, self._admitted()
         if not (is_exhausted and self.profile.cleanup_at_exhaustion == "starved"):
             if self.transfers.deferred:
                 self.transfers.release_deferred(now_us)
             self.waiting.extend(self.transfers.poll(now_us))
         self._start_waiting(now_us)
         self._retract_until_it_fits()
-        released = self.memory.free_resources > free_at_admission
+        released = self.memory.free_resources > free_at_admission or self._admitted() < admitted
         self.interest_step = self._next_interest(steps, released)
         self.watcher.rank_changed(self, steps - self._steps_audited)
         self._steps_audited = steps
@@ -146,9 +146,11 @@ class DecodeRank:
         if released and (self.prealloc or self.retracted):
             # What was released after this iteration's admission may let the next request in.
             return steps + 1
-        if not len(self.running):
+        if self.waiting and len(self.running) < self.profile.max_running_requests:
             # Whoever ran was retracted a moment ago: the waiting ones are batched next.
-            return steps + 1 if self.waiting else NEVER
+            return steps + 1
+        if not len(self.running):
+            return NEVER
         if self._every_step:
             return steps + 1
         return self.running.next_step_of_interest() + self.skipped_steps

@@ -45,6 +45,8 @@ class InFlightQueue:
         self._failed: list[Request] = []
         self._to_release: list[Request] = []
         self._to_release_again: list[Request] = []
+        #: The acknowledgement that freed pages a second time, the last of them, by event number.
+        self.freed_again_by_event = -1
         self._due: list[Request] = []
         self._died_of: set[int] = set()
 
@@ -59,7 +61,7 @@ class InFlightQueue:
     def acknowledge(self, request: Request, sender: int, event: int, failed: bool) -> str:
         """Take one acknowledgement in and say what became of it."""
         if request.prefill_state is not PrefillState.INFLIGHT:
-            return self._acknowledge_again(request)
+            return self._acknowledge_again(request, event)
         if failed:
             self._failed.append(request)
             return "accepted"
@@ -67,7 +69,7 @@ class InFlightQueue:
         if awaiting and self._profile.counts_completions == "by-number":
             sender = next(iter(awaiting))
         if sender not in awaiting:
-            return self._acknowledge_again(request)
+            return self._acknowledge_again(request, event)
         awaiting.discard(sender)
         if not awaiting:
             request.released_by_event = event
@@ -92,12 +94,13 @@ class InFlightQueue:
         """Release a request that nobody waits for: cancelled, or its acknowledgement never came."""
         self._to_release.append(request)
 
-    def _acknowledge_again(self, request: Request) -> str:
+    def _acknowledge_again(self, request: Request, event: int) -> str:
         rule = self._profile.duplicate_acknowledgement
         if rule == "free-again" and (
             request.prefill_state in (PrefillState.INFLIGHT, PrefillState.DONE)
         ):
             self._to_release_again.append(request)
+            self.freed_again_by_event = event
             return "accepted again"
         if rule == "crash" and request.prefill_ended:
             # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).
@@ -135,6 +138,7 @@ class InFlightQueue:
         """Give back what a request in flight held, and end it."""
         del self.open[request.ordinal]
         self._memory.release(request)
+        request.released_early = request.transfer_state is not TransferState.LANDED
         was_cancelled = request.cancelled or request.transfer_state is TransferState.NOT_STARTED
         self._calls.end(request, PrefillState.DROPPED if was_cancelled else PrefillState.DONE)
 

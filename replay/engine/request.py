@@ -136,6 +136,8 @@ class Request:
     released_pages: Array | None = None
     #: Decode has given the request up and waits for the word that nobody writes any more.
     peer_gave_up: bool = False
+    #: Prefill released the prompt although not all of it had been read.
+    released_early: bool = False
     #: The acknowledgement that let prefill release the prompt, by event number.
     released_by_event: int = -1
 
