@@ -182,8 +182,10 @@ def _nothing_to_go_by(run: dict[str, Any], findings: Findings) -> tuple[str, str
             f"words: {words}",
         )
     if run["faults"]["totals"]["never_fired"]:
-        names = ", ".join(repr(name) for name in run["faults"]["never_fired"])
-        return "inconclusive", f"nothing was tested: the rule {names} never fired"
+        silent = run["faults"]["never_fired"]
+        rules = "rule" if len(silent) == 1 else "rules"
+        names = ", ".join(repr(name) for name in silent)
+        return "inconclusive", f"nothing was tested: the {rules} {names} never fired"
     if not findings.requests["total"]:
         return "inconclusive", "nothing was tested: the trace has no requests"
     return None
