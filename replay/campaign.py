@@ -80,6 +80,7 @@ def replay(
             result = session.run()
         elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
         write_json(directory / "run.json", _run_document(request, session, result, device))
+        session.let_go()
         verdict = judge(Recording.open(directory))
         summary = verdict.summary | {
             "timing": {

@@ -126,6 +126,13 @@ class Session:
         )
         return sum(found[1:], start=dataclasses.replace(found[0], slots_written_by_another=slots))
 
+    def let_go(self) -> None:
+        """Give the pools' memory back at once: schedulers and link refer to each other in circles,
+        which a later collection may find or not.
+        """
+        for rank in self._pair.ranks():
+            rank.pool.let_go()
+
     def run(self) -> SessionResult:
         """Replay the trace through all phases."""
         start = self.clock.now_us

@@ -40,6 +40,10 @@ class KvPool:
         self.account = PoolAccount()
         self.held_pages: dict[int, int] = {}
 
+    def let_go(self) -> None:
+        """Give the memory back; nothing can be asked of the pool afterwards."""
+        del self.allocator, self.ledger, self.storage, self.table
+
     @property
     def available_pages(self) -> int:
         """Pages on the free list."""
