@@ -100,7 +100,8 @@ class KvStorage:
     def __init__(self, total_pages: int, words_per_page: int, arrays: Arrays) -> None:
         shape = (total_pages + 1,) if words_per_page == 1 else (total_pages + 1, words_per_page)
         self._arrays = arrays
-        self._words = arrays.empty(shape, torch.int64)
+        # Zeros, and not whatever an earlier replay has left in this memory: that could be just right.
+        self._words = arrays.zeros(shape, torch.int64)
         self._written_by = arrays.zeros((total_pages + 1,), torch.int64)
 
     def write(self, pages: Array, words: Array, writer: int | None = None) -> None:
