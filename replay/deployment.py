@@ -10,11 +10,11 @@ from replay.audit import Rank
 from replay.clock import Clock
 from replay.engine.cache import ChunkCache, RadixCache
 from replay.engine.decode import DecodeInstance
-from replay.engine.decode_rank import DecodeRank, decode_steps
+from replay.engine.decode_rank import DecodeRank
 from replay.engine.ports import Link, Watcher
 from replay.engine.prefill import PrefillInstance
 from replay.engine.prefill_rank import PrefillRank
-from replay.engine.request import Request
+from replay.engine.request import Request, decode_steps
 from replay.pool.arrays import Arrays
 from replay.pool.pool import KvPool
 from replay.profile import EngineProfile

@@ -22,11 +22,14 @@ from faults.kinds import FaultPlan, FaultRule
 from replay.profile import EngineProfile
 from replay.reproduce_check import abort_while_waiting
 from replay.routing import decode_place, decode_places
-from replay.wanted_gap import Reproduction, WantedGap
+from replay.wanted_gap import (
+    PAUSE_US,
+    Reproduction,
+    WantedGap,
+    without_reserve_where_tight,
+)
 from traces.schema import TraceRequest
 
-#: Pause before the chosen requests of a synthesised trace, so that the others are done by then.
-_PAUSE_US = 60_000_000
 #: How long after the last arrival late events and second acknowledgements come.
 _LATE_US = 120_000_000
 
@@ -73,9 +76,9 @@ def choose(
         rows = list(requests)
         if wanted.by_engine_check and not wanted.is_over_free:
             found = abort_while_waiting(rows, mine, chosen, profile, wanted)
-            if found is None:
-                continue
-            return found
+            if found is not None:
+                return found
+            continue
         if reorder:
             rows, chosen = _chosen_last(rows, mine, chosen)
         return _reproduction(rows, chosen, profile, wanted)
@@ -139,7 +142,7 @@ def _chosen_last(
         placed[position] = dataclasses.replace(rows[source], arrival_us=rows[position].arrival_us)
     last_places = mine[len(mine) - len(chosen) :]
     for position in range(last_places[0], len(placed)):
-        late = placed[position].arrival_us + _PAUSE_US
+        late = placed[position].arrival_us + PAUSE_US
         placed[position] = dataclasses.replace(placed[position], arrival_us=late)
     return placed, last_places
 
@@ -161,13 +164,11 @@ def _reproduction(
         rule = FaultRule("lost", "drop", request_ids=frozenset(ids))
     else:
         rule = FaultRule("late", "delay", request_ids=frozenset(ids), delay_us=late_us)
-    # Every admitted request keeps tokens in reserve; where the gap leaves none, it must not.
-    if not wanted.is_over_free and wanted.available < profile.reserved_decode_tokens * (
-        len(chosen) + 1
-    ):
+    roomy = without_reserve_where_tight(profile, wanted, len(chosen) + 1)
+    if not wanted.is_over_free and roomy != profile:
         # Then the pool may run dry as they decode, and where rooms keep their status whoever is
         # retracted never comes back: another defect than the one to be shown.
-        profile = dataclasses.replace(profile, reserved_decode_tokens=0, used_rooms="forgotten")
+        profile = dataclasses.replace(roomy, used_rooms="forgotten")
     instance, dp_rank = decode_place(profile, chosen[0])
     where = "prefill acknowledgements" if wanted.is_over_free else f"decode{instance}/dp{dp_rank}"
     comment = (

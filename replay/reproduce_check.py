@@ -16,12 +16,16 @@ from faults.kinds import FaultPlan
 from replay.errors import NoSuchGapError
 from replay.profile import EngineProfile
 from replay.routing import decode_places
-from replay.wanted_gap import Reproduction, WantedGap
+from replay.wanted_gap import (
+    PAUSE_US,
+    Reproduction,
+    WantedGap,
+    without_reserve_where_tight,
+)
 from traces.schema import TraceRequest
 
 #: Idle time around the aborts, so that nothing depends on the last iteration.
 _MARGIN_US = 500_000
-_PAUSE_US = 60_000_000
 
 
 def abort_while_waiting(
@@ -34,7 +38,7 @@ def abort_while_waiting(
     """Let the chosen requests of one decode rank (`mine`) leak; None when nobody can hold the batch.
 
     Raises:
-        NoSuchGapError: the profile does not leak them, or has no check.
+        NoSuchGapError: the profile does not leak them, or too little stays free for the holder.
     """
     _require_a_leak(profile)
     places = decode_places(profile)
@@ -75,10 +79,8 @@ def abort_while_waiting(
         f"no completion is touched: the clients of {len(ids)} requests, {wanted.pages} pages of "
         f"{wanted.page_size} tokens, go away at {abort_us} us while these wait to be batched"
     )
-    changed = dataclasses.replace(profile, max_running_requests=1)
-    if wanted.available < profile.reserved_decode_tokens * (len(chosen) + 2):
-        # Every admitted request keeps tokens in reserve; where the gap leaves none, it must not.
-        changed = dataclasses.replace(changed, reserved_decode_tokens=0)
+    changed = without_reserve_where_tight(profile, wanted, len(chosen) + 2)
+    changed = dataclasses.replace(changed, max_running_requests=1)
     return Reproduction(
         tuple(placed),
         tuple(rows[each].request_id for each in chosen),
@@ -142,7 +144,7 @@ def _drained_us(rows: list[TraceRequest], profile: EngineProfile) -> int:
     """How long it takes at most until these are done, one after the other on each rank."""
     outputs = sum(row.output_tokens + 4 for row in rows)
     step_us = profile.decode_step_us + profile.decode_step_us_per_request
-    return _PAUSE_US + outputs * step_us + _landed_us(rows, profile)
+    return PAUSE_US + outputs * step_us + _landed_us(rows, profile)
 
 
 def _landed_us(rows: list[TraceRequest], profile: EngineProfile) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,6 +81,19 @@ class WantedGap:
 
 #: Page sizes that engines use.
 _PAGE_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+#: Pause before the requests that make the gap, so that the others are done by then.
+PAUSE_US = 60_000_000
+
+
+def without_reserve_where_tight(
+    profile: EngineProfile, wanted: WantedGap, admitted: int
+) -> EngineProfile:
+    """The profile without reserved tokens, where the gap leaves none for so many requests."""
+    if wanted.available >= profile.reserved_decode_tokens * admitted:
+        return profile
+    return dataclasses.replace(profile, reserved_decode_tokens=0)
 
 
 @dataclass(frozen=True, slots=True)

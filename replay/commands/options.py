@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -47,6 +48,24 @@ def parse_overrides(assignments: tuple[str, ...]) -> dict[str, str]:
 def command_line(*words: object) -> str:
     """One line that a shell reads back as these words."""
     return shlex.join(str(word) for word in words)
+
+
+def profile_changes(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that change a profile, `--set` and `--defect`: `assignments` and `defects`."""
+    command = click.option(
+        "--defect",
+        "defects",
+        multiple=True,
+        metavar="NAME",
+        help="Switch a known bug of real engines on, see `profiles`; repeatable.",
+    )(command)
+    return click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="FIELD=VALUE",
+        help="Override a profile field.",
+    )(command)
 
 
 @contextmanager

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from replay.commands.options import command_line, parse_overrides, progress_bar, show_path
+from replay.commands.options import (
+    command_line,
+    parse_overrides,
+    profile_changes,
+    progress_bar,
+    show_path,
+)
 
 if TYPE_CHECKING:
     from replay.profile import EngineProfile
@@ -41,15 +47,8 @@ _GIVEN = ("page_size", "total_tokens", "prefill_total_tokens")
     is_flag=True,
     help="Have the engine's own idle check fire, inside its own gate, with these numbers.",
 )
-@click.option(
-    "--defect",
-    "defects",
-    multiple=True,
-    metavar="NAME",
-    help="Switch a known bug of real engines on, see `profiles`; repeatable.",
-)
 @click.option("--profile", "profile_name", default="sglang-0.4.6.post4", show_default=True)
-@click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE")
+@profile_changes
 @click.option(
     "--trace",
     "trace_path",

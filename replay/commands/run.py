@@ -13,6 +13,7 @@ from replay.commands.options import (
     ProbabilityAndDelay,
     command_line,
     parse_overrides,
+    profile_changes,
     progress_bar,
 )
 
@@ -27,16 +28,7 @@ VERDICTS = ("clean", "transient", "persistent", "inconclusive")
 )
 @click.argument("trace", type=click.Path(path_type=Path))
 @click.option("--profile", "profile_name", required=True, help="Engine profile, see `profiles`.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Override a profile field."
-)
-@click.option(
-    "--defect",
-    "defects",
-    multiple=True,
-    metavar="NAME",
-    help="Switch a known bug of real engines on, see `profiles`; repeatable.",
-)
+@profile_changes
 @click.option(
     "--plan", "plan_path", type=click.Path(path_type=Path), help="Fault plan, a TOML file."
 )

@@ -15,7 +15,7 @@ from collections import deque
 
 from replay.engine.decode_memory import DecodeMemory
 from replay.engine.ports import Link, Watcher
-from replay.engine.request import DecodeState, Request
+from replay.engine.request import DecodeState, Request, decode_steps
 from replay.engine.running_batch import NEVER, RunningBatch
 from replay.engine.transfer_queue import RankCalls, TransferQueue
 from replay.pool.pool import KvPool
@@ -340,11 +340,3 @@ class DecodeRank:
         """Drop a request without releasing what it holds, as a leaking engine does."""
         self.pool.account.depart(request.ordinal, self.pool.held_pages.get(request.ordinal, 0))
         self._end(request, DecodeState.LOST, now_us)
-
-
-def decode_steps(output_tokens: int, overlap_schedule: bool) -> int:
-    """Decode steps of a request whose first token came with the prompt.
-
-    Where results are processed one iteration late, it runs once more before anybody notices.
-    """
-    return max(1, output_tokens - 1) + overlap_schedule

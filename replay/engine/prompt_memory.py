@@ -16,8 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from replay.engine.cache import ChunkCache, RadixCache
-from replay.engine.decode_rank import decode_steps
-from replay.engine.request import Request
+from replay.engine.request import Request, decode_steps
 from replay.pool.arrays import Array
 from replay.pool.pool import KvPool
 from replay.pool.storage import ContentWriter
@@ -149,13 +148,11 @@ class PromptMemory:
             self._cache.protected_pages -= request.cached_pages
         self._pool.table.close_row(request.prefill_row)
 
-    def release_again(self, request: Request) -> bool:
-        """Run the release once more, as a pair without a guard does; False when nothing is kept."""
-        if request.released_pages is None:
-            return False
+    def release_again(self, request: Request) -> None:
+        """Run the release of a request once more, as a pair without a guard does."""
+        assert request.released_pages is not None, "what is released again was released"
         self._pool.release(request.ordinal, request.released_pages)
         self._unlock(request)
-        return True
 
     def forget(self, request: Request) -> None:
         """Drop a request in flight without releasing anything, its lock included."""

@@ -183,3 +183,11 @@ class Request:
     def prefill_ended(self) -> bool:
         """Whether the prefill side is done with it."""
         return self.prefill_state in PREFILL_ENDED
+
+
+def decode_steps(output_tokens: int, overlap_schedule: bool) -> int:
+    """Decode steps of a request whose first token came with the prompt.
+
+    Where results are processed one iteration late, it runs once more before anybody notices.
+    """
+    return max(1, output_tokens - 1) + overlap_schedule
