@@ -5,20 +5,16 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from replay.commands.options import (
     ProbabilityAndDelay,
-    command_line,
     parse_overrides,
     profile_changes,
     progress_bar,
 )
-
-if TYPE_CHECKING:
-    from faults.kinds import FaultPlan
 
 VERDICTS = ("clean", "transient", "persistent", "inconclusive")
 
@@ -99,47 +95,28 @@ def run(
     """
     if math.isnan(heal_budget_s):
         raise click.BadParameter("not a number of seconds", param_hint="--heal-budget")
-    from replay.campaign import ReplayRequest, replay
-    from replay.defects import with_defects
-    from replay.profile_catalogue import find_profile
-    from replay.profile_overrides import override
+    from replay.campaign import replay
     from replay.recording import check_replaceable
-    from replay.session import SessionOptions
-    from traces.dataset import open_trace
+    from replay.run_options import RunOptions
 
-    profile = with_defects(find_profile(profile_name), defects)
-    profile = override(profile, parse_overrides(assignments))
-    plan = _plan(plan_path, drop, delay, duplicate)
+    options = RunOptions(
+        trace=str(trace),
+        profile=profile_name,
+        defects=defects,
+        settings=tuple(parse_overrides(assignments).items()),
+        plan=None if plan_path is None else str(plan_path),
+        drop=drop,
+        delay=delay,
+        duplicate=duplicate,
+        seed=seed,
+        repeat=repeat,
+        heal_budget_s=heal_budget_s,
+        every_step=audit == "every-step",
+        stop_on_engine_error=stop_on_engine_error,
+    )
+    request = options.to_request(device)
     if out is not None:
         check_replaceable(out)
-    words: list[object] = ["kvreplay", "run", trace, "--profile", profile_name]
-    for defect in defects:
-        words += ["--defect", defect]
-    for assignment in assignments:
-        words += ["--set", assignment]
-    words += ["--plan", plan_path] if plan_path is not None else []
-    words += ["--drop", f"{drop:g}"] if drop is not None else []
-    words += ["--delay", f"{delay[0]:g}:{delay[1]:g}"] if delay is not None else []
-    words += ["--duplicate", f"{duplicate:g}"] if duplicate is not None else []
-    words += ["--seed", seed]
-    words += ["--repeat", repeat] if repeat else []
-    words += ["--heal-budget", f"{heal_budget_s:g}"] if heal_budget_s != 600.0 else []
-    words += ["--audit", audit] if audit != "changes" else []
-    words += ["--stop-on-engine-error"] if stop_on_engine_error else []
-    request = ReplayRequest(
-        trace=open_trace(trace),
-        profile=profile,
-        plan=plan,
-        options=SessionOptions(
-            seed=seed,
-            repeats=repeat,
-            heal_budget_us=round(heal_budget_s * 1e6),
-            every_step=audit == "every-step",
-            stop_on_engine_error=stop_on_engine_error,
-        ),
-        device=device,
-        reproduce=command_line(*words),
-    )
     with progress_bar("replaying", request.trace.request_count * (1 + repeat)) as progress:
         summary = replay(request, out, progress)
     if as_json:
@@ -161,15 +138,3 @@ def exit_code(summary: dict[str, Any], expect: str | None) -> int:
     if verdict == expect or (expect is None and verdict in ("clean", "transient")):
         return 0
     return EXIT_INCONCLUSIVE if verdict == "inconclusive" else EXIT_UNEXPECTED_VERDICT
-
-
-def _plan(
-    plan_path: Path | None,
-    drop: float | None,
-    delay: tuple[float, float] | None,
-    duplicate: float | None,
-) -> FaultPlan:
-    from faults.plan import combine, load_plan, shortcut_plan
-
-    shortcuts = shortcut_plan(drop, delay, duplicate)
-    return combine(load_plan(plan_path), shortcuts) if plan_path is not None else shortcuts

@@ -1,0 +1,111 @@
+"""What a user asks one replay for: the words of `kvreplay run`, as a value.
+
+    command line of `run` --+
+    one cell of a matrix ---+--> RunOptions --to_request--> ReplayRequest --> replay
+                                    |
+                                    +--command_line--> the line that does this again
+
+The line holds all that the replay depends on, so that pasting it gives the same recording.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from faults.kinds import FaultPlan
+from faults.plan import combine, load_plan, shortcut_plan
+from replay.campaign import ReplayRequest
+from replay.defects import with_defects
+from replay.profile import EngineProfile
+from replay.profile_catalogue import find_profile
+from replay.profile_overrides import override
+from replay.session import SessionOptions
+from traces.dataset import open_trace
+
+HEAL_BUDGET_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """One replay in a user's words."""
+
+    #: A trace file.
+    trace: str
+    #: Name of a built-in engine profile.
+    profile: str
+    defects: tuple[str, ...] = ()
+    #: Profile fields set from text, in the order given.
+    settings: tuple[tuple[str, str], ...] = ()
+    #: A plan file, or None.
+    plan: str | None = None
+    drop: float | None = None
+    #: Probability and milliseconds.
+    delay: tuple[float, float] | None = None
+    duplicate: float | None = None
+    seed: int = 0
+    repeat: int = 0
+    #: Virtual seconds.
+    heal_budget_s: float = HEAL_BUDGET_S
+    every_step: bool = False
+    stop_on_engine_error: bool = False
+
+    def to_request(self, device: str = "auto") -> ReplayRequest:
+        """Open and check everything that is named.
+
+        Raises:
+            TraceError: the trace cannot be read.
+            PlanError: the plan or a shortcut is wrong.
+            ProfileError: the profile, a defect or a setting is unknown or does not fit.
+        """
+        profile, plan = self.make_profile(), self.make_plan()
+        return ReplayRequest(
+            trace=open_trace(Path(self.trace)),
+            profile=profile,
+            plan=plan,
+            options=SessionOptions(
+                seed=self.seed,
+                repeats=self.repeat,
+                heal_budget_us=round(self.heal_budget_s * 1e6),
+                every_step=self.every_step,
+                stop_on_engine_error=self.stop_on_engine_error,
+            ),
+            device=device,
+            reproduce=self.command_line(),
+        )
+
+    def make_profile(self) -> EngineProfile:
+        """The profile with its defects and settings."""
+        return override(with_defects(find_profile(self.profile), self.defects), dict(self.settings))
+
+    def make_plan(self) -> FaultPlan:
+        """The plan's rules and those of the shortcuts."""
+        shortcuts = shortcut_plan(self.drop, self.delay, self.duplicate)
+        return shortcuts if self.plan is None else combine(load_plan(Path(self.plan)), shortcuts)
+
+    def command_line(self) -> str:
+        """One line that a shell reads back as this replay."""
+        words: list[str] = ["kvreplay", "run", self.trace, "--profile", self.profile]
+        for defect in self.defects:
+            words += ["--defect", defect]
+        for field, value in self.settings:
+            words += ["--set", f"{field}={value}"]
+        words += ["--plan", self.plan] if self.plan is not None else []
+        words += ["--drop", _number(self.drop)] if self.drop is not None else []
+        if self.delay is not None:
+            words += ["--delay", f"{_number(self.delay[0])}:{_number(self.delay[1])}"]
+        words += ["--duplicate", _number(self.duplicate)] if self.duplicate is not None else []
+        words += ["--seed", str(self.seed)]
+        words += ["--repeat", str(self.repeat)] if self.repeat else []
+        if self.heal_budget_s != HEAL_BUDGET_S:
+            words += ["--heal-budget", _number(self.heal_budget_s)]
+        words += ["--audit", "every-step"] if self.every_step else []
+        words += ["--stop-on-engine-error"] if self.stop_on_engine_error else []
+        return shlex.join(words)
+
+
+def _number(value: float) -> str:
+    """A number as a person would type it, without losing a digit."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
