@@ -1,4 +1,4 @@
-"""Fault plans as people write them: TOML files and the command line's shortcuts.
+"""Fault plans as people give them: TOML files, built-in plans, and the command line's shortcuts.
 
 comment = "the completion of one request is lost, one in a hundred comes late"
 
@@ -16,83 +16,17 @@ delay_us = 500_000
 
 from __future__ import annotations
 
-import difflib
-import json
 import tomllib
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from faults.errors import PlanError
-from faults.kinds import Direction, FaultKind, FaultPlan, FaultRule
-
-_Rank = Annotated[int, Field(ge=0)]
-
-
-class RuleEntry(BaseModel):
-    """One `[[rule]]` table of a plan file."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    name: str | None = Field(None, min_length=1, description="unique; seeds the rule's choices")
-    fault: FaultKind
-    direction: Direction = "decode"
-    probability: float = Field(1.0, ge=0.0, le=1.0)
-    occurrences: list[Annotated[int, Field(ge=1)]] | None = Field(
-        None, min_length=1, description="hit only the n-th matching events, from 1"
-    )
-    request_ids: list[str] | None = Field(None, min_length=1)
-    dp_ranks: list[_Rank] | None = Field(None, min_length=1)
-    prefill_tp_ranks: list[_Rank] | None = Field(None, min_length=1)
-    decode_tp_ranks: list[_Rank] | None = Field(None, min_length=1)
-    after_us: int | None = Field(None, ge=0, description="sent at or after this virtual time")
-    before_us: int | None = Field(None, ge=0, description="sent before this virtual time")
-    delay_us: int | None = Field(None, ge=1, description="only with, and needed by, delay")
-    copies: int | None = Field(None, ge=1, le=1000, description="only with duplicate")
-    copy_delay_us: int | None = Field(None, ge=0, description="only with duplicate")
-
-    def misplaced(self) -> str | None:
-        """What is wrong between keys, or None: `delay_us` without delay, and so on."""
-        if self.fault == "delay" and self.delay_us is None:
-            return 'delay_us: fault = "delay" needs it'
-        if self.fault != "delay" and self.delay_us is not None:
-            return f'delay_us: only fault = "delay" takes it, not "{self.fault}"'
-        for key in ("copies", "copy_delay_us"):
-            if self.fault != "duplicate" and getattr(self, key) is not None:
-                return f'{key}: only fault = "duplicate" takes it, not "{self.fault}"'
-        start_us, end_us = self.after_us or 0, self.before_us
-        if end_us is not None and start_us >= end_us:
-            return f"before_us: {end_us} is not later than after_us {start_us}"
-        return None
-
-    def to_rule(self) -> FaultRule:
-        """The rule itself; an unnamed one is named after its content, never after its place."""
-        given = self.model_dump(exclude_none=True, exclude={"name"}, exclude_defaults=True)
-        for key in (
-            "occurrences",
-            "request_ids",
-            "dp_ranks",
-            "prefill_tp_ranks",
-            "decode_tp_ranks",
-        ):
-            if key in given:
-                given[key] = frozenset(given[key])
-        return FaultRule(name=self.name or self._name_of_content(), **given)
-
-    def _name_of_content(self) -> str:
-        content = self.model_dump(exclude_none=True, exclude={"name"}, exclude_defaults=True)
-        rest = " ".join(f"{key}={value}" for key, value in content.items() if key != "fault")
-        return f"{self.fault} {rest}".strip()
-
-
-class PlanFile(BaseModel):
-    """A plan file: a comment and any number of rules."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    comment: str = ""
-    rule: list[RuleEntry] = Field(default_factory=list)
+from faults.kinds import FaultPlan, FaultRule
+from faults.plan_file import PlanFile
+from faults.toml_errors import explain
+from faults.toml_lines import TomlPath, line_of
 
 
 def load_plan(path: Path) -> FaultPlan:
@@ -102,22 +36,52 @@ def load_plan(path: Path) -> FaultPlan:
         PlanError: the file is missing, is not TOML, or has a key or value that no rule takes.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as problem:
         raise PlanError(f"{path}: cannot read the plan: {problem.strerror}") from None
     except UnicodeDecodeError:
         raise PlanError(f"{path}: not a text file; a plan is a TOML file") from None
+    return parse_plan(text, str(path))
+
+
+def parse_plan(text: str, source: str) -> FaultPlan:
+    """A plan from the text of a plan file; `source` is what messages call the file.
+
+    Raises:
+        PlanError: it is not TOML, or has a key or value that no rule takes.
+    """
+    try:
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
-        raise PlanError(f"{path}: not valid TOML: {problem}") from None
+        raise PlanError(f"{source}: not valid TOML: {problem}") from None
     try:
         parsed = PlanFile.model_validate(document)
     except ValidationError as problem:
-        raise PlanError(f"{path}: {_explain(problem)}") from None
-    for number, entry in enumerate(parsed.rule, start=1):
-        if (complaint := entry.misplaced()) is not None:
-            raise PlanError(f"{path}: rule {number}, {complaint}")
-    rules = tuple(entry.to_rule() for entry in parsed.rule)
-    return FaultPlan(_uniquely_named(rules, str(path)), parsed.comment, str(path))
+        line, complaint = explain(problem, text, document, PlanFile)
+        raise PlanError(f"{source}{_on(line)}: {complaint}") from None
+    if (wrong := complaint_of(parsed)) is not None:
+        path, complaint = wrong
+        raise PlanError(f"{source}{_on(line_of(text, path))}: {complaint}")
+    return to_plan(parsed, source)
+
+
+def complaint_of(plan: PlanFile) -> tuple[TomlPath, str] | None:
+    """What is wrong between the keys of a plan's rules: where, and a sentence that names the key."""
+    names: set[str] = set()
+    for number, entry in enumerate(plan.rule):
+        if (wrong := entry.complaint()) is not None:
+            key, complaint = wrong
+            return ("rule", number, key), f"rule[{number + 1}].{key}: {complaint}"
+        name = entry.to_rule().name
+        if name in names:
+            return ("rule", number), _same_name(name)
+        names.add(name)
+    return None
+
+
+def to_plan(plan: PlanFile, source: str) -> FaultPlan:
+    """The plan of a file that nothing is wrong with."""
+    return FaultPlan(tuple(entry.to_rule() for entry in plan.rule), plan.comment, source)
 
 
 def shortcut_plan(
@@ -133,8 +97,10 @@ def shortcut_plan(
         rules.append(FaultRule("drop", "drop", probability=_probability("--drop", drop)))
     if delay is not None:
         probability, delay_ms = _probability("--delay", delay[0]), delay[1]
-        if not 0.001 <= delay_ms <= 1e12:
-            raise PlanError(f"--delay: {delay_ms:g} ms is not a delay; give at least 0.001")
+        if not 0.001 <= delay_ms <= 1e10:
+            raise PlanError(
+                f"--delay: {delay_ms:g} ms is not a delay; give at least 0.001 and at most 1e10"
+            )
         rules.append(
             FaultRule("delay", "delay", probability=probability, delay_us=round(delay_ms * 1000))
         )
@@ -153,28 +119,10 @@ def combine(*plans: FaultPlan) -> FaultPlan:
     rules = tuple(rule for plan in plans for rule in plan.rules)
     comment = "; ".join(plan.comment for plan in plans if plan.comment)
     source = next((plan.source for plan in plans if plan.source), "")
-    return FaultPlan(_uniquely_named(rules, source or "the plan"), comment, source)
-
-
-def plan_text(plan: FaultPlan) -> str:
-    """A plan as a TOML file that `load_plan` reads back."""
-    lines = [f"comment = {_toml(plan.comment)}"] if plan.comment else []
-    defaults = FaultRule("", "drop")
-    for rule in plan.rules:
-        lines += ["", "[[rule]]", f"name = {_toml(rule.name)}", f"fault = {_toml(rule.fault)}"]
-        for key in RuleEntry.model_fields:
-            value = getattr(rule, key)
-            if key in ("name", "fault") or value == getattr(defaults, key):
-                continue
-            lines.append(f"{key} = {_toml(value)}")
-    return "\n".join(lines).lstrip("\n") + "\n"
-
-
-def _toml(value: object) -> str:
-    """A string, number or set as TOML; JSON's escapes are TOML's, but for the delete character."""
-    if isinstance(value, frozenset):
-        return "[" + ", ".join(_toml(each) for each in sorted(value)) + "]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    names = Counter(rule.name for rule in rules)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise PlanError(f"{source or 'the plan'}: {_same_name(twice[0])}")
+    return FaultPlan(rules, comment, source)
 
 
 def _probability(option: str, value: float) -> float:
@@ -183,32 +131,12 @@ def _probability(option: str, value: float) -> float:
     return value
 
 
-def _uniquely_named(rules: tuple[FaultRule, ...], where: str) -> tuple[FaultRule, ...]:
-    seen: set[str] = set()
-    for rule in rules:
-        if rule.name in seen:
-            raise PlanError(
-                f"{where}: two rules are called {rule.name!r}; names seed a rule's choices, so "
-                "give each rule a name of its own"
-            )
-        seen.add(rule.name)
-    return rules
+def _same_name(name: str) -> str:
+    return (
+        f"two rules are called {name!r}; names seed a rule's choices, so give each rule a name of "
+        "its own"
+    )
 
 
-def _explain(problem: ValidationError) -> str:
-    """The first complaint as one sentence that names the rule, the key and the nearest valid one."""
-    first = problem.errors(include_url=False)[0]
-    location = list(first["loc"])
-    where = ""
-    if location[:1] == ["rule"] and len(location) > 1 and isinstance(location[1], int):
-        where = f"rule {location[1] + 1}, "
-        location = location[2:]
-    key = ".".join(str(part) for part in location) or "the file"
-    if first["type"] == "extra_forbidden":
-        valid = RuleEntry.model_fields if where else PlanFile.model_fields
-        near = difflib.get_close_matches(str(key), valid, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(valid)}"
-        return f"{where}{key}: no such key; {hint}"
-    if first["type"] == "missing":
-        return f"{where}{key}: missing, and a rule needs it"
-    return f"{where}{key}: {first['msg'].lower()}, got {first['input']!r}"
+def _on(line: int | None) -> str:
+    return "" if line is None else f", line {line}"

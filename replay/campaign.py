@@ -149,10 +149,13 @@ def _run_document(
             "totals": {
                 "planned": journal.planned,
                 "landed": journal.landed,
-                "never_fired": journal.never_fired,
+                "observed": journal.observed,
+                "never_fired": len(journal.never_fired),
+                "without_effect": len(journal.without_effect),
             },
             "rules": {name: asdict(rule) for name, rule in journal.rules.items()},
-            "never_fired": [name for name, rule in journal.rules.items() if rule.planned == 0],
+            "never_fired": journal.never_fired,
+            "without_effect": journal.without_effect,
         },
         "environment": {
             "device": str(device),

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from faults.kinds import CompletionEvent, FaultRule
+from faults.events import CompletionEvent
+from faults.kinds import FaultRule
 from replay.recording_schema import TABLES
 
 _ROWS_PER_GROUP = 65_536
@@ -23,7 +24,9 @@ class EventRow(NamedTuple):
     failed: bool
     rules: tuple[FaultRule, ...]
 
-    def to_tuple(self, delivered_us: int | None, result: str) -> tuple[object, ...]:
+    def to_tuple(
+        self, delivered_us: int | None, result: str, observed: bool = False
+    ) -> tuple[object, ...]:
         """The row as written, in the order of `EVENTS_SCHEMA`."""
         event, faults, rules = self.event, None, None
         if self.rules:
@@ -46,6 +49,7 @@ class EventRow(NamedTuple):
             faults,
             rules,
             result,
+            observed if self.rules else None,
         )
 
 
@@ -96,18 +100,27 @@ class RecordingWriter:
         self.request = self._tables["requests"].append
         self.content = self._tables["contents"].append
 
-    def event(self, row: EventRow) -> None:
-        """Write an event that was lost."""
-        self._tables["events"].append(row.to_tuple(None, "lost"))
-
     def expect(self, row: EventRow) -> None:
         """Keep a delivery in mind until it arrives."""
         self._expected[row.number, row.copy] = row
 
-    def delivered(self, row: EventRow, delivered_us: int, result: str) -> None:
-        """Write a delivery that arrived, and what its receiver made of it."""
+    def delivered(self, row: EventRow, delivered_us: int, result: str, observed: bool) -> None:
+        """Write a delivery that arrived, and what its receiver made of it.
+
+        `observed` says whether what rules did to it made a difference that an engine could see.
+        """
         del self._expected[row.number, row.copy]
-        self._tables["events"].append(row.to_tuple(delivered_us, result))
+        self._tables["events"].append(row.to_tuple(delivered_us, result, observed))
+
+    def lost(self, row: EventRow, observed: bool) -> None:
+        """Write an event that was lost, when it was due."""
+        del self._expected[row.number, row.copy]
+        self._tables["events"].append(row.to_tuple(None, "lost", observed))
+
+    def never_arrived(self, number: int, copy: int, observed: bool) -> None:
+        """Write a delivery that did not arrive before the end."""
+        row = self._expected.pop((number, copy))
+        self._tables["events"].append(row.to_tuple(None, "not before the end", observed))
 
     def close(self) -> None:
         """Write deliveries that never arrived, and finish every table."""

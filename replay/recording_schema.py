@@ -48,6 +48,8 @@ EVENTS_SCHEMA = pa.schema(
         "fault": pa.string(),
         "rule": pa.string(),
         "result": _WORD,
+        # Whether what rules did to it made a difference that an engine could see.
+        "observed": pa.bool_(),
     }
 )
 

@@ -27,6 +27,11 @@ def decode_places(profile: EngineProfile) -> int:
     return profile.decode_instances * profile.decode_dp
 
 
+def prefill_places(profile: EngineProfile) -> int:
+    """How many arrivals it takes until every prefill rank has had its turn."""
+    return profile.prefill_instances * profile.prefill_dp
+
+
 def room_of(profile: EngineProfile, ordinal: int) -> int:
     """The bootstrap room of the request that arrives as number `ordinal`."""
     return ordinal % profile.bootstrap_rooms if profile.bootstrap_rooms else ordinal

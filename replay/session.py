@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from faults.events import RequestState
 from faults.injector import FaultInjector
 from faults.kinds import FaultPlan
 from replay.audit import Auditor, Rank
@@ -24,6 +25,7 @@ from replay.pool.ledger import LedgerViolations
 from replay.profile import EngineProfile
 from replay.recorder import RecordingWriter
 from replay.routing import room_of
+from replay.strikes import Strikes
 from replay.transfer import TransferLink
 from traces.schema import TraceRequest
 
@@ -94,7 +96,8 @@ class Session:
         self._options = options
         self._recorder = recorder
         self._progress = progress
-        self._link = TransferLink(profile, self.clock, self.injector, recorder)
+        self._link = TransferLink(profile, self.clock, self.injector, recorder, self.entered)
+        self._strikes = Strikes(self.clock, self.injector, recorder, self._link, self._cancel)
         self.contents = ContentOracle(recorder, arrays, self._link.strays)
         self._pair: Deployment = build_deployment(
             profile, trace.block_size, self.clock, self._link, self, arrays, options.every_step
@@ -143,6 +146,7 @@ class Session:
 
         start, self.auditor.phase = self.clock.now_us, "heal"
         self.injector.disarm()
+        self._link.completions.held.begin_healing()
         deadline = start + self._options.heal_budget_us
         while not self._stop and self._is_anything_left() and self.clock.run_next(deadline):
             pass
@@ -190,6 +194,7 @@ class Session:
 
     def _close(self) -> None:
         self._link.timeouts.forget_those_done()
+        self._link.completions.close()
         self.auditor.close(self._can_progress)
         for request in list(self._requests.values()):
             if not (request.decode_ended and request.prefill_ended):
@@ -230,6 +235,7 @@ class Session:
             room=room_of(self._profile, ordinal),
             prefill=prefill,
             decode=decode,
+            session_id=row.session_id,
         )
         self._requests[ordinal] = request
         if self._pair.can_ever_fit(request):
@@ -264,6 +270,7 @@ class Session:
     def rank_changed(self, rank: Rank, iterations: int) -> None:
         """Audit the rank's pool."""
         self.auditor.audit(rank, iterations)
+        self._link.completions.held.look(rank.name)
         if self._lingering:
             lingering, self._lingering = self._lingering, []
             for request in lingering:
@@ -295,6 +302,11 @@ class Session:
         """Keep an ended request at hand: it is about to own a part of the gap."""
         self._requests[request.ordinal] = request
         self._lingering.append(request)
+
+    def entered(self, request: Request, state: RequestState) -> None:
+        """Let aborts and timeouts take aim."""
+        if self.injector.takes_aim:
+            self._strikes.entered(request, state)
 
     def request_ended(self, request: Request) -> None:
         """Write a request down once both sides are done with it, and let go of it."""

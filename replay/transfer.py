@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from faults.events import Direction, RequestState
 from faults.injector import FaultInjector
-from faults.kinds import Direction
 from replay.clock import Clock, Priority
 from replay.completions import CompletionChannel
 from replay.engine.decode import DecodeInstance
@@ -57,6 +57,7 @@ class TransferLink:
         clock: Clock,
         injector: FaultInjector,
         recorder: RecordingWriter,
+        entered: Callable[[Request, RequestState], None],
     ) -> None:
         self.outlook = Outlook()
         #: Transfers whose bytes landed after decode had let go of their pages: writer -> (request,
@@ -68,7 +69,9 @@ class TransferLink:
         self._prefills: list[PrefillInstance] = []
         self._decodes: list[DecodeInstance] = []
         self._wires: dict[int, _Wire] = {}
-        self._completions = CompletionChannel(
+        self._entered = entered
+        self._looks_ahead = injector.looks_ahead
+        self.completions = CompletionChannel(
             profile, clock, injector, recorder, self.outlook, self._wake
         )
 
@@ -77,6 +80,7 @@ class TransferLink:
     def connect(self, prefills: list[PrefillInstance], decodes: list[DecodeInstance]) -> None:
         """Know the instances to wake."""
         self._prefills, self._decodes = prefills, decodes
+        self.completions.receivers.connect(prefills, decodes)
 
     # What the schedulers ask for.
 
@@ -155,6 +159,7 @@ class TransferLink:
         if request.transfer_state is TransferState.NOT_STARTED:
             request.transfer_state = TransferState.MOVING
             request.transfer_start_us = now_us
+            self._entered(request, "moving")
         begin_us = now_us if wire is None else max(now_us, wire.busy_until_us)
         land_us = begin_us + profile.transfer_us + profile.transfer_us_per_page * len(pages)
         if wire is not None:
@@ -171,6 +176,8 @@ class TransferLink:
             self._clock.schedule(at_us, Priority.DELIVERY, land)
         if is_last and profile.completion_sent == "submitted":
             self._send_completions(request, (0, 1))
+        if is_last and self._looks_ahead:
+            self._announce(request, land_us, shares)
 
     def _land(
         self,
@@ -188,9 +195,10 @@ class TransferLink:
         if is_last and is_end:
             request.transfer_state = TransferState.LANDED
             request.landed_us = self._clock.now_us
+            self._entered(request, "landed")
             self._wires.pop(request.ordinal, None)
         if wire is not None and request.decode_state is not DecodeState.TRANSFER:
-            number = self._completions.next_number if is_last else NO_EVENT
+            number = self.completions.next_number if is_last else NO_EVENT
             self.strays[wire.writer] = (request.request_id, number)
         has_failed = False
         if is_last:
@@ -224,7 +232,7 @@ class TransferLink:
         part, parts = share
         has_failed = False
         for prefill_tp_rank, decode_tp_rank in self._parties.completions[part::parts]:
-            has_failed |= self._completions.send(request, "decode", prefill_tp_rank, decode_tp_rank)
+            has_failed |= self.completions.send(request, "decode", prefill_tp_rank, decode_tp_rank)
         is_watched = self._profile.expected_senders == "all" and self._parties.dummy_senders
         if is_watched and part == parts - 1:
             self._watch_dummies(request)
@@ -233,7 +241,18 @@ class TransferLink:
     def _send_acknowledgements(self, request: Request) -> None:
         """Tell every real sender that its bytes were taken."""
         for prefill_tp_rank in self._parties.real_senders:
-            self._completions.send(request, "prefill", prefill_tp_rank, 0)
+            self.completions.send(request, "prefill", prefill_tp_rank, 0)
+
+    def _announce(self, request: Request, land_us: int, shares: int) -> None:
+        """Show the injector the events that will be sent when these last bytes land."""
+        skew_us = self._profile.transfer_skew_us
+        if self._profile.completion_sent == "landed":
+            for place, (sender, receiver) in enumerate(self._parties.completions):
+                at_us = land_us + place % shares * skew_us
+                self.completions.send_early(request, "decode", sender, receiver, at_us)
+        for sender in self._parties.real_senders:
+            at_us = land_us + (shares - 1) * skew_us
+            self.completions.send_early(request, "prefill", sender, 0, at_us)
 
     def _watch_dummies(self, request: Request) -> None:
         """Have the harness look when the last completion was due, though more are waited for."""

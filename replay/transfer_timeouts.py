@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from faults.kinds import Direction
+from faults.events import Direction, RequestState
 from replay.clock import Clock, Priority
 from replay.engine.request import DecodeState, PrefillState, Request, TransferState
 from replay.profile import EngineProfile
@@ -91,6 +91,24 @@ class TransferTimeouts:
             expire(request)
 
         self._clock.schedule(self._clock.now_us + after_us, Priority.HARNESS, fire, is_work=False)
+
+    def end_now(self, request: Request, state: RequestState) -> str | None:
+        """End the wait of a request in this state as if its time were up; what came of it.
+
+        None where the engine has no timeout in this state.
+        """
+        profile = self._profile
+        waits: dict[RequestState, tuple[int | None, Callable[[Request], bool]]] = {
+            "bootstrap": (profile.bootstrap_timeout_us, self._end_bootstrap),
+            "transfer": (profile.waiting_timeout_us, self._end_waiting),
+            "landed": (profile.completion_timeout_us, self._end_completion),
+            "deferred": (profile.deferred_timeout_us, self._end_deferral),
+            "in-flight": (profile.acknowledgement_timeout_us, self._end_hold),
+        }
+        timeout_us, end = waits[state]
+        if timeout_us is None:
+            return None
+        return "asked its sender, and waits on" if end(request) else "timed out"
 
     # What each does when it ends; True lets the request wait again.
 

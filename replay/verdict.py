@@ -4,8 +4,9 @@
     transient      every gap closed before the heal budget ended
     persistent     a gap was still open after healing (or bytes were wrong, a page had two owners, or
                    a request never ended)
-    inconclusive   the budget ended while something could still close a gap, a rule never fired, or
-                   the real engine would have died although every gap closed in the replay
+    inconclusive   the budget ended while something could still close a gap, a rule never fired or
+                   changed nothing that an engine could see, or the real engine would have died
+                   although every gap closed in the replay
 
 Nothing but the recording's tables and run.json is read, in the order of their audit numbers, so the
 verdict does not depend on row groups or on how the tables were written.
@@ -63,7 +64,11 @@ def judge(recording: Recording) -> Verdict:
         "episodes": len(episodes),
         "episodes_unprovoked": sum(not episode.causes for episode in episodes),
         "episodes_open": sum(episode.is_open for episode in episodes),
-        "faults": run["faults"]["totals"],
+        "faults": run["faults"]["totals"]
+        | {
+            "rules_never_fired": run["faults"]["never_fired"],
+            "rules_without_effect": run["faults"]["without_effect"],
+        },
         "requests": findings.requests,
         "oracles": {
             "count": len(episodes),
@@ -181,11 +186,14 @@ def _nothing_to_go_by(run: dict[str, Any], findings: Findings) -> tuple[str, str
             f"the real engine would have died at {findings.died_us / 1e6:.3f} s, {false}with the "
             f"words: {words}",
         )
-    if run["faults"]["totals"]["never_fired"]:
-        silent = run["faults"]["never_fired"]
-        rules = "rule" if len(silent) == 1 else "rules"
-        names = ", ".join(repr(name) for name in silent)
-        return "inconclusive", f"nothing was tested: the {rules} {names} never fired"
+    for silent, what in (
+        (run["faults"]["never_fired"], "never fired"),
+        (run["faults"]["without_effect"], "fired, and no engine could see any of it"),
+    ):
+        if silent:
+            rules = "rule" if len(silent) == 1 else "rules"
+            names = ", ".join(repr(name) for name in silent)
+            return "inconclusive", f"nothing was tested: the {rules} {names} {what}"
     if not findings.requests["total"]:
         return "inconclusive", "nothing was tested: the trace has no requests"
     return None

@@ -13,7 +13,7 @@ import click
 def faults(show_schema: bool, as_json: bool) -> None:
     """List what can happen to a completion event, and how a plan file says so."""
     from faults.kinds import FAULT_MEANINGS
-    from faults.plan import PlanFile, RuleEntry
+    from faults.plan_file import PlanFile, RuleEntry
 
     if show_schema:
         click.echo(json.dumps(PlanFile.model_json_schema(), indent=2))

@@ -233,7 +233,7 @@ def _synthesise(
 def _write_inputs(
     directory: Path, found: Reproduction, block_size: int | None, source: str
 ) -> None:
-    from faults.plan import plan_text
+    from faults.plan_text import plan_text
     from replay.errors import RecordingError
     from replay.recording import check_replaceable, write_text
     from traces.writer import TraceWriter

@@ -75,6 +75,7 @@ class DecodeRank:
             die=lambda words: self.watcher.engine_died(self, words),
             overdue=lambda request: self.watcher.waiting_for_release(request, "decode"),
             wrong_first_token=lambda request, stamp: self.watcher.wrong_first_token(request, stamp),
+            entered=lambda request, state: self.watcher.entered(request, state),
         )
 
     # What arrives from outside, between iterations.
@@ -84,6 +85,7 @@ class DecodeRank:
         request.decode_state = DecodeState.PREALLOC
         self.prealloc.append(request)
         self.needs_attention = True
+        self.watcher.entered(request, "prealloc")
 
     def abort(self, request: Request) -> None:
         """Take a client's abort in; it is seen at the next iteration."""
@@ -203,6 +205,7 @@ class DecodeRank:
                 continue
             victim.decode_state = DecodeState.RETRACTED
             self.retracted.append(victim)
+            self.watcher.entered(victim, "retracted")
 
     def _resume_retracted(self) -> None:
         """Bring retracted requests back before anything new is admitted."""
@@ -223,6 +226,7 @@ class DecodeRank:
             self.pool.account.live_pages += len(pages)
             request.decode_state = DecodeState.WAITING
             self.waiting.append(request)
+            self.watcher.entered(request, "waiting")
 
     def _start_waiting(self, now_us: int) -> None:
         """Put waiting requests into the running batch, at the price of one iteration.
@@ -243,6 +247,7 @@ class DecodeRank:
                 )
             self.watcher.pages_read(request, self.pool.pages_for(request.kv_tokens))
             self.running.add(request)
+            self.watcher.entered(request, "running")
         self.skipped_steps += self.is_resting
 
     # Preallocation.

@@ -48,6 +48,8 @@ class InFlightQueue:
         #: The acknowledgement that freed pages a second time, the last of them, by event number.
         self.freed_again_by_event = -1
         self._due: list[Request] = []
+        #: When it was last polled, -1 before that.
+        self.polled_us = -1
         self._died_of: set[int] = set()
 
     def put(self, request: Request) -> None:
@@ -76,6 +78,17 @@ class InFlightQueue:
             self._to_release.append(request)
         return "accepted"
 
+    def awaits(self, request: Request, sender: int) -> bool:
+        """Whether the acknowledgement of this sender would tell it something new."""
+        awaiting = request.awaiting_acknowledgements
+        if self._profile.counts_completions == "by-number":
+            return request.ordinal in self.open and bool(awaiting)
+        return request.ordinal in self.open and sender in awaiting
+
+    def in_room(self, room: int) -> Request | None:
+        """The request that is held under this room, if any is; O(queue)."""
+        return next((each for each in self.open.values() if each.room == room), None)
+
     def receive_misrouted(self, request: Request, event: int) -> str:
         """Take in an acknowledgement that arrived as a receive completion."""
         if self._profile.misrouted_acknowledgement == "ignore":
@@ -85,6 +98,14 @@ class InFlightQueue:
             self._to_release.append(request)
             return "accepted: released without its acknowledgement"
         return "ignored: request had moved on"
+
+    def acknowledge_stranger(self) -> str:
+        """Take in an acknowledgement of a request that another rank holds."""
+        if self._profile.duplicate_acknowledgement == "crash":
+            # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).
+            self._calls.die("AssertionError: assert req_id in self.requests")
+            return "crashed the scheduler"
+        return "ignored: not held here"
 
     def come_due(self, request: Request) -> None:
         """Every acknowledgement should be here by now; the next poll will tell."""
@@ -110,8 +131,9 @@ class InFlightQueue:
 
     # The poll of one iteration.
 
-    def settle(self) -> None:
+    def settle(self, now_us: int) -> None:
         """Look at what was told since the last iteration."""
+        self.polled_us = now_us
         for request in self._failed:
             if request.prefill_state is PrefillState.INFLIGHT:
                 self._fail(request)

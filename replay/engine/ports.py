@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from faults.events import RequestState
     from replay.engine.decode_rank import DecodeRank
     from replay.engine.prefill_rank import PrefillRank
     from replay.engine.request import Request
@@ -74,6 +75,9 @@ class Watcher(Protocol):
 
     def released_again(self, request: Request) -> None:
         """The engine is about to release the pages of an ended request once more."""
+
+    def entered(self, request: Request, state: RequestState) -> None:
+        """The request has come into a state at which a fault may be aimed."""
 
     def request_ended(self, request: Request) -> None:
         """One side is done with the request."""

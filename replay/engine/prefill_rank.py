@@ -72,6 +72,7 @@ class PrefillRank:
     def arrive(self, request: Request) -> None:
         """Take a new request in; where decode allocates first, it waits for decode's pages."""
         self.bootstrap[request.ordinal] = request
+        self.watcher.entered(request, "bootstrap")
         if self.profile.decode_allocates == "after-prefill":
             self._bootstrapped.append(request)
 
@@ -115,7 +116,7 @@ class PrefillRank:
         self._admit_bootstrapped()
         self._receive_aborts()
         self._give_up_bootstraps()
-        self.inflight.settle()
+        self.inflight.settle(now_us)
         if self._bootstrapped:
             # The engine's next turn would find the slots that were just given back.
             self._admit_bootstrapped()
@@ -147,6 +148,7 @@ class PrefillRank:
                 return
             request.prefill_state = PrefillState.RUNNING
             request.prefill_start_us = now_us
+            self.watcher.entered(request, "prefilling")
             self.waiting.popleft()
             budget -= self._add_chunk(request, budget)
 
@@ -167,7 +169,7 @@ class PrefillRank:
         for request, _ in batch:
             if request is not self._chunked:
                 self.memory.hand_to_cache(request)
-                self.inflight.put(request)
+                self._hold(request)
                 self.link.timeouts.holds_prompt(request)
                 if self.profile.decode_allocates == "after-prefill":
                     self.link.offer(request)
@@ -179,9 +181,13 @@ class PrefillRank:
     def _stop_computing(self, request: Request) -> None:
         """Give up the prompt that is computed chunk by chunk; what was sent may be read yet."""
         self._chunked, request.cancelled = None, True
-        self.inflight.put(request)
+        self._hold(request)
         if not request.chunks_moving or self.profile.abort_in_prefill_running == "release":
             self.inflight.give_up(request)
+
+    def _hold(self, request: Request) -> None:
+        self.inflight.put(request)
+        self.watcher.entered(request, "in-flight")
 
     def _send_off(self, request: Request) -> None:
         """Send the rest of a computed prompt."""
@@ -205,6 +211,7 @@ class PrefillRank:
                 self._slot_of[request.ordinal] = self.slots.take(request.writer)
                 request.prefill_state = PrefillState.WAITING
                 self.waiting.append(request)
+                self.watcher.entered(request, "prefill-waiting")
 
     def _give_up_bootstraps(self) -> None:
         for request in self._expired:

@@ -59,6 +59,12 @@ class Receipt:
             self._left -= 1
         return counts
 
+    def lacks(self, sender: int, receiver: int) -> bool:
+        """Whether a completion of these TP ranks would count."""
+        if self._rules.by_number:
+            return self._left > 0
+        return (sender, receiver) in self._missing
+
     def has_success(self, receiver: int) -> bool:
         """Whether a completion of this decode TP rank has counted."""
         expected = {pair for pair in self._rules.expected if pair[1] == receiver}

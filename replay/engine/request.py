@@ -96,6 +96,7 @@ class Request:
     room: int
     prefill: PrefillRank
     decode: DecodeRank
+    session_id: str | None = None
 
     # Decode side.
     decode_state: DecodeState = DecodeState.ABSENT

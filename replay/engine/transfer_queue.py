@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from faults.events import RequestState
 from replay.engine.decode_memory import DecodeMemory
 from replay.engine.metadata_slots import EMPTY
 from replay.engine.ports import Link
@@ -40,6 +41,8 @@ class RankCalls:
     overdue: Callable[[Request], None]
     #: The first token of the request was read from a slot that a stranger has written.
     wrong_first_token: Callable[[Request, int], None]
+    #: The request has come into a state at which a fault may be aimed.
+    entered: Callable[[Request, RequestState], None]
 
 
 class TransferQueue:
@@ -57,6 +60,8 @@ class TransferQueue:
         self.deferred: dict[int, Request] = {}
         #: The TP ranks went different ways and wait for each other in a collective for ever.
         self.is_hung = False
+        #: When it was last polled, -1 before that.
+        self.polled_us = -1
         self._profile = profile
         self._pool = pool
         self._memory = memory
@@ -90,6 +95,7 @@ class TransferQueue:
         request.decode_state = DecodeState.TRANSFER
         self.open[request.ordinal] = request
         self._by_room[request.room] = request
+        self._calls.entered(request, "transfer")
         self._link.send_metadata(request)
 
     # What arrives from outside, between iterations.
@@ -118,6 +124,15 @@ class TransferQueue:
         if failed or request.receipt.is_done or not self._profile.ranks_agree:
             self._note(request)
         return "accepted" if request is sent_for else "accepted: for another request of its room"
+
+    def awaits(self, request: Request, sender: int, receiver: int) -> bool:
+        """Whether the completion of these two TP ranks would tell it something new."""
+        is_open = request.decode_state in (DecodeState.TRANSFER, DecodeState.DEFERRED)
+        return is_open and request.receipt is not None and request.receipt.lacks(sender, receiver)
+
+    def in_room(self, room: int) -> Request | None:
+        """The request that waits for the transfer of this room, if any does."""
+        return self._by_room.get(room)
 
     def metadata_landed(self, request: Request) -> bool:
         """Whether a completion had come before it, so that the request must be looked at again."""
@@ -164,6 +179,7 @@ class TransferQueue:
 
     def poll(self, now_us: int) -> list[Request]:
         """Look at what was told since the last poll; the requests whose KV is here leave."""
+        self.polled_us = now_us
         news, self._news = self._news, {}
         arrived = []
         for request in news.values():
@@ -196,6 +212,7 @@ class TransferQueue:
         self._pool.account.live_pages += self._pool.pages_for(request.kv_tokens)
         request.consumed_us = now_us
         request.decode_state = DecodeState.WAITING
+        self._calls.entered(request, "waiting")
         if self._profile.used_rooms == "wedge" and self._profile.bootstrap_rooms:
             self._used_rooms.add(request.room)
 
@@ -236,6 +253,7 @@ class TransferQueue:
             self.deferred[request.ordinal] = request
             if self._profile.metadata_slot_freed == "at-once":
                 self._free_slot(request)
+            self._calls.entered(request, "deferred")
             self._link.timeouts.awaits_writer(request)
         else:
             self._release(request, state, now_us)

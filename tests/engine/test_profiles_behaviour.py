@@ -82,7 +82,9 @@ def test_the_hardened_profile_bounds_every_wait(tmp_path, direction):
 def test_a_completion_told_twice_is_fine(tmp_path, profile, direction, copy_delay_us):
     twice = fault("duplicate", direction, copies=3, copy_delay_us=copy_delay_us)
     run = replay_small(tmp_path, profile, ONE, twice)
-    assert run.verdict == "clean"
+    # Copies that come in one poll with the original are one event to whoever polls.
+    assert run.verdict == ("clean" if copy_delay_us else "inconclusive")
+    assert run.summary["faults"]["rules_without_effect"] == ([] if copy_delay_us else ["rule"])
     assert run.requests["r"]["decode_state"] == "finished"
     assert run.summary["oracles"]["ledger"] == 0
 
@@ -208,7 +210,8 @@ def test_eight_receivers_need_eight_completions(tmp_path, profile):
     one_of_eight = fault("delay", delay_us=400_000, decode_tp_ranks=frozenset({5}))
     run = replay_small(tmp_path, profile, ONE, one_of_eight, prefill_tp=8, decode_tp=8)
     assert run.verdict == "transient"
-    assert run.summary["faults"] == {"planned": 1, "landed": 1, "never_fired": 0}
+    counts = ("planned", "landed", "observed", "never_fired")
+    assert [run.summary["faults"][name] for name in counts] == [1, 1, 1, 0]
     assert run.requests["r"]["consumed_us"] > 400_000
 
 

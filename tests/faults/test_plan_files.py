@@ -1,5 +1,7 @@
 """Plan files and shortcuts: what is read, and what a mistake is answered with."""
 
+import re
+
 import pytest
 
 from faults.errors import PlanError
@@ -25,10 +27,10 @@ def complaint(load):
         with pytest.raises(PlanError) as raised:
             load(text)
         message = str(raised.value)
-        assert "plan.toml: " in message, "the file is named"
+        assert "plan.toml" in message, "the file is named"
         assert "\n" not in message
         assert "pydantic" not in message
-        return message.split("plan.toml: ", 1)[1]
+        return message.split("plan.toml", 1)[1]
 
     return of
 
@@ -89,14 +91,14 @@ def test_a_plan_may_have_no_rules(load):
     [
         ('fault = "drop"\nprobabilty = 0.5', ["probabilty", "did you mean probability?"]),
         ('fault = "drop"\nrequest_id = ["a"]', ["request_id", "did you mean request_ids?"]),
-        ('fault = "drop"\nzzz = 1', ["zzz", "known keys are", "probability"]),
-        ('fault = "loose"', ["fault", "'drop'", "'loose'"]),
+        ('fault = "drop"\nzzz = 1', ["zzz", "there are", "probability"]),
+        ('fault = "loose"', ["fault", "'loose'", "drop, delay"]),
         ('name = "x"', ["fault", "missing"]),
         ('fault = "drop"\nprobability = 1.5', ["probability", "1.5"]),
         ('fault = "drop"\nprobability = -0.1', ["probability", "-0.1"]),
         ('fault = "drop"\nprobability = "half"', ["probability", "'half'"]),
         ('fault = "drop"\nprobability = true', ["probability", "True"]),
-        ('fault = "drop"\ndirection = "sideways"', ["direction", "'prefill'", "'sideways'"]),
+        ('fault = "drop"\ndirection = "sideways"', ["direction", "'sideways'", "prefill"]),
         ('fault = "drop"\noccurrences = [0]', ["occurrences", "0"]),
         ('fault = "drop"\noccurrences = []', ["occurrences"]),
         ('fault = "drop"\nrequest_ids = []', ["request_ids"]),
@@ -105,12 +107,12 @@ def test_a_plan_may_have_no_rules(load):
         ('fault = "drop"\nafter_us = -5', ["after_us", "-5"]),
         ('fault = "drop"\nafter_us = 9\nbefore_us = 9', ["before_us", "after_us 9"]),
         ('fault = "drop"\nbefore_us = 0', ["before_us", "0"]),
-        ('fault = "delay"', ["delay_us", "needs it"]),
+        ('fault = "delay"', ["delay_us", "needs delay_us"]),
         ('fault = "delay"\ndelay_us = 0', ["delay_us", "0"]),
         ('fault = "delay"\ndelay_us = 1.5', ["delay_us", "1.5"]),
-        ('fault = "drop"\ndelay_us = 5', ["delay_us", '"drop"']),
-        ('fault = "delay"\ndelay_us = 5\ncopies = 2', ["copies", '"delay"']),
-        ('fault = "drop"\ncopy_delay_us = 2', ["copy_delay_us", '"drop"']),
+        ('fault = "drop"\ndelay_us = 5', ["delay_us", "only delay", "not drop"]),
+        ('fault = "delay"\ndelay_us = 5\ncopies = 2', ["copies", "not delay"]),
+        ('fault = "drop"\ncopy_delay_us = 2', ["copy_delay_us", "not drop"]),
         ('fault = "duplicate"\ncopies = 0', ["copies", "0"]),
         ('fault = "duplicate"\ncopies = 1001', ["copies", "1001"]),
         ('fault = "drop"\nname = ""', ["name", "''"]),
@@ -118,7 +120,7 @@ def test_a_plan_may_have_no_rules(load):
 )
 def test_a_bad_rule_is_named_with_its_key_and_value(complaint, body, words):
     message = complaint(f'[[rule]]\nname = "good"\nfault = "drop"\n\n[[rule]]\n{body}\n')
-    assert message.startswith("rule 2, ")
+    assert re.match(r", line [5-9]: rule\[2\]\.", message), message
     for word in words:
         assert word in message
 
@@ -126,7 +128,7 @@ def test_a_bad_rule_is_named_with_its_key_and_value(complaint, body, words):
 def test_a_bad_top_level_key_is_named(complaint):
     message = complaint("rules = []")
     assert "rules: no such key; did you mean rule?" in message
-    assert "rule 1" not in message
+    assert message.startswith(", line 1: ")
 
 
 def test_text_that_is_not_toml_is_refused(complaint):

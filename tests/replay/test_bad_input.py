@@ -92,11 +92,11 @@ def test_bad_options(refused, make_trace, words, says):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('[[rule]]\nfault = "drop"\nprobabilty = 1\n', ["rule 1", "probabilty", "probability"]),
-        ('[[rules]]\nfault = "drop"\n', ["rules", "rule"]),
-        ('[[rule]]\nfault = "explode"\n', ["rule 1", "fault", "explode"]),
-        ('[[rule]]\nfault = "delay"\n', ["rule 1", "delay_us"]),
-        ('[[rule]]\nprobability = 0.5\n', ["rule 1", "fault", "missing"]),
+        ('[[rule]]\nfault = "drop"\nprobabilty = 1\n', ["rule[1]", "probabilty", "probability"]),
+        ('[[rules]]\nfault = "drop"\n', ["rules", "rule", "line 1"]),
+        ('[[rule]]\nfault = "explode"\n', ["rule[1]", "fault", "explode"]),
+        ('[[rule]]\nfault = "delay"\n', ["rule[1]", "delay_us"]),
+        ('[[rule]]\nprobability = 0.5\n', ["rule[1]", "fault", "missing"]),
         ("this is not toml", ["TOML"]),
         ('[[rule]]\nfault = "drop"\n[[rule]]\nfault = "drop"\n', ["two rules", "'drop'"]),
     ],

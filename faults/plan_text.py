@@ -1,0 +1,48 @@
+"""A plan as the text of a TOML file, which reads back as the same plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from faults.bursts import Burst
+from faults.durations import LogNormal, Uniform
+from faults.kinds import FaultPlan, FaultRule
+
+
+def plan_text(plan: FaultPlan) -> str:
+    """A plan as a TOML file that `faults.plan.load_plan` reads back."""
+    lines = [f"comment = {_toml(plan.comment)}"] if plan.comment else []
+    for rule in plan.rules:
+        lines += ["", "[[rule]]", *rule_lines(rule)]
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def rule_lines(rule: FaultRule) -> list[str]:
+    """One rule as lines `key = value`, without what it leaves at its default."""
+    lines = [f"name = {_toml(rule.name)}", f"fault = {_toml(rule.fault)}"]
+    for field in dataclasses.fields(rule):
+        value = getattr(rule, field.name)
+        if field.name not in ("name", "fault") and value != field.default:
+            lines.append(f"{field.name} = {_toml(value)}")
+    return lines
+
+
+def _toml(value: object) -> str:
+    """A value as TOML; JSON's escapes are TOML's, but for the delete character."""
+    if isinstance(value, frozenset):
+        return "[" + ", ".join(_toml(each) for each in sorted(value)) + "]"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(each) for each in value) + "]"
+    if isinstance(value, Uniform):
+        return f"{{ uniform = [{value.low_us}, {value.high_us}] }}"
+    if isinstance(value, LogNormal):
+        return f"{{ lognormal = {_table(value)} }}"
+    if isinstance(value, Burst):
+        return _table(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _table(value: LogNormal | Burst) -> str:
+    pairs = (f"{name} = {_toml(each)}" for name, each in dataclasses.asdict(value).items())
+    return "{ " + ", ".join(pairs) + " }"
