@@ -26,8 +26,10 @@ from replay.pool.arrays import Arrays
 from replay.profile import EngineProfile
 from replay.recorder import RecordingWriter
 from replay.recording import Recording, recording_directory, write_json
+from replay.recording_hash import hash_recording
 from replay.recording_schema import EPISODES_SCHEMA, RUN_SCHEMA
 from replay.session import Session, SessionOptions, SessionResult
+from replay.swarm import Swarm
 from replay.verdict import Verdict, judge
 from traces.dataset import Trace
 
@@ -48,6 +50,8 @@ class ReplayRequest:
     arrays: Arrays | None = None
     #: The command line that does this again.
     reproduce: str = ""
+    #: What the seed drew of the profile and the plan, which have it in them; None when nothing.
+    swarm: Swarm | None = None
 
 
 def replay(
@@ -82,14 +86,15 @@ def replay(
         write_json(directory / "run.json", _run_document(request, session, result, device))
         session.let_go()
         verdict = judge(Recording.open(directory))
+        _write_episodes(directory / "episodes.parquet", verdict)
         summary = verdict.summary | {
+            "recording_sha256": hash_recording(directory),
             "timing": {
                 "replay_s": round(elapsed_s, 3),
                 "cpu_s": round(cpu_s, 3),
                 "requests_per_s": round(result.requests / elapsed_s, 1) if elapsed_s else 0.0,
-            }
+            },
         }
-        _write_episodes(directory / "episodes.parquet", verdict)
         write_json(directory / "summary.json", summary)
         return summary
 
@@ -129,6 +134,7 @@ def _run_document(
             "comment": request.plan.comment,
             "rules": [_rule_document(rule) for rule in request.plan.rules],
         },
+        "swarm": None if request.swarm is None else request.swarm.to_dict(),
         "options": asdict(request.options),
         "pools": [
             {"pool": name, "total_tokens": total, "page_size": request.profile.page_size}

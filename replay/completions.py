@@ -201,6 +201,11 @@ class CompletionChannel:
 
         self._clock.schedule(at_us, Priority.DELIVERY, arrive, is_work=not late)
 
+    def bytes_landed(self, request: Request) -> None:
+        """The last bytes of a request, or a share of them, are here: tell what was kept for them."""
+        for direction in self.receivers.bytes_landed(request):
+            self._wake(request, direction)
+
     def _watch_due(self, sent: _Sent, outcome: Outcome) -> None:
         """Have the harness look at the receiver when a lost, late or misrouted event was due."""
         request, event = sent.request, sent.event

@@ -200,7 +200,11 @@ def _of_counting() -> tuple[Defect, ...]:
             "wrong id or early notification",
             "Bytes and notification are two writes, and one is taken for a proof of both.",
             (f"{_SGLANG}/pull/39229", f"{_SGLANG}/pull/26394"),
-            {"completion_sent": "submitted", "metadata_gate": False},
+            {
+                "completion_sent": "submitted",
+                "metadata_gate": False,
+                "early_events": "believed",
+            },
         ),
         Defect(
             "late-completion-crashes",
@@ -241,7 +245,11 @@ def _of_ownership() -> tuple[Defect, ...]:
             "metadata slot or room reuse",
             "Completions name a room only: one of the room's earlier user counts for the next.",
             ("https://github.com/volcano-sh/kthena/issues/1423",),
-            {"matches_completions_by": "room", "metadata_gate": False},
+            {
+                "matches_completions_by": "room",
+                "metadata_gate": False,
+                "early_events": "believed",
+            },
             needs="rooms that are used again (bootstrap_rooms)",
         ),
         Defect(

@@ -148,6 +148,13 @@ class BehaviourFields(SetupFields):
         "still reads.",
         "sent: vllm 0.33.0 envs.py (VLLM_MOONCAKE_ABORT_REQUEST_TIMEOUT)",
     )
+    early_events: Literal["held", "believed"] = setting(
+        "held",
+        "A completion or an acknowledgement that comes before the bytes it is about have landed: "
+        "kept until they have, or believed.",
+        "believed: sglang 0.4.6.post4 and 0.5.23 disaggregation/mooncake/conn.py "
+        "(update_status), vllm 0.33.0 v1/core/sched/scheduler.py (_update_from_kv_xfer_finished)",
+    )
     unexpected_completion: Literal["ignore", "crash"] = setting(
         "ignore",
         "What a completion does that nobody waits for.",

@@ -6,6 +6,9 @@ waits for it, and when it last looked.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from faults.events import CompletionEvent, Direction, RequestState
 from faults.kinds import Detour
 from replay.engine.decode import DecodeInstance
@@ -39,6 +42,15 @@ def state_of(request: Request, side: Direction) -> str:
     return str(request.decode_state.value)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    """An event for a request, and how its receiver is told."""
+
+    request: Request
+    event: CompletionEvent
+    tell: Callable[[], str]
+
+
 class Receivers:
     """The queues of one pair that completion events are told to."""
 
@@ -46,6 +58,9 @@ class Receivers:
         self._profile = profile
         self._prefills: list[PrefillInstance] = []
         self._decodes: list[DecodeInstance] = []
+        #: Events that came before their bytes, by request, where an engine keeps them until then.
+        self._kept: dict[int, list[_Kept]] = {}
+        self._shares = len(profile.parties().completions) if profile.transfer_skew_us else 1
 
     def connect(self, prefills: list[PrefillInstance], decodes: list[DecodeInstance]) -> None:
         """Know the instances."""
@@ -96,8 +111,15 @@ class Receivers:
             if stranger is None:
                 return "ignored: nobody waits in that room"
             addressee = stranger
-        return queue.complete(
-            addressee, event.prefill_tp_rank, event.decode_tp_rank, number, failed
+        return self._hand_over(
+            _Kept(
+                addressee,
+                event,
+                lambda: queue.complete(
+                    addressee, event.prefill_tp_rank, event.decode_tp_rank, number, failed
+                ),
+            ),
+            failed,
         )
 
     def _tell_prefill(
@@ -118,7 +140,41 @@ class Receivers:
             if stranger is None:
                 return "ignored: nobody waits in that room"
             addressee = stranger
-        return queue.acknowledge(addressee, event.prefill_tp_rank, number, failed)
+        return self._hand_over(
+            _Kept(
+                addressee,
+                event,
+                lambda: queue.acknowledge(addressee, event.prefill_tp_rank, number, failed),
+            ),
+            failed,
+        )
+
+    def _hand_over(self, told: _Kept, failed: bool) -> str:
+        """Tell a receiver at once, or where it does not believe early events, when bytes are here."""
+        # Decode can give up while bytes move, and defers the release; prefill's pages are read.
+        can_wait = not failed or told.event.direction == "prefill"
+        if self._profile.early_events == "believed" or self._has_landed(told) or not can_wait:
+            return told.tell()
+        self._kept.setdefault(told.request.ordinal, []).append(told)
+        return "kept: its bytes have not landed"
+
+    def bytes_landed(self, request: Request) -> list[Direction]:
+        """Tell what was kept until these bytes landed; the sides that were told something."""
+        if request.ordinal not in self._kept:
+            return []
+        kept = self._kept.pop(request.ordinal)
+        if still := [told for told in kept if not self._has_landed(told)]:
+            self._kept[request.ordinal] = still
+        ripe = [told for told in kept if told not in still]
+        for told in ripe:
+            told.tell()
+        return [told.event.direction for told in ripe]
+
+    def _has_landed(self, told: _Kept) -> bool:
+        """Whether the bytes that an event is about are here."""
+        if told.event.direction == "prefill":
+            return told.request.transfer_state is TransferState.LANDED
+        return told.event.part % self._shares < told.request.shares_landed
 
     # What a receiver can be asked.
 

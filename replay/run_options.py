@@ -10,6 +10,7 @@ The line holds all that the replay depends on, so that pasting it gives the same
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from replay.profile import EngineProfile
 from replay.profile_catalogue import find_profile
 from replay.profile_overrides import override
 from replay.session import SessionOptions
+from replay.swarm import draw_swarm
 from traces.dataset import open_trace
 
 HEAL_BUDGET_S = 600.0
@@ -50,6 +52,8 @@ class RunOptions:
     heal_budget_s: float = HEAL_BUDGET_S
     every_step: bool = False
     stop_on_engine_error: bool = False
+    #: Whether the seed draws a topology and more faults, see `replay.swarm`.
+    swarm: bool = False
 
     def to_request(self, device: str = "auto") -> ReplayRequest:
         """Open and check everything that is named.
@@ -60,8 +64,17 @@ class RunOptions:
             ProfileError: the profile, a defect or a setting is unknown or does not fit.
         """
         profile, plan = self.make_profile(), self.make_plan()
+        trace = open_trace(Path(self.trace))
+        swarm = None
+        if self.swarm:
+            # A setting wins over what is drawn.
+            fixed = [name for name, _ in self.settings]
+            swarm = draw_swarm(self.seed, profile, trace.request_count, fixed)
+            profile = dataclasses.replace(profile, **swarm.settings)  # type: ignore[arg-type]
+            plan = combine(plan, swarm.plan)
         return ReplayRequest(
-            trace=open_trace(Path(self.trace)),
+            trace=trace,
+            swarm=swarm,
             profile=profile,
             plan=plan,
             options=SessionOptions(
@@ -96,6 +109,7 @@ class RunOptions:
         if self.delay is not None:
             words += ["--delay", f"{_number(self.delay[0])}:{_number(self.delay[1])}"]
         words += ["--duplicate", _number(self.duplicate)] if self.duplicate is not None else []
+        words += ["--swarm"] if self.swarm else []
         words += ["--seed", str(self.seed)]
         words += ["--repeat", str(self.repeat)] if self.repeat else []
         if self.heal_budget_s != HEAL_BUDGET_S:

@@ -41,9 +41,14 @@ class Strikes:
         self._recorder = recorder
         self._link = link
         self._cancel = cancel
+        #: What waits for a request's bytes to land, because the engine's clock starts then.
+        self._until_landed: dict[int, list[Callable[[], None]]] = {}
 
     def entered(self, request: Request, state: RequestState) -> None:
         """A request has come into a state: schedule what is aimed at it there."""
+        if state == "landed":
+            for strike_now in self._until_landed.pop(request.ordinal, ()):
+                self._clock.schedule(self._clock.now_us, Priority.DELIVERY, strike_now)
         rank = request.decode if state in DECODE_STATES else request.prefill
         moment = Moment(
             request.request_id,
@@ -77,6 +82,9 @@ class Strikes:
         self._recorder.expect(row)
 
         def hit() -> None:
+            if strike.rule.fault == "timeout" and self._link.timeouts.starts_later(request, state):
+                self._until_landed.setdefault(request.ordinal, []).append(hit)
+                return
             result = self._hit(request, side, strike)
             has_hit = not result.startswith("missed")
             if has_hit:

@@ -192,6 +192,8 @@ class TransferLink:
         """The bytes of a chunk, or a pair of TP ranks' share of them, arrive."""
         if is_end:
             request.chunks_moving -= 1
+        if is_last:
+            request.shares_landed += 1
         if is_last and is_end:
             request.transfer_state = TransferState.LANDED
             request.landed_us = self._clock.now_us
@@ -202,6 +204,7 @@ class TransferLink:
             self.strays[wire.writer] = (request.request_id, number)
         has_failed = False
         if is_last:
+            self.completions.bytes_landed(request)
             if self._profile.completion_sent == "landed":
                 has_failed = self._send_completions(request, share)
             if is_end:

@@ -92,6 +92,15 @@ class TransferTimeouts:
 
         self._clock.schedule(self._clock.now_us + after_us, Priority.HARNESS, fire, is_work=False)
 
+    def starts_later(self, request: Request, state: RequestState) -> bool:
+        """Whether the clock of this wait has not started, but will when the bytes have landed."""
+        return (
+            state == "in-flight"
+            and self._profile.acknowledgement_timeout_from == "landed"
+            and _is_in_flight(request)
+            and request.transfer_state is not TransferState.LANDED
+        )
+
     def end_now(self, request: Request, state: RequestState) -> str | None:
         """End the wait of a request in this state as if its time were up; what came of it.
 

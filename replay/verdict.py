@@ -64,6 +64,7 @@ def judge(recording: Recording) -> Verdict:
         "episodes": len(episodes),
         "episodes_unprovoked": sum(not episode.causes for episode in episodes),
         "episodes_open": sum(episode.is_open for episode in episodes),
+        "swarm": run["swarm"],
         "faults": run["faults"]["totals"]
         | {
             "rules_never_fired": run["faults"]["never_fired"],

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replay.commands.options import (
-    command_line,
     parse_overrides,
     profile_changes,
     progress_bar,
@@ -260,29 +259,22 @@ def _replay(
     device: str,
 ) -> dict[str, Any]:
     """Replay what was written, through the same path as `kvreplay run`."""
-    from faults.plan import load_plan
-    from replay.campaign import ReplayRequest, replay
+    from replay.campaign import replay
     from replay.profile_overrides import as_text
-    from replay.session import SessionOptions
-    from traces.dataset import open_trace
+    from replay.run_options import RunOptions
 
-    trace, plan = directory / "trace.parquet", directory / "plan.toml"
-    words: list[object] = ["kvreplay", "run", trace, "--profile", base.name, "--plan", plan]
-    for defect in defects:
-        words += ["--defect", defect]
     before, after = base.to_dict(), found.profile.to_dict()
-    for field in after:
-        if after[field] != before[field]:
-            words += ["--set", f"{field}={as_text(after[field])}"]
-    words += ["--seed", seed, "--heal-budget", f"{found.heal_budget_us / 1e6:.0f}"]
-    request = ReplayRequest(
-        trace=open_trace(trace),
-        profile=found.profile,
-        plan=load_plan(plan),
-        options=SessionOptions(seed=seed, heal_budget_us=found.heal_budget_us),
-        device=device,
-        reproduce=command_line(*words),
-    )
+    request = RunOptions(
+        trace=str(directory / "trace.parquet"),
+        profile=base.name,
+        defects=defects,
+        settings=tuple(
+            (field, as_text(after[field])) for field in after if after[field] != before[field]
+        ),
+        plan=str(directory / "plan.toml"),
+        seed=seed,
+        heal_budget_s=found.heal_budget_us / 1e6,
+    ).to_request(device)
     with progress_bar("replaying", request.trace.request_count) as progress:
         return replay(request, directory / "recording", progress)
 

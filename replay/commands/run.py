@@ -33,6 +33,11 @@ VERDICTS = ("clean", "transient", "persistent", "inconclusive")
     "--delay", type=ProbabilityAndDelay(), help="Delay completions with probability P by MS ms."
 )
 @click.option("--duplicate", type=float, metavar="P", help="Deliver completions twice.")
+@click.option(
+    "--swarm",
+    is_flag=True,
+    help="Let the seed draw a topology, some faults and how hard they hit, and client aborts.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--repeat",
@@ -78,6 +83,7 @@ def run(
     drop: float | None,
     delay: tuple[float, float] | None,
     duplicate: float | None,
+    swarm: bool,
     seed: int,
     repeat: int,
     heal_budget_s: float,
@@ -108,6 +114,7 @@ def run(
         drop=drop,
         delay=delay,
         duplicate=duplicate,
+        swarm=swarm,
         seed=seed,
         repeat=repeat,
         heal_budget_s=heal_budget_s,
@@ -117,6 +124,10 @@ def run(
     request = options.to_request(device)
     if out is not None:
         check_replaceable(out)
+    if swarm and not as_json:
+        from replay.commands.swarm_text import print_swarm
+
+        print_swarm(request)
     with progress_bar("replaying", request.trace.request_count * (1 + repeat)) as progress:
         summary = replay(request, out, progress)
     if as_json:

@@ -40,15 +40,16 @@ def print_summary(summary: dict[str, Any], out: Path | None) -> None:
         f"{requests['failed']} failed, {requests['stuck']} stuck, of {requests['total']}"
     )
     click.echo(
-        f"  faults: {faults['landed']} landed of {faults['planned']} planned; "
-        f"{faults['never_fired']} rules never fired"
+        f"  faults: {faults['landed']} landed of {faults['planned']} planned, "
+        f"{faults['observed']} with an effect; {faults['never_fired']} rules never fired, "
+        f"{faults['without_effect']} without effect"
     )
     click.echo(
         f"  {summary['audits']} audits over {summary['virtual_us'] / 1e6:.1f} virtual seconds; "
         f"{summary['timing']['requests_per_s']:.0f} requests/s"
     )
-    if out is not None:
-        click.echo(f"  recording: {show_path(out)}")
+    click.echo(f"  recording: sha256 {summary['recording_sha256']}", nl=False)
+    click.echo(f", {show_path(out)}" if out is not None else "")
 
 
 def equation(mismatch: dict[str, Any]) -> str:

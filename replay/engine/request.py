@@ -147,6 +147,8 @@ class Request:
     transfer_state: TransferState = TransferState.NOT_STARTED
     #: Chunks whose bytes have not all landed.
     chunks_moving: int = 0
+    #: Of the last chunk, the TP pairs' shares that have landed.
+    shares_landed: int = 0
 
     # When.
     preallocated_us: int = -1

@@ -1,0 +1,20 @@
+"""What a swarm run has drawn, as a person reads it: settings and rules as they could be written."""
+
+from __future__ import annotations
+
+import click
+
+from faults.plan_text import rule_lines
+from replay.campaign import ReplayRequest
+from replay.profile_overrides import as_text
+
+
+def print_swarm(request: ReplayRequest) -> None:
+    """Print the topology and the rules that the seed has drawn."""
+    swarm = request.swarm
+    if swarm is None:
+        return
+    settings = " ".join(f"{name}={as_text(value)}" for name, value in swarm.settings.items())
+    click.echo(f"swarm of seed {request.options.seed}: {settings}")
+    for rule in swarm.plan.rules:
+        click.echo(f"  {'; '.join(rule_lines(rule)[1:])}")
