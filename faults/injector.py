@@ -40,8 +40,6 @@ class Delivery:
     at_us: int
     failed: bool
     rules: tuple[FaultRule, ...]
-    #: Whether this is where its rules land: second and later copies of one rule are not.
-    is_landing: bool = True
     #: Where it arrives if not where it was sent.
     detour: Detour | None = None
     #: What must have happened before it arrives; it then takes `wait_us` more.
@@ -111,7 +109,7 @@ class FaultInjector:
         if lost_by:
             if came_early:
                 return Outcome(())
-            self._land(lost_by)
+            self.note_landed(lost_by)
             return Outcome((), lost_by)
         original = self._original(hits, event)
         copies = self._copies(hits, event, original)
@@ -127,10 +125,10 @@ class FaultInjector:
                 strikes.append(Strike(rule, moment.at_us + wait_us))
         return tuple(strikes)
 
-    def note_landed(self, delivery: Delivery) -> None:
-        """Record that a faulted delivery reached its receiver."""
-        if delivery.is_landing:
-            self._land(delivery.rules)
+    def note_landed(self, rules: tuple[FaultRule, ...]) -> None:
+        """Record that what these rules did to one event has come about."""
+        for rule in rules:
+            self.journal.rules[rule.name].landed += 1
 
     def note_observed(self, rules: tuple[FaultRule, ...]) -> None:
         """Record that an engine could see what these rules did."""
@@ -139,7 +137,7 @@ class FaultInjector:
 
     def note_struck(self, rule: FaultRule) -> None:
         """Record that an aimed fault found its request in the state it was aimed at."""
-        self._land((rule,))
+        self.note_landed((rule,))
         self.note_observed((rule,))
 
     # What the rules that hit an event make of it.
@@ -173,16 +171,14 @@ class FaultInjector:
                 reused: Condition = rule.until or "pages-reused"
                 wait_us = original.wait_us + self._draw_us(rule, event.identity, "delay")
                 until = original.until | {reused}
-                copies.append(self._copy(original, rule, original.at_us, True, until, wait_us))
+                copies.append(self._copy(original, rule, original.at_us, until, wait_us))
             elif rule.fault == "duplicate":
                 for number in range(1, rule.copies + 1):
                     after_us = self._copy_delay_us(rule, event, number)
                     held = bool(original.until)
                     at_us = original.at_us if held else original.at_us + after_us
                     wait_us = original.wait_us + after_us if held else 0
-                    copies.append(
-                        self._copy(original, rule, at_us, number == 1, original.until, wait_us)
-                    )
+                    copies.append(self._copy(original, rule, at_us, original.until, wait_us))
         return copies
 
     @staticmethod
@@ -190,7 +186,6 @@ class FaultInjector:
         original: Delivery,
         rule: FaultRule,
         at_us: int,
-        is_landing: bool,
         until: frozenset[Condition],
         wait_us: int,
     ) -> Delivery:
@@ -198,7 +193,6 @@ class FaultInjector:
             at_us,
             original.failed,
             (rule,),
-            is_landing,
             detour=original.detour,
             until=until,
             wait_us=wait_us,
@@ -261,10 +255,6 @@ class FaultInjector:
             return uniform(self._seed, rule.name, about), part
 
         return event.part in sorted(range(event.parts), key=lot)[: rule.keep]
-
-    def _land(self, rules: tuple[FaultRule, ...]) -> None:
-        for rule in rules:
-            self.journal.rules[rule.name].landed += 1
 
 
 def _scope(rule: FaultRule, subject: CompletionEvent | Moment) -> str:

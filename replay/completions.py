@@ -11,7 +11,7 @@ there and the one at which it was.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from faults.events import CompletionEvent, Direction
 from faults.injector import Delivery, FaultInjector, Outcome
@@ -37,6 +37,9 @@ class _Sent:
     was_missed: bool = False
     #: When the original was delivered, -1 before that.
     told_us: int = -1
+    #: Rules of which something has landed, and been observed: an event is one fault to a rule.
+    landed: set[str] = field(default_factory=set)
+    observed: set[str] = field(default_factory=set)
 
 
 class CompletionChannel:
@@ -115,13 +118,27 @@ class CompletionChannel:
             return
         sent = _Sent(self.take_number(), request, event)
         self._early[event.identity] = sent
-        self._schedule_delivery(sent, 0, delivery)
-        waited = self.receivers.awaits(request, event)
+        row = EventRow(sent.number, 0, event, False, delivery.rules)
+        self._recorder.expect(row)
+        told = ""
+        was_awaited = False
+
+        def arrive() -> None:
+            nonlocal told, was_awaited
+            was_awaited = self.receivers.awaits(request, event)
+            told = self.receivers.tell(request, event, sent.number, False, None)
+            sent.told_us = self._clock.now_us
+            self._note_landed(sent, delivery.rules)
+            self._wake(request, direction)
 
         def would_be_due() -> None:
-            if waited and self._polled_us(sent) >= delivery.at_us:
-                self._injector.note_observed(delivery.rules)
+            # Early was early if the receiver has looked before the event should have been there.
+            observed = was_awaited and self._polled_us(sent) >= sent.told_us
+            if observed:
+                self._note_observed(sent, delivery.rules)
+            self._recorder.delivered(row, sent.told_us, told, observed)
 
+        self._clock.schedule(delivery.at_us, Priority.DELIVERY, arrive)
         self._clock.schedule(event.due_us, Priority.HARNESS, would_be_due)
 
     def _event(
@@ -188,9 +205,9 @@ class CompletionChannel:
             observed = False
             if delivery.rules:
                 self._under_way.pop((row.number, row.copy), None)
-                self._injector.note_landed(delivery)
+                self._note_landed(sent, delivery.rules)
                 seen = (*seen, *_what_it_did(told, delivery, seen))
-                self._injector.note_observed(seen)
+                self._note_observed(sent, seen)
                 observed = bool(seen)
             if not delivery.is_copy:
                 sent.told_us = self._clock.now_us
@@ -223,7 +240,7 @@ class CompletionChannel:
             sent.was_missed = self.receivers.awaits(request, event)
             if outcome.dropped_by:
                 if sent.was_missed:
-                    self._injector.note_observed(outcome.dropped_by)
+                    self._note_observed(sent, outcome.dropped_by)
                 self._recorder.lost(lost, sent.was_missed)
             self.receivers.come_due(request, event.direction)
             self._wake(request, event.direction)
@@ -246,7 +263,8 @@ class CompletionChannel:
         return tuple(
             rule
             for rule in delivery.rules
-            if (rule.fault == "delay" and was_late) or (rule.fault == "reorder" and was_overtaken)
+            if (rule.fault in ("delay", "reorder") and was_late)
+            or (rule.fault == "reorder" and was_overtaken)
         )
 
     def _polled_us(self, sent: _Sent) -> int:
@@ -258,12 +276,22 @@ class CompletionChannel:
             self._under_way.items(), key=lambda item: item[0]
         ):
             if sent.was_missed and not delivery.is_copy:
-                self._injector.note_landed(delivery)
-                self._injector.note_observed(delivery.rules)
+                self._note_landed(sent, delivery.rules)
+                self._note_observed(sent, delivery.rules)
                 self._recorder.never_arrived(number, copy, observed=True)
         self._under_way.clear()
 
     # Helpers.
+
+    def _note_landed(self, sent: _Sent, rules: tuple[FaultRule, ...]) -> None:
+        fresh = tuple(rule for rule in rules if rule.name not in sent.landed)
+        sent.landed.update(rule.name for rule in fresh)
+        self._injector.note_landed(fresh)
+
+    def _note_observed(self, sent: _Sent, rules: tuple[FaultRule, ...]) -> None:
+        fresh = tuple(rule for rule in rules if rule.name not in sent.observed)
+        sent.observed.update(rule.name for rule in fresh)
+        self._injector.note_observed(fresh)
 
     @staticmethod
     def _pages(request: Request, event: CompletionEvent) -> Array | None:

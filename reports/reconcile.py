@@ -176,17 +176,20 @@ def _faults_landed(evidence: Evidence) -> Check:
     """The events that rules touched are the faults that the injector journalled."""
     events = evidence.tables["events"]
     touched = events.filter(events["rule"].is_valid())
-    landed = 0
-    for fault, copy, delivered in zip(
-        touched["fault"].to_pylist(),
-        touched["copy"].to_pylist(),
-        touched["delivered_us"].is_valid().to_pylist(),
-        strict=True,
+    names = ("event", "copy", "fault", "rule", "delivered_us", "result", "observed")
+    landed, copied = 0, set()
+    for event, copy, fault, rule, delivered_us, result, observed in zip(
+        *(touched[name].to_pylist() for name in names), strict=True
     ):
-        for kind in fault.split(" + "):
-            # A copy lands once for its event, however many copies there are.
-            first = kind != "duplicate" or copy == 1
-            landed += first and (delivered or kind == "drop")
+        came_about = delivered_us is not None or result == "lost" or observed
+        if not came_about or result.startswith("missed"):
+            continue
+        if copy:
+            # A rule's copies of one event are one fault.
+            copied.add((event, rule))
+        else:
+            landed += len(fault.split(" + "))
+    landed += len(copied)
     return _equal(
         "faults seen in the events = faults landed in the injector's journal",
         landed,

@@ -191,6 +191,8 @@ def _faults(faults: dict[str, int]) -> str:
     text = f"{number(faults['landed'])} landed of {number(faults['planned'])} planned"
     if faults["never_fired"]:
         text += f"; {counted(faults['never_fired'], 'rule')} never fired"
+    if faults["without_effect"]:
+        text += f"; {counted(faults['without_effect'], 'rule')} without effect"
     return text
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from faults.kinds import AIMED_FAULTS
 from replay.episodes import Episode, kind_of
 from reports.evidence import Evidence
 from reports.words import NOTHING, by_count, number, plain_seconds
@@ -114,7 +115,9 @@ def _event_cells(row: dict[str, Any]) -> tuple[str, ...]:
         number(row["event"]),
         number(row["copy"]),
         f"to {row['direction']}",
-        f"p{row['prefill_tp_rank']} d{row['decode_tp_rank']}",
+        NOTHING
+        if row["prefill_tp_rank"] < 0
+        else f"p{row['prefill_tp_rank']} d{row['decode_tp_rank']}",
         number(row["bootstrap_room"]),
         number(row["pages"]),
         plain_seconds(row["sent_us"], 6),
@@ -122,7 +125,9 @@ def _event_cells(row: dict[str, Any]) -> tuple[str, ...]:
         "never" if delivered is None else plain_seconds(delivered, 6),
         row["fault"] or NOTHING,
         row["rule"] or NOTHING,
-        row["result"] + (" (says failed)" if row["failed"] else ""),
+        row["result"]
+        + (" (says failed)" if row["failed"] else "")
+        + (" (no difference)" if row["observed"] is False else ""),
     )
 
 
@@ -160,24 +165,26 @@ def episodes_table(evidence: Evidence) -> Table:
 
 
 def rules_table(evidence: Evidence) -> Table:
-    """What every fault rule met, planned and landed."""
+    """What every fault rule met, planned and landed, and how much of it an engine could see."""
     faults = evidence.run["faults"]["rules"]
     rules = evidence.run["plan"]["rules"]
     rows = []
     for rule in rules[:ROWS_MAX]:
-        journal = faults.get(rule["name"], {"met": 0, "planned": 0, "landed": 0})
+        journal = faults.get(rule["name"], {"met": 0, "planned": 0, "landed": 0, "observed": 0})
+        outcome = "changed something" if journal["observed"] else "without effect"
         rows.append(
             (
                 rule["name"],
                 rule["fault"],
-                f"to {rule['direction']}",
+                NOTHING if rule["fault"] in AIMED_FAULTS else f"to {rule['direction']}",
                 number(journal["met"]),
                 number(journal["planned"]),
                 number(journal["landed"]),
-                "never fired" if journal["planned"] == 0 else "fired",
+                number(journal["observed"]),
+                outcome if journal["planned"] else "never fired",
             )
         )
-    titles = "rule|fault|direction|#events met|#planned|#landed|outcome"
+    titles = "rule|fault|direction|#events met|#planned|#landed|#seen by an engine|outcome"
     return _table("Fault rules", titles, rows, len(rules))
 
 
