@@ -70,6 +70,8 @@ class Sequence:
         elif intention == "start at the brink":
             # A request whose bound on new pages is as many as are listed, one more, or one less.
             tokens = (self._listed() + argument - 2) * self.page_size
+            # Pages freed twice are listed twice; Triton holds no more than a million indices.
+            tokens = min(tokens, 2**20 - self.page_size)
             self._extend([-1], [max(1, tokens + int(self._random.integers(self.page_size)))])
         elif intention == "start":
             self._extend(list(range(-1, -1 - len(argument), -1)), argument)
