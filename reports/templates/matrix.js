@@ -42,9 +42,11 @@
     link.focus();
     show(link);
   }
-  // Beside the headings, which stay in sight, and above the details, which a narrow screen has below.
+  // With its headings in sight, and above the details, which a narrow screen has at its bottom.
   function show(link) {
-    link.closest(".scroll").style.scrollPaddingTop = `${table.tHead.offsetHeight + 4}px`;
+    const frame = link.closest(".scroll");
+    frame.style.scrollPaddingTop = `${table.tHead.offsetHeight + 4}px`;
+    frame.scrollIntoView({ block: "nearest" });
     link.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
   const visible = (each) => each.links.filter((link) => !link.hidden);

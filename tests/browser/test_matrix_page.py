@@ -4,7 +4,10 @@ import pytest
 from matrix_results import HOSTILE, row, thousand_cells, write_matrix
 from test_report_page import Visit
 
+from replay.cli import run_command_line
+from replay.recording import Recording
 from reports.matrix_page import write_matrix_page
+from reports.page import write_report
 
 pytestmark = pytest.mark.browser
 
@@ -89,6 +92,7 @@ def test_a_filtered_grid_keeps_only_the_rows_and_columns_that_it_needs(chromium,
         assert seen.count("P") == 10
         assert "builtin:lost-completion" in seen and "sglang-0.5.23" in seen
         assert not {"none", "hardened", "plans/early.toml", "tp4/dp4"} & set(seen)
+        assert visit.page.locator("#grid tbody td:visible").count() == 10
 
 
 def test_buttons_narrow_it_by_outcome_and_verdict(chromium, thousand):
@@ -130,6 +134,28 @@ def test_a_cell_shows_its_details_and_opens_its_report(chromium, thousand):
         assert page.title() == "report 123"
 
 
+def test_a_real_cell_leads_to_the_report_of_its_recording(chromium, tmp_path):
+    trace = str(tmp_path / "trace.parquet")
+    run_command_line(["trace", "synth", "-o", trace, "--requests", "30", "--rate", "4"])
+    command = ["run", trace, "--profile", "sglang-0.4.6.post4", "--drop", "0.2", "--seed", "7"]
+    out = tmp_path / "cells" / "lost"
+    run_command_line([*command, "--device", "cpu", "--out", str(out)])
+    summary = Recording.open(out).summary()
+    lost = {
+        key: summary[key] for key in ("verdict", "why", "growth", "engine_message", "reproduce")
+    }
+    rows = [row(0, cell="lost", report="cells/lost.html", outcome="failed", **lost)]
+    write_matrix(tmp_path, rows)
+    write_report([out], tmp_path / "cells" / "lost.html", charts=False)
+    write_matrix_page(tmp_path)
+    with Visit(chromium, tmp_path / "matrix.html") as visit:
+        cell(visit.page, 0).click()
+        assert visit.page.locator("#detail-line").inner_text() == summary["reproduce"]
+        visit.page.get_by_role("link", name="Open its report").click()
+        assert visit.page.get_by_text("PERSISTENT").is_visible()
+        assert visit.problems == []
+
+
 def test_everything_can_be_done_with_the_keyboard_alone(chromium, thousand):
     with Visit(chromium, thousand) as visit:
         page, press = visit.page, visit.page.keyboard.press
@@ -155,7 +181,8 @@ def test_everything_can_be_done_with_the_keyboard_alone(chromium, thousand):
         press("Control+Home")
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline == "solid"
-        assert page.locator('a[data-cell][tabindex="0"]').count() == 1
+        # One stop of the Tab key, not a thousand.
+        assert page.locator('a[data-cell]:not([tabindex="-1"])').count() == 1
         press("Enter")
         assert page.locator("#detail").is_visible()
         assert page.evaluate("document.activeElement.id") == "detail-report"
@@ -218,16 +245,30 @@ def test_it_never_scrolls_sideways(chromium, request, name, width):
             assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_on_a_phone_the_details_leave_the_cell_in_sight(chromium, thousand):
+def test_on_a_phone_the_details_leave_the_cell_and_its_headings_in_sight(chromium, thousand):
     with Visit(chromium, thousand, width=360) as visit:
         page = visit.page
-        cell(page, 1).click()
+
+        def assert_in_sight(number):
+            place = cell(page, number).bounding_box()
+            headings = page.locator("#grid thead").bounding_box()
+            details = page.locator("#detail").bounding_box()
+            # A pixel for rounding.
+            assert headings["y"] >= -1
+            assert headings["y"] + headings["height"] <= place["y"] + 1
+            assert place["y"] + place["height"] <= details["y"] + 1
+
+        # Seeds are rows: a cell low on the screen, where the details come up.
+        cell(page, 9).scroll_into_view_if_needed()
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        cell(page, 9).click()
+        assert_in_sight(9)
         for _ in range(30):
             page.keyboard.press("ArrowDown")
-        page.wait_for_timeout(100)
-        focused = page.locator("a[data-cell]:focus").bounding_box()
-        assert focused["y"] + focused["height"] <= page.locator("#detail").bounding_box()["y"]
-        assert focused["y"] >= page.locator("#grid thead").bounding_box()["y"]
+        assert_in_sight(int(page.evaluate(FOCUSED)))
+        for _ in range(30):
+            page.keyboard.press("ArrowUp")
+        assert_in_sight(int(page.evaluate(FOCUSED)))
 
 
 def test_unexpected_cells_differ_by_more_than_colour(chromium, thousand):
