@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reports import tables
 from reports.evidence import Evidence
-from reports.figures import Figure, make_figures
 from reports.reconcile import Check, reconcile
 from reports.tables import Table
 from reports.words import VERDICTS, by_count, counted, direction, growth, number, seconds
+
+if TYPE_CHECKING:
+    from reports.figures import Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Section:
     requests: str
     checks: tuple[Check, ...]
     figures: tuple[Figure, ...]
+    #: The line that draws the charts of this recording, when they were left out.
+    draw: str | None
     tables: tuple[Table, ...]
     details: tuple[tuple[str, str], ...]
     profile: tuple[tuple[str, str], ...]
@@ -62,8 +67,8 @@ class Section:
         return sum(not check.passed for check in self.checks)
 
 
-def make_section(evidence: Evidence, anchor: str) -> Section:
-    """Put one recording into words, numbers and charts."""
+def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Section:
+    """Put one recording into words, numbers and, unless they are left out, charts."""
     summary, run = evidence.summary, evidence.run
     verdict = summary["verdict"]
     sign, meaning = VERDICTS.get(verdict, ("?", "an unknown verdict"))
@@ -87,12 +92,27 @@ def make_section(evidence: Evidence, anchor: str) -> Section:
         faults=_faults(summary["faults"]),
         requests=_requests(summary["requests"]),
         checks=reconcile(evidence),
-        figures=make_figures(evidence, anchor),
+        figures=_figures(evidence, anchor) if charts else (),
+        draw=None if charts else _how_to_draw(evidence),
         tables=_tables(evidence),
         details=_details(run),
         profile=tuple((name, _plain(value)) for name, value in run["profile"].items()),
         comment=run["plan"]["comment"],
     )
+
+
+def _figures(evidence: Evidence, anchor: str) -> tuple[Figure, ...]:
+    """The charts; what draws them is imported only here, for it takes its time."""
+    from reports.figures import make_figures
+
+    return make_figures(evidence, anchor)
+
+
+def _how_to_draw(evidence: Evidence) -> str | None:
+    """The line that draws the charts, or None where there would be none."""
+    if evidence.summary["mismatch"] is None:
+        return None
+    return f"kvreplay report {shlex.quote(evidence.name)}"
 
 
 def _sentence(why: str) -> str:
