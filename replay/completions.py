@@ -11,7 +11,7 @@ there and the one at which it was.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from faults.events import CompletionEvent, Direction
 from faults.injector import Delivery, FaultInjector, Outcome
@@ -37,6 +37,8 @@ class _Sent:
     was_missed: bool = False
     #: When the original was delivered, -1 before that.
     told_us: int = -1
+    #: Names of the rules of which a difference was seen, so that no copy counts again.
+    observed_of: set[str] = field(default_factory=set)
 
 
 class CompletionChannel:
@@ -120,7 +122,7 @@ class CompletionChannel:
 
         def would_be_due() -> None:
             if waited and self._polled_us(sent) >= delivery.at_us:
-                self._injector.note_observed(delivery.rules)
+                self._note_observed(sent, delivery.rules)
 
         self._clock.schedule(event.due_us, Priority.HARNESS, would_be_due)
 
@@ -190,7 +192,7 @@ class CompletionChannel:
                 self._under_way.pop((row.number, row.copy), None)
                 self._injector.note_landed(delivery)
                 seen = (*seen, *_what_it_did(told, delivery, seen))
-                self._injector.note_observed(seen)
+                self._note_observed(sent, seen)
                 observed = bool(seen)
             if not delivery.is_copy:
                 sent.told_us = self._clock.now_us
@@ -218,7 +220,7 @@ class CompletionChannel:
             sent.was_missed = self.receivers.awaits(request, event)
             if outcome.dropped_by:
                 if sent.was_missed:
-                    self._injector.note_observed(outcome.dropped_by)
+                    self._note_observed(sent, outcome.dropped_by)
                 self._recorder.lost(lost, sent.was_missed)
             self.receivers.come_due(request, event.direction)
             self._wake(request, event.direction)
@@ -241,8 +243,15 @@ class CompletionChannel:
         return tuple(
             rule
             for rule in delivery.rules
-            if (rule.fault == "delay" and was_late) or (rule.fault == "reorder" and was_overtaken)
+            if (rule.fault in ("delay", "reorder") and was_late)
+            or (rule.fault == "reorder" and was_overtaken)
         )
+
+    def _note_observed(self, sent: _Sent, rules: tuple[FaultRule, ...]) -> None:
+        """Count a difference once for each event and rule, however many copies made it."""
+        fresh = tuple(rule for rule in rules if rule.name not in sent.observed_of)
+        sent.observed_of.update(rule.name for rule in fresh)
+        self._injector.note_observed(fresh)
 
     def _polled_us(self, sent: _Sent) -> int:
         return self.receivers.polled_us(sent.request, sent.event.direction)
@@ -254,7 +263,7 @@ class CompletionChannel:
         ):
             if sent.was_missed and not delivery.is_copy:
                 self._injector.note_landed(delivery)
-                self._injector.note_observed(delivery.rules)
+                self._note_observed(sent, delivery.rules)
                 self._recorder.never_arrived(number, copy, observed=True)
         self._under_way.clear()
 
