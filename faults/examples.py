@@ -92,8 +92,7 @@ fault = "stale"
 until = "pages-reused"       # or "room-reused"
 delay_us = 5_000
 probability = 0.1
-""",
-        ("total_tokens=65536",),
+"""
     ),
     "abort": Example(
         """\
