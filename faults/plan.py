@@ -50,6 +50,15 @@ def parse_plan(text: str, source: str) -> FaultPlan:
     Raises:
         PlanError: it is not TOML, or has a key or value that no rule takes.
     """
+    return to_plan(read_plan_file(text, source), source)
+
+
+def read_plan_file(text: str, source: str) -> PlanFile:
+    """Everything that the text of a plan file says, checked.
+
+    Raises:
+        PlanError: it is not TOML, or has a key or value that no rule takes.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
@@ -62,7 +71,7 @@ def parse_plan(text: str, source: str) -> FaultPlan:
     if (wrong := complaint_of(parsed)) is not None:
         path, complaint = wrong
         raise PlanError(f"{source}{_on(line_of(text, path))}: {complaint}")
-    return to_plan(parsed, source)
+    return parsed
 
 
 def complaint_of(plan: PlanFile) -> tuple[TomlPath, str] | None:

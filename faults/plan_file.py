@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from faults.bursts import Burst
 from faults.durations import DELAY_US_MAX, Duration, LogNormal, Uniform
 from faults.events import DECODE_STATES, PREFILL_STATES, Direction, RequestState
-from faults.kinds import Condition, Detour, FaultKind, FaultRule, Scope
+from faults.kinds import AIMED_FAULTS, Condition, Detour, FaultKind, FaultRule, Scope
 
 _Rank = Annotated[int, Field(ge=0)]
 _Time = Annotated[int, Field(ge=0, le=DELAY_US_MAX)]
@@ -27,6 +27,9 @@ TIMEOUT_STATES: tuple[RequestState, ...] = (
     "deferred",
     "in-flight",
 )
+
+#: Keys of a rule that say something of an event, and so nothing of a request.
+KEYS_ABOUT_EVENTS = ("direction", "states", "prefill_tp_ranks", "decode_tp_ranks")
 
 
 class _Entry(BaseModel):
@@ -179,12 +182,10 @@ class RuleEntry(_Entry):
             )
         if self.occurrences is None and self.occurrences_per != "rule":
             return "occurrences_per", "says what occurrences are counted over, and there are none"
-        if self.fault in ("abort", "timeout"):
-            for key in ("states", "prefill_tp_ranks", "decode_tp_ranks"):
-                if getattr(self, key) is not None:
+        if self.fault in AIMED_FAULTS:
+            for key in KEYS_ABOUT_EVENTS:
+                if getattr(self, key) != type(self).model_fields[key].default:
                     return key, f"{self.fault} acts on a request, not on events; use when"
-            if self.direction != "decode":
-                return "direction", f"{self.fault} acts on a request, not on events; use when"
         for state in self.states or ():
             if state not in STATES_OF_RECEIVERS[self.direction]:
                 known = STATES_OF_RECEIVERS[self.direction]
@@ -211,10 +212,25 @@ class RuleEntry(_Entry):
 
 
 class PlanFile(_Entry):
-    """A plan file: a comment and any number of rules."""
+    """A plan file: a comment, any number of rules, and what is known about the plan, if anything is.
 
-    comment: str = Field("", description="what the plan is for")
-    rule: list[RuleEntry] = Field(default_factory=list)
+    The keys beside `comment` and `rule` describe; none of them changes a replay.
+    """
+
+    comment: str = Field("", description="what the plan is for, in a line")
+    mode: str = Field("", description="the field failure mode that the plan brings about")
+    reports: list[Annotated[str, Field(pattern="^https://")]] = Field(
+        default_factory=list, description="public reports of it, as links"
+    )
+    needs: list[Annotated[str, Field(pattern="^[a-z_]+=")]] = Field(
+        default_factory=list,
+        description="profile fields that a deployment must have for it, as given to --set",
+    )
+    shows: str = Field("", description="a profile or a defect that fails under the plan")
+    verdict: Literal["clean", "transient", "persistent", "inconclusive"] | None = Field(
+        None, description="what that one's verdict is; inconclusive when the engine would have died"
+    )
+    rule: list[RuleEntry] = Field(default_factory=list, description="the rules, in any order")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "profiles": ("replay.commands.profiles.profiles", "List the engine profiles and their fields."),
     "doctor": ("replay.commands.doctor.doctor", "Say what this machine has and which pools fit."),
     "bench": ("replay.commands.bench.bench", "Measure what allocations and replays cost here."),
-    "faults": ("replay.commands.faults.faults", "List the faults and the keys of a plan."),
+    "faults": ("replay.commands.faults.faults", "List the faults and the built-in plans."),
 }
 
 EXIT_UNEXPECTED_VERDICT = 1

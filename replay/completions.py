@@ -129,6 +129,7 @@ class CompletionChannel:
             told = self.receivers.tell(request, event, sent.number, False, None)
             sent.told_us = self._clock.now_us
             self._note_landed(sent, delivery.rules)
+            self.receivers.have_polled(request, direction)
             self._wake(request, direction)
 
         def would_be_due() -> None:
@@ -214,6 +215,8 @@ class CompletionChannel:
                 key = event.pool, event.direction
                 self._latest_due_us[key] = max(self._latest_due_us.get(key, 0), event.due_us)
             self._recorder.delivered(row, self._clock.now_us, told, observed)
+            if delivery.rules:
+                self.receivers.have_polled(request, event.direction)
             self._wake(request, event.direction)
 
         self._clock.schedule(at_us, Priority.DELIVERY, arrive, is_work=not late)

@@ -194,6 +194,15 @@ class Receivers:
         return request.prefill.inflight.polled_us
 
     @staticmethod
+    def have_polled(request: Request, direction: Direction) -> None:
+        """Have the receiver's next poll really made, though it may find nothing to do.
+
+        Decode leaps over polls that change nothing; prefill looks whenever it is woken.
+        """
+        if direction == "decode":
+            request.decode.needs_attention = True
+
+    @staticmethod
     def come_due(request: Request, direction: Direction) -> None:
         """Tell the receiver that everything it waits for should be there by now."""
         if direction == "decode":

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faults.kinds import FaultPlan
-from faults.plan import combine, load_plan, shortcut_plan
+from faults.plan import combine, shortcut_plan
+from faults.plan_reference import open_plan
 from replay.campaign import ReplayRequest
 from replay.defects import with_defects
 from replay.profile import EngineProfile
@@ -40,7 +41,7 @@ class RunOptions:
     defects: tuple[str, ...] = ()
     #: Profile fields set from text, in the order given.
     settings: tuple[tuple[str, str], ...] = ()
-    #: A plan file, or None.
+    #: A plan file, `builtin:NAME`, or None.
     plan: str | None = None
     drop: float | None = None
     #: Probability and milliseconds.
@@ -95,7 +96,7 @@ class RunOptions:
     def make_plan(self) -> FaultPlan:
         """The plan's rules and those of the shortcuts."""
         shortcuts = shortcut_plan(self.drop, self.delay, self.duplicate)
-        return shortcuts if self.plan is None else combine(load_plan(Path(self.plan)), shortcuts)
+        return shortcuts if self.plan is None else combine(open_plan(self.plan), shortcuts)
 
     def command_line(self) -> str:
         """One line that a shell reads back as this replay."""

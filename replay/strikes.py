@@ -101,4 +101,4 @@ class Strikes:
             self._cancel(request)
             return f"aborted while {found}"
         result = self._link.timeouts.end_now(request, aimed_at)
-        return result or f"missed: this engine has no timeout for {found}"
+        return result or f"missed: no timeout of this engine runs while it is {found}"

@@ -1,4 +1,4 @@
-"""`kvreplay faults`: the fault kinds, and the keys of a plan file."""
+"""`kvreplay faults`: the fault vocabulary, the built-in plans, and a plan file's JSON Schema."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ import json
 import click
 
 
-@click.command(epilog="Example: kvreplay faults --schema > plan.schema.json")
+@click.command(
+    epilog="Example: kvreplay faults late-completion-after-timeout; "
+    "kvreplay faults --schema > plan.schema.json"
+)
+@click.argument("name", required=False)
 @click.option("--schema", "show_schema", is_flag=True, help="Print the plan's JSON Schema.")
-@click.option("--json", "as_json", is_flag=True, help="Print the kinds as JSON.")
-def faults(show_schema: bool, as_json: bool) -> None:
-    """List what can happen to a completion event, and how a plan file says so."""
-    from faults.kinds import FAULT_MEANINGS
-    from faults.plan_file import PlanFile, RuleEntry
+@click.option("--json", "as_json", is_flag=True, help="Print everything, or NAME, as JSON.")
+def faults(name: str | None, show_schema: bool, as_json: bool) -> None:
+    """List what can go wrong with a completion event, and ready-made plans of it.
 
+    NAME is a fault or a built-in plan: it is shown whole.
+    """
     if show_schema:
-        click.echo(json.dumps(PlanFile.model_json_schema(), indent=2))
+        from faults.plan_schema import plan_schema
+
+        if name is not None:
+            raise click.UsageError("--schema is of every plan: leave NAME out")
+        click.echo(json.dumps(plan_schema(), indent=2))
         return
+    from replay.commands import faults_json, faults_text
+
     if as_json:
-        click.echo(json.dumps({"schema": "kvreplay.faults/1", "faults": FAULT_MEANINGS}, indent=2))
-        return
-    click.secho("Faults", bold=True)
-    for kind, meaning in FAULT_MEANINGS.items():
-        click.echo(f"  {kind:10} {meaning}")
-    click.secho("Keys of a [[rule]] in a plan file", bold=True)
-    for key, field in RuleEntry.model_fields.items():
-        note = f"  {field.description}" if field.description else ""
-        click.echo(f"  {key}{note}")
-    click.echo(
-        'Example:\n  [[rule]]\n  fault = "delay"\n  probability = 0.01\n  delay_us = 500_000'
-    )
+        document = faults_json.everything() if name is None else faults_json.one(name)
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        lines = faults_text.everything() if name is None else faults_text.one(name)
+        for line in lines:
+            click.echo(line)

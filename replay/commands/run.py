@@ -26,7 +26,9 @@ VERDICTS = ("clean", "transient", "persistent", "inconclusive")
 @click.option("--profile", "profile_name", required=True, help="Engine profile, see `profiles`.")
 @profile_changes
 @click.option(
-    "--plan", "plan_path", type=click.Path(path_type=Path), help="Fault plan, a TOML file."
+    "--plan",
+    metavar="FILE|builtin:NAME",
+    help="Fault plan: a TOML file, or a built-in one, see `faults`.",
 )
 @click.option("--drop", type=float, metavar="P", help="Lose completions with probability P.")
 @click.option(
@@ -79,7 +81,7 @@ def run(
     profile_name: str,
     assignments: tuple[str, ...],
     defects: tuple[str, ...],
-    plan_path: Path | None,
+    plan: str | None,
     drop: float | None,
     delay: tuple[float, float] | None,
     duplicate: float | None,
@@ -110,7 +112,7 @@ def run(
         profile=profile_name,
         defects=defects,
         settings=tuple(parse_overrides(assignments).items()),
-        plan=None if plan_path is None else str(plan_path),
+        plan=plan,
         drop=drop,
         delay=delay,
         duplicate=duplicate,

@@ -1,0 +1,67 @@
+"""The built-in plans: one for every field failure mode that a fault can bring about.
+
+    faults/plans/NAME.toml --read when asked for--> BuiltinPlan --> `--plan builtin:NAME`
+                                                                --> `kvreplay faults NAME`
+
+Each is an ordinary plan file, which also says what it is about, so a copy of it is a plan too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from faults.errors import PlanError
+from faults.kinds import FaultPlan
+from faults.plan import read_plan_file, to_plan
+from faults.plan_file import PlanFile
+from faults.toml_errors import nearest
+
+#: What stands before the name of a built-in plan where a plan is asked for.
+BUILTIN_PREFIX = "builtin:"
+
+_SUFFIX = ".toml"
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltinPlan:
+    """One built-in plan: its file, what the file says, and the rules."""
+
+    name: str
+    text: str
+    facts: PlanFile
+    plan: FaultPlan
+
+
+def builtin_names() -> list[str]:
+    """The names of all built-in plans, in alphabetical order."""
+    names = (entry.name for entry in _folder().iterdir())
+    return sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
+
+
+def builtin_plan(name: str) -> BuiltinPlan:
+    """The built-in plan of that name.
+
+    Raises:
+        PlanError: there is none.
+    """
+    names = builtin_names()
+    if name not in names:
+        raise PlanError(
+            f"{BUILTIN_PREFIX}{name}: no built-in plan of that name; {nearest(name, names)} "
+            "(`kvreplay faults` lists them)"
+        )
+    text = (_folder() / f"{name}{_SUFFIX}").read_text(encoding="utf-8")
+    source = BUILTIN_PREFIX + name
+    facts = read_plan_file(text, source)
+    return BuiltinPlan(name, text, facts, to_plan(facts, source))
+
+
+def builtin_plans() -> list[BuiltinPlan]:
+    """All built-in plans, in alphabetical order."""
+    return [builtin_plan(name) for name in builtin_names()]
+
+
+def _folder() -> Traversable:
+    return files("faults") / "plans"
