@@ -113,11 +113,20 @@ def load_plan(path: Path) -> FaultPlan:
         parsed = PlanFile.model_validate(document)
     except ValidationError as problem:
         raise PlanError(f"{path}: {_explain(problem)}") from None
+    return plan_of(parsed, str(path))
+
+
+def plan_of(parsed: PlanFile, source: str) -> FaultPlan:
+    """The plan that a plan file, or the same as a table of another file, stands for.
+
+    Raises:
+        PlanError: keys of a rule do not go together, or two rules have one name.
+    """
     for number, entry in enumerate(parsed.rule, start=1):
         if (complaint := entry.misplaced()) is not None:
-            raise PlanError(f"{path}: rule {number}, {complaint}")
+            raise PlanError(f"{source}: rule {number}, {complaint}")
     rules = tuple(entry.to_rule() for entry in parsed.rule)
-    return FaultPlan(_uniquely_named(rules, str(path)), parsed.comment, str(path))
+    return FaultPlan(_uniquely_named(rules, source), parsed.comment, source)
 
 
 def shortcut_plan(

@@ -13,16 +13,19 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from faults.errors import PlanError
 from faults.kinds import FaultPlan
-from faults.plan import combine, load_plan, shortcut_plan
-from replay.campaign import ReplayRequest
+from faults.plan import combine, shortcut_plan
 from replay.defects import with_defects
 from replay.profile import EngineProfile
 from replay.profile_catalogue import find_profile
 from replay.profile_overrides import override
-from replay.session import SessionOptions
 from traces.dataset import open_trace
+
+if TYPE_CHECKING:
+    from replay.campaign import ReplayRequest
 
 HEAL_BUDGET_S = 600.0
 
@@ -31,14 +34,14 @@ HEAL_BUDGET_S = 600.0
 class RunOptions:
     """One replay in a user's words."""
 
-    #: A trace file.
+    #: A trace file, or `FILE#NAME`: the table [trace.NAME] of a matrix file.
     trace: str
     #: Name of a built-in engine profile.
     profile: str
     defects: tuple[str, ...] = ()
     #: Profile fields set from text, in the order given.
     settings: tuple[tuple[str, str], ...] = ()
-    #: A plan file, or None.
+    #: A plan file, `FILE#NAME` (the table [plan.NAME] of a matrix file), or None.
     plan: str | None = None
     drop: float | None = None
     #: Probability and milliseconds.
@@ -50,18 +53,36 @@ class RunOptions:
     heal_budget_s: float = HEAL_BUDGET_S
     every_step: bool = False
     stop_on_engine_error: bool = False
+    #: Whether faults, aborts and topology are drawn from the seed.
+    swarm: bool = False
 
-    def to_request(self, device: str = "auto") -> ReplayRequest:
+    def to_request(
+        self,
+        device: str = "auto",
+        *,
+        trace_path: Path | None = None,
+        plan: FaultPlan | None = None,
+    ) -> ReplayRequest:
         """Open and check everything that is named.
+
+        Args:
+            device: where the pools live.
+            trace_path: the file that holds the trace, where that is not what it is called.
+            plan: the plan, where it has been read already.
 
         Raises:
             TraceError: the trace cannot be read.
             PlanError: the plan or a shortcut is wrong.
             ProfileError: the profile, a defect or a setting is unknown or does not fit.
         """
-        profile, plan = self.make_profile(), self.make_plan()
+        # These load torch, which checking the cells of a matrix does without.
+        from replay.campaign import ReplayRequest
+        from replay.session import SessionOptions
+
+        profile, plan = self.make_profile(), plan or self.make_plan()
         return ReplayRequest(
-            trace=open_trace(Path(self.trace)),
+            trace=open_trace(trace_path or Path(self.trace)),
+            trace_name=self.trace,
             profile=profile,
             plan=plan,
             options=SessionOptions(
@@ -81,8 +102,12 @@ class RunOptions:
 
     def make_plan(self) -> FaultPlan:
         """The plan's rules and those of the shortcuts."""
+        from replay.matrix.named import referenced_plan
+
+        if self.swarm:
+            raise PlanError("--swarm: this version draws no faults yet")
         shortcuts = shortcut_plan(self.drop, self.delay, self.duplicate)
-        return shortcuts if self.plan is None else combine(load_plan(Path(self.plan)), shortcuts)
+        return shortcuts if self.plan is None else combine(referenced_plan(self.plan), shortcuts)
 
     def command_line(self) -> str:
         """One line that a shell reads back as this replay."""
@@ -96,6 +121,7 @@ class RunOptions:
         if self.delay is not None:
             words += ["--delay", f"{_number(self.delay[0])}:{_number(self.delay[1])}"]
         words += ["--duplicate", _number(self.duplicate)] if self.duplicate is not None else []
+        words += ["--swarm"] if self.swarm else []
         words += ["--seed", str(self.seed)]
         words += ["--repeat", str(self.repeat)] if self.repeat else []
         if self.heal_budget_s != HEAL_BUDGET_S:

@@ -22,12 +22,10 @@ VERDICTS = ("clean", "transient", "persistent", "inconclusive")
 @click.command(
     epilog="Example: kvreplay run conv.parquet --profile sglang-0.4.6.post4 --drop 0.002 --seed 7"
 )
-@click.argument("trace", type=click.Path(path_type=Path))
+@click.argument("trace", type=click.Path())
 @click.option("--profile", "profile_name", required=True, help="Engine profile, see `profiles`.")
 @profile_changes
-@click.option(
-    "--plan", "plan_path", type=click.Path(path_type=Path), help="Fault plan, a TOML file."
-)
+@click.option("--plan", type=click.Path(), help="Fault plan: a TOML file, or MATRIX.toml#NAME.")
 @click.option("--drop", type=float, metavar="P", help="Lose completions with probability P.")
 @click.option(
     "--delay", type=ProbabilityAndDelay(), help="Delay completions with probability P by MS ms."
@@ -70,11 +68,11 @@ VERDICTS = ("clean", "transient", "persistent", "inconclusive")
 @click.option("--expect", type=click.Choice(VERDICTS), help="Exit 0 on this verdict only.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of text.")
 def run(
-    trace: Path,
+    trace: str,
     profile_name: str,
     assignments: tuple[str, ...],
     defects: tuple[str, ...],
-    plan_path: Path | None,
+    plan: str | None,
     drop: float | None,
     delay: tuple[float, float] | None,
     duplicate: float | None,
@@ -90,21 +88,24 @@ def run(
 ) -> int:
     """Replay TRACE against a profile's allocator and scheduler pair and give a verdict.
 
+    TRACE is a trace file, or MATRIX.toml#NAME for the table [trace.NAME] of a matrix file.
+
     Exit codes: 0 as expected (clean or transient when nothing was expected), 1 another verdict,
     2 bad input, 3 inconclusive, 4 internal error.
     """
     if math.isnan(heal_budget_s):
         raise click.BadParameter("not a number of seconds", param_hint="--heal-budget")
     from replay.campaign import replay
+    from replay.matrix.named import trace_file
     from replay.recording import check_replaceable
     from replay.run_options import RunOptions
 
     options = RunOptions(
-        trace=str(trace),
+        trace=trace,
         profile=profile_name,
         defects=defects,
         settings=tuple(parse_overrides(assignments).items()),
-        plan=None if plan_path is None else str(plan_path),
+        plan=plan,
         drop=drop,
         delay=delay,
         duplicate=duplicate,
@@ -114,11 +115,12 @@ def run(
         every_step=audit == "every-step",
         stop_on_engine_error=stop_on_engine_error,
     )
-    request = options.to_request(device)
     if out is not None:
         check_replaceable(out)
-    with progress_bar("replaying", request.trace.request_count * (1 + repeat)) as progress:
-        summary = replay(request, out, progress)
+    with trace_file(trace) as trace_path:
+        request = options.to_request(device, trace_path=trace_path)
+        with progress_bar("replaying", request.trace.request_count * (1 + repeat)) as progress:
+            summary = replay(request, out, progress)
     if as_json:
         click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:
