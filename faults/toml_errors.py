@@ -60,17 +60,15 @@ def _shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS_MAX else text[: _SHOWN_CHARACTERS_MAX - 3] + "..."
 
 
-def _path_in(root: object, location: Iterable[str | int]) -> TomlPath:
-    """Pydantic's location without the names of types that it puts between keys."""
-    document: Any = root
+def _path_in(document: object, location: Iterable[str | int]) -> TomlPath:
+    """The location as pydantic gives it, without the names of types that it puts between keys."""
     path: TomlPath = ()
     parts = list(location)
     for place, part in enumerate(parts):
-        if (isinstance(document, dict) and part in document) or (
-            isinstance(document, list) and isinstance(part, int) and part < len(document)
-        ):
-            document = document[part]
-        elif not (place == len(parts) - 1 and isinstance(document, dict)):
+        children = _children(document)
+        if part in children:
+            document = children[part]
+        elif not (isinstance(document, dict) and place == len(parts) - 1):
             continue
         path = (*path, part)
     return path

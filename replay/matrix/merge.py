@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,16 @@ from replay.matrix.store import MatrixStore
 _NAMED_MAX = 3
 
 
-def merge_shards(
-    directories: Sequence[Path], store: MatrixStore, plan: RunPlan
-) -> tuple[Matrix, Finished]:
-    """Copy the cells of all directories into an empty store and write the results of the whole.
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A matrix, and which directory has each of its cells, by slug."""
+
+    matrix: Matrix
+    found: Mapping[str, MatrixStore]
+
+
+def find_whole(directories: Sequence[Path]) -> Whole:
+    """The matrix of these shards; nothing is written.
 
     Raises:
         MatrixError: the directories are not of one matrix and version, a cell is in none of them,

@@ -42,7 +42,7 @@ def merge(
 
     Exit codes as of `kvreplay matrix run`.
     """
-    from replay.matrix.merge import merge_shards
+    from replay.matrix.merge import find_whole, merge_shards
     from replay.matrix.results import exit_code_of
     from replay.matrix.runner import RunPlan
     from replay.matrix.store import open_store
@@ -50,11 +50,10 @@ def merge(
     for directory in directories:
         if directory.resolve() == out.resolve():
             raise MatrixError(f"{out}: is one of the shards; name another directory for the whole")
+    whole = find_whole(directories)
     with open_store(out, "new", None) as (store, _):
         try:
-            matrix, finished = merge_shards(
-                directories, store, RunPlan(junit=junit, markdown=markdown)
-            )
+            finished = merge_shards(whole, store, RunPlan(junit=junit, markdown=markdown))
         except BaseException:
             # Half a merge is worth nothing: the shards are still there.
             store.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ from replay.commands.options import show_path
 
 if TYPE_CHECKING:
     from replay.matrix.file import Budget
-    from replay.matrix.local_pool import LocalPool
+    from replay.matrix.pool import Pool
 
 _WHICH = click.Choice(["all", "unexpected", "none"])
 
@@ -103,6 +105,7 @@ def run(
     from replay.matrix.runner import OutOfTimeError, RunPlan, run_matrix
     from replay.matrix.store import Mode, open_store
 
+    _check_executor(executor, jobs)
     if executor == "local":
         # Workers load torch while the file is being read.
         prepare()
@@ -141,7 +144,22 @@ def run(
     return exit_code_of(finished.results)
 
 
-def _pool(executor: str, jobs: int | None, budget: Budget, lock: int) -> LocalPool:
+def _check_executor(executor: str, jobs: int | None) -> None:
+    if executor != "local" and not re.fullmatch(r"dask://[^/\s]+:\d+", executor):
+        raise click.BadParameter(
+            f"{executor!r} is neither local nor dask://HOST:PORT", param_hint="--executor"
+        )
+    if executor != "local" and jobs is not None:
+        raise click.UsageError("--jobs goes with --executor local; a cluster has its own workers")
+
+
+def _pool(
+    executor: str, jobs: int | None, budget: Budget, lock: int
+) -> AbstractContextManager[Pool]:
+    if executor != "local":
+        from replay.matrix.dask_pool import DaskPool
+
+        return DaskPool(executor, cell_s=budget.cell_s)
     from replay.matrix.local_pool import LocalPool, core_count
     from replay.matrix.run_one import run_message
 
