@@ -10,11 +10,13 @@ from pathlib import Path
 
 from faults.errors import PlanError
 from faults.kinds import FaultPlan
+from faults.toml_errors import nearest
 from replay.errors import MatrixError, ProfileError
 from replay.matrix.cells import Cell
 from replay.matrix.file import MatrixSource, topology_settings
 from replay.matrix.named import split_reference, synthesis_options
 from replay.profile import EngineProfile
+from replay.profile_catalogue import builtin_profiles
 from replay.run_options import RunOptions
 from traces.dataset import open_trace
 from traces.errors import TraceError
@@ -40,6 +42,46 @@ def check_cells(source: MatrixSource, cells: Iterable[Cell]) -> tuple[CheckedCel
     """
     checker = _Checker(source)
     return tuple(checker.check(cell) for cell in cells)
+
+
+def check_names(source: MatrixSource, cells: Iterable[Cell]) -> None:
+    """Make sure that every profile, plan and trace that cells name is there.
+
+    Raises:
+        MatrixError: one is not; with its line and the nearest name that is.
+    """
+    seen: set[tuple[str, str]] = set()
+    for cell in cells:
+        for axis in ("trace", "profile", "plan"):
+            name = cell.axes[axis]
+            if (axis, name) in seen or axis not in cell.places:
+                continue
+            seen.add((axis, name))
+            known, there = _known(source, cell, axis)
+            if not there:
+                raise source.error(
+                    f"{axis}: {name} is {_NEITHER[axis]}; {nearest(name, known)}",
+                    *cell.places[axis],
+                )
+
+
+_NEITHER = {
+    "trace": "neither a [trace.NAME] of this file nor a trace file",
+    "profile": "no engine profile",
+    "plan": "neither none, a [plan.NAME] of this file, builtin:NAME nor a plan file",
+}
+
+
+def _known(source: MatrixSource, cell: Cell, axis: str) -> tuple[list[str], bool]:
+    """Names that an axis knows, and whether the cell's is one, or else a file."""
+    name = cell.axes[axis]
+    if axis == "profile":
+        known = list(builtin_profiles())
+        return known, name in known
+    known = list(getattr(source.file, axis))
+    reference = getattr(cell.options, axis)
+    is_known = reference is None or name in known or name.startswith("builtin:")
+    return known, is_known or Path(reference).exists()
 
 
 class _Checker:

@@ -124,19 +124,13 @@ class LocalPool:
         waiting = iter(jobs)
         upcoming = next(waiting, None)
         while upcoming is not None or self.running():
-            while upcoming is not None and (worker := self._free_worker()) is not None:
-                self._give(worker, *upcoming)
-                upcoming = next(waiting, None)
+            while upcoming is not None and len(self._workers) < self._jobs:
+                self._workers.append(self._start())
+            for worker in self._workers:
+                if upcoming is not None and worker.is_ready and worker.key is None:
+                    self._give(worker, *upcoming)
+                    upcoming = next(waiting, None)
             yield from self._ended()
-
-    def _free_worker(self) -> _Worker | None:
-        """A worker that is ready for a job; starts one if there is room, but does not wait for it."""
-        for worker in self._workers:
-            if worker.is_ready and worker.key is None:
-                return worker
-        if len(self._workers) < self._jobs:
-            self._workers.append(self._start())
-        return None
 
     def _start(self) -> _Worker:
         here, there = self._context.Pipe()
@@ -160,8 +154,6 @@ class LocalPool:
 
     def _ended(self) -> Iterator[Ended]:
         """Wait until something happens and yield the jobs that ended."""
-        if len(self._workers) < self._jobs:
-            self._free_worker()
         by_source = {worker.connection: worker for worker in self._workers}
         for source in wait(list(by_source), self._patience_s()):
             worker = by_source[source]  # type: ignore[index]
@@ -200,12 +192,13 @@ class LocalPool:
 
     def _died(self, worker: _Worker) -> Iterator[Ended]:
         """A worker is gone without having been told to go."""
-        reason = _kill(worker)
+        reason = _cause_of_death(worker)
+        _kill(worker)
         self._workers.remove(worker)
         if not worker.is_ready:
-            raise ReplayError(f"a worker of the matrix could not start: {reason}")
+            raise ReplayError(f"a worker of the matrix could not start: it {reason}")
         if worker.key is not None:
-            yield self._end(worker, state="crashed", error=f"the process was {reason}")
+            yield self._end(worker, state="crashed", error=f"the process {reason}")
 
     def _over_budget(self) -> Iterator[Ended]:
         """End the jobs that have used up their time or memory."""
@@ -237,17 +230,21 @@ def _resident_bytes(worker: _Worker) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _kill(worker: _Worker) -> str:
-    """End a worker that may be gone already; how it ended, in words."""
-    worker.process.join(0 if worker.process.is_alive() and worker.key else 0.1)
-    ended_itself = worker.process.exitcode is not None
+def _kill(worker: _Worker) -> None:
+    """End a worker, whatever it does."""
     worker.process.kill()
     worker.process.join(_KILL_S_MAX)
     worker.connection.close()
     worker.lifeline.close()
+
+
+def _cause_of_death(worker: _Worker) -> str:
+    """How a worker ended whose pipe has closed, in words."""
+    # The pipe closes a moment before the process is gone.
+    worker.process.join(_KILL_S_MAX)
     code = worker.process.exitcode
-    if not ended_itself or code is None:
-        return "ended"
+    if code is None:
+        return "closed its pipe and lives on"
     if code >= 0:
         return f"ended with exit code {code}"
     try:
@@ -255,7 +252,7 @@ def _kill(worker: _Worker) -> str:
     except ValueError:
         name = f"signal {-code}"
     hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
-    return f"killed by {name}{hint}"
+    return f"was killed by {name}{hint}"
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from replay.errors import MatrixError
 from replay.matrix.cells import Cell, make_cells
+from replay.matrix.checks import check_names
 from replay.matrix.expectations import Expectation, find_expectations
 from replay.matrix.file import MatrixSource, read_matrix_file
 
@@ -29,22 +30,29 @@ class Matrix:
 
 
 def load_matrix(path: Path) -> Matrix:
-    """Read a matrix file; nothing that it names is opened yet.
+    """Read a matrix file; what it names is looked for, but not opened yet.
 
     Raises:
         MatrixError: the file is wrong; the message names file, line and key.
     """
-    return matrix_of(read_matrix_file(path))
+    return matrix_of(read_matrix_file(path), find_inputs=True)
 
 
-def matrix_of(source: MatrixSource) -> Matrix:
+def matrix_of(source: MatrixSource, *, find_inputs: bool) -> Matrix:
     """The matrix of a file that has been read.
 
+    Args:
+        source: the file.
+        find_inputs: whether to look for the profiles, plans and traces that it names.
+
     Raises:
-        MatrixError: its cells or expectations contradict each other.
+        MatrixError: it names what is not there, or its cells or expectations contradict each other.
     """
     warnings: list[str] = []
     cells = make_cells(source, warnings.append)
+    if find_inputs:
+        # Before expectations: a misspelt name is why they match nothing.
+        check_names(source, cells)
     expectations = find_expectations(source, cells, warnings.append)
     return Matrix(source, cells, expectations, tuple(warnings))
 

@@ -38,7 +38,7 @@ def find_whole(directories: Sequence[Path]) -> Whole:
     heads = [shard.head() for shard in shards]
     _check_same(directories, heads)
     file = heads[0]["file"]
-    matrix = matrix_of(parse_matrix(file["text"], Path(file["path"])))
+    matrix = matrix_of(parse_matrix(file["text"], Path(file["path"])), find_inputs=False)
     return Whole(matrix, _find_cells(matrix.cells, shards))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def write_results(path: Path, table: pa.Table) -> None:
     temporary = path.with_name(f".{path.name}.part")
     pq.write_table(table, temporary, compression="zstd")
     with temporary.open("rb+") as file:
-        _sync(file.fileno())
+        os.fsync(file.fileno())
     temporary.replace(path)
 
 
@@ -70,6 +71,7 @@ def result_row(store: MatrixStore, result: CellResult) -> dict[str, Any]:
     recording, page = store.cells / cell.slug, store.cells / f"{cell.slug}.html"
     timing = document["timing"]
     return {
+        **dict.fromkeys(RESULTS_SCHEMA.names),
         **_which(cell, facts),
         "outcome": result.judgement.outcome,
         "because": result.judgement.because,
@@ -161,13 +163,3 @@ def exit_code_of(results: Sequence[CellResult]) -> int:
     if outcomes & {"timed-out", "out-of-memory", "crashed"}:
         return 4
     return 1 if "failed" in outcomes else 3 if "inconclusive" in outcomes else 0
-
-
-def _sync(descriptor: int) -> None:
-    import os
-
-    os.fsync(descriptor)
-
-
-#: Called with every result as it is known, and whether the cell was run now.
-OnResult = Callable[[CellResult, bool], None]

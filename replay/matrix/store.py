@@ -113,6 +113,9 @@ class MatrixStore:
 
     def sweep(self, slugs: Collection[str]) -> None:
         """Remove what cut-off workers left, and the cells that the matrix no longer has."""
+        for name in ("matrix.json", *RESULT_FILES):
+            for half_written in self.directory.glob(f".{name}*"):
+                half_written.unlink(missing_ok=True)
         for path in self.cells.iterdir():
             slug = path.name if path.is_dir() else path.name.rpartition(".")[0]
             if path.name.startswith(".") or slug not in slugs:
@@ -157,10 +160,9 @@ def _check_place(store: MatrixStore) -> None:
         return
     if not directory.is_dir():
         raise MatrixError(f"{directory}: is a file; a matrix is a directory, name another one")
-    ours = {".lock", "cells"}
-    if not (directory / "matrix.json").exists() and any(
-        path.name not in ours for path in directory.iterdir()
-    ):
+    # A run that was killed early has left its lock, if nothing else.
+    is_ours = any((directory / name).exists() for name in ("matrix.json", ".lock"))
+    if not is_ours and any(directory.iterdir()):
         raise MatrixError(
             f"{directory}: exists and is not a matrix directory; name another or empty it"
         )

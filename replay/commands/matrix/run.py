@@ -99,7 +99,7 @@ def run(
     if retry and not resume:
         raise click.UsageError("--retry goes with --resume: it says what else runs again")
     from replay.commands.matrix.progress import watching
-    from replay.matrix.local_pool import prepare
+    from replay.matrix.local_pool import core_count, prepare
     from replay.matrix.matrix import cells_of, load_matrix, parse_shard
     from replay.matrix.results import exit_code_of
     from replay.matrix.runner import OutOfTimeError, RunPlan, run_matrix
@@ -119,16 +119,18 @@ def run(
         junit=junit,
         markdown=markdown,
     )
+    cells = cells_of(matrix, plan.shard)
     print_warnings(matrix.warnings)
     mode: Mode = "resume" if resume else "restart" if restart else "new"
     with open_store(out, mode, plan.shard) as (store, lock):
+        jobs = min(jobs or core_count(), len(cells))
         pool = _pool(executor, jobs, matrix.source.file.budget, lock)
         try:
             with watching() as watcher:
                 finished = run_matrix(matrix, store, pool, plan, watcher)
         except KeyboardInterrupt:
             click.echo(
-                f"kvreplay: interrupted; {store.done()} of {len(cells_of(matrix, plan.shard))} "
+                f"kvreplay: interrupted; {store.done()} of {len(cells)} "
                 f"cells are done in {show_path(out)}, go on with --resume",
                 err=True,
             )
@@ -153,19 +155,17 @@ def _check_executor(executor: str, jobs: int | None) -> None:
         raise click.UsageError("--jobs goes with --executor local; a cluster has its own workers")
 
 
-def _pool(
-    executor: str, jobs: int | None, budget: Budget, lock: int
-) -> AbstractContextManager[Pool]:
+def _pool(executor: str, jobs: int, budget: Budget, lock: int) -> AbstractContextManager[Pool]:
     if executor != "local":
         from replay.matrix.dask_pool import DaskPool
 
         return DaskPool(executor, cell_s=budget.cell_s)
-    from replay.matrix.local_pool import LocalPool, core_count
+    from replay.matrix.local_pool import LocalPool
     from replay.matrix.run_one import run_message
 
     return LocalPool(
         run_message,
-        jobs or core_count(),
+        jobs,
         cell_s=budget.cell_s,
         memory_bytes=None if budget.memory_mb is None else budget.memory_mb * 2**20,
         keep_open=lock,
