@@ -112,8 +112,10 @@ class DaskPool:
         return max(1, _AHEAD * threads)
 
     def _submit(self, key: str, message: Mapping[str, Any]) -> None:
+        # Workers have a working directory of their own.
+        trace_path = str(Path(message["trace_path"]).absolute())
         task = {
-            "job": {**message, "cooperative_s": self._cell_s},
+            "job": {**message, "trace_path": trace_path, "cooperative_s": self._cell_s},
             "kvreplay": version("kvreplay"),
         }
         future = self._executor.submit(run_remote, task)
