@@ -161,7 +161,8 @@ def _run_all(
             write_cell_document(store.cells, job.slug, document)
         ran += 1
         result = CellResult(cell, document, job.expectation, judge_cell(document, job.expectation))
-        watcher.ended(result, pool.running())
+        # Whoever ended this cell begins the next at once.
+        watcher.ended(result, min(pool.running() + 1, len(jobs) - ran))
     return ran
 
 
