@@ -14,7 +14,7 @@ from importlib.resources.abc import Traversable
 
 from faults.errors import PlanError
 from faults.kinds import FaultPlan
-from faults.plan import read_plan_file, to_plan
+from faults.plan import plan_of, read_plan_file
 from faults.plan_file import PlanFile
 from faults.toml_errors import nearest
 
@@ -55,7 +55,7 @@ def builtin_plan(name: str) -> BuiltinPlan:
     text = (_folder() / f"{name}{_SUFFIX}").read_text(encoding="utf-8")
     source = BUILTIN_PREFIX + name
     facts = read_plan_file(text, source)
-    return BuiltinPlan(name, text, facts, to_plan(facts, source))
+    return BuiltinPlan(name, text, facts, plan_of(facts, source))
 
 
 def builtin_plans() -> list[BuiltinPlan]:

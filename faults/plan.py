@@ -50,7 +50,7 @@ def parse_plan(text: str, source: str) -> FaultPlan:
     Raises:
         PlanError: it is not TOML, or has a key or value that no rule takes.
     """
-    return to_plan(read_plan_file(text, source), source)
+    return plan_of(read_plan_file(text, source), source)
 
 
 def read_plan_file(text: str, source: str) -> PlanFile:
@@ -88,8 +88,14 @@ def complaint_of(plan: PlanFile) -> tuple[TomlPath, str] | None:
     return None
 
 
-def to_plan(plan: PlanFile, source: str) -> FaultPlan:
-    """The plan of a file that nothing is wrong with."""
+def plan_of(plan: PlanFile, source: str) -> FaultPlan:
+    """The plan that a plan file, or the same as a table of another file, stands for.
+
+    Raises:
+        PlanError: keys of a rule do not go together, or two rules have one name.
+    """
+    if (wrong := complaint_of(plan)) is not None:
+        raise PlanError(f"{source}: {wrong[1]}")
     return FaultPlan(tuple(entry.to_rule() for entry in plan.rule), plan.comment, source)
 
 
@@ -148,4 +154,4 @@ def _same_name(name: str) -> str:
 
 
 def _on(line: int | None) -> str:
-    return "" if line is None else f", line {line}"
+    return "" if line is None else f":{line}"

@@ -50,6 +50,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """A hint: the nearest valid name, or all of them when none is near."""
     names = [each for each in known if each]
     near = difflib.get_close_matches(name, names, n=1)
+    near += [each for each in names if name and (each.startswith(name) or name.startswith(each))]
     if near:
         return f"did you mean {near[0]}?"
     shown = ", ".join(names[:_LISTED_MAX]) + (", ..." if len(names) > _LISTED_MAX else "")

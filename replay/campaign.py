@@ -45,6 +45,8 @@ class ReplayRequest:
     profile: EngineProfile
     plan: FaultPlan
     options: SessionOptions
+    #: What the trace is called, where its path says nothing (it was made for this replay).
+    trace_name: str = ""
     device: str = "auto"
     #: How arrays are worked on; chosen for the device unless given.
     arrays: Arrays | None = None
@@ -122,7 +124,7 @@ def _run_document(
         "kvreplay": version("kvreplay"),
         "reproduce": request.reproduce,
         "trace": {
-            "path": str(request.trace.path),
+            "path": request.trace_name or str(request.trace.path),
             "sha256": request.trace.sha256(),
             "requests": request.trace.request_count,
             "block_size": request.trace.block_size,

@@ -25,6 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "replay.commands.reproduce.reproduce",
         "Make the two numbers an engine printed happen again.",
     ),
+    "matrix": (
+        "replay.commands.matrix.group.matrix",
+        "Run many replays that one file describes, and check each.",
+    ),
     "report": ("replay.commands.report.report", "Draw recordings as one offline HTML page."),
     "profiles": ("replay.commands.profiles.profiles", "List the engine profiles and their fields."),
     "doctor": ("replay.commands.doctor.doctor", "Say what this machine has and which pools fit."),

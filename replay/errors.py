@@ -6,11 +6,13 @@
       replay.errors.ProfileError        an engine profile, its topology or a --set override
       replay.errors.DeviceError         a device with too little memory for the pools
       replay.errors.RecordingError      a recording directory that cannot be read or written
+      replay.errors.MatrixError         a matrix file, its directory, or how it is to be run
       replay.errors.NoSuchGapError      no set of requests makes the gap that was asked for
     RuntimeError
       replay.errors.ReplayError         the replay itself is broken; the command line exits with 4
         replay.errors.InvariantError    two sides of an equation differ; the message shows both
         replay.errors.BoundExceededError a loop or queue outgrew its bound
+      replay.errors.CellTimeoutError    a cell of a matrix used up its time; it becomes its result
 
 `traces` and `faults` know nobody, so their errors live with them and meet the others only in
 `ValueError`; everything a user can mend is in that upper half.
@@ -36,6 +38,10 @@ class NoSuchGapError(ValueError):
     """No set of requests and faults makes the gap that was asked for."""
 
 
+class MatrixError(ValueError):
+    """A matrix file is wrong, a matrix directory cannot be used, or an executor cannot be reached."""
+
+
 class ReplayError(RuntimeError):
     """The replay broke its own rules: a defect of kvreplay, not of the input."""
 
@@ -48,5 +54,17 @@ class BoundExceededError(ReplayError):
     """A loop or a queue outgrew the bound that it can never reach in a correct replay."""
 
 
+class CellTimeoutError(RuntimeError):
+    """A cell of a matrix used up its time; it becomes the cell's result."""
+
+
 #: What a user can mend: reported as one sentence with exit code 2.
-USER_ERRORS = (TraceError, PlanError, ProfileError, DeviceError, RecordingError, NoSuchGapError)
+USER_ERRORS = (
+    TraceError,
+    PlanError,
+    ProfileError,
+    DeviceError,
+    RecordingError,
+    MatrixError,
+    NoSuchGapError,
+)

@@ -14,18 +14,19 @@ import dataclasses
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from faults.kinds import FaultPlan
 from faults.plan import combine, shortcut_plan
-from faults.plan_reference import open_plan
-from replay.campaign import ReplayRequest
 from replay.defects import with_defects
 from replay.profile import EngineProfile
 from replay.profile_catalogue import find_profile
 from replay.profile_overrides import override
-from replay.session import SessionOptions
 from replay.swarm import draw_swarm
 from traces.dataset import open_trace
+
+if TYPE_CHECKING:
+    from replay.campaign import ReplayRequest
 
 HEAL_BUDGET_S = 600.0
 
@@ -34,14 +35,14 @@ HEAL_BUDGET_S = 600.0
 class RunOptions:
     """One replay in a user's words."""
 
-    #: A trace file.
+    #: A trace file, or `FILE#NAME`: the table [trace.NAME] of a matrix file.
     trace: str
     #: Name of a built-in engine profile.
     profile: str
     defects: tuple[str, ...] = ()
     #: Profile fields set from text, in the order given.
     settings: tuple[tuple[str, str], ...] = ()
-    #: A plan file, `builtin:NAME`, or None.
+    #: A plan file, `builtin:NAME`, `FILE#NAME` (the table [plan.NAME] of a matrix file), or None.
     plan: str | None = None
     drop: float | None = None
     #: Probability and milliseconds.
@@ -56,16 +57,31 @@ class RunOptions:
     #: Whether the seed draws a topology and more faults, see `replay.swarm`.
     swarm: bool = False
 
-    def to_request(self, device: str = "auto") -> ReplayRequest:
+    def to_request(
+        self,
+        device: str = "auto",
+        *,
+        trace_path: Path | None = None,
+        plan: FaultPlan | None = None,
+    ) -> ReplayRequest:
         """Open and check everything that is named.
+
+        Args:
+            device: where the pools live.
+            trace_path: the file that holds the trace, where that is not what it is called.
+            plan: the plan, where it has been read already.
 
         Raises:
             TraceError: the trace cannot be read.
             PlanError: the plan or a shortcut is wrong.
             ProfileError: the profile, a defect or a setting is unknown or does not fit.
         """
-        profile, plan = self.make_profile(), self.make_plan()
-        trace = open_trace(Path(self.trace))
+        # These load torch, which checking the cells of a matrix does without.
+        from replay.campaign import ReplayRequest
+        from replay.session import SessionOptions
+
+        profile, plan = self.make_profile(), plan or self.make_plan()
+        trace = open_trace(trace_path or Path(self.trace))
         swarm = None
         if self.swarm:
             # A setting wins over what is drawn.
@@ -75,6 +91,7 @@ class RunOptions:
             plan = combine(plan, swarm.plan)
         return ReplayRequest(
             trace=trace,
+            trace_name=self.trace,
             swarm=swarm,
             profile=profile,
             plan=plan,
@@ -95,8 +112,10 @@ class RunOptions:
 
     def make_plan(self) -> FaultPlan:
         """The plan's rules and those of the shortcuts."""
+        from replay.matrix.named import referenced_plan
+
         shortcuts = shortcut_plan(self.drop, self.delay, self.duplicate)
-        return shortcuts if self.plan is None else combine(open_plan(self.plan), shortcuts)
+        return shortcuts if self.plan is None else combine(referenced_plan(self.plan), shortcuts)
 
     def command_line(self) -> str:
         """One line that a shell reads back as this replay."""

@@ -22,13 +22,13 @@ VERDICTS = ("clean", "transient", "persistent", "inconclusive")
 @click.command(
     epilog="Example: kvreplay run conv.parquet --profile sglang-0.4.6.post4 --drop 0.002 --seed 7"
 )
-@click.argument("trace", type=click.Path(path_type=Path))
+@click.argument("trace", type=click.Path())
 @click.option("--profile", "profile_name", required=True, help="Engine profile, see `profiles`.")
 @profile_changes
 @click.option(
     "--plan",
     metavar="FILE|builtin:NAME",
-    help="Fault plan: a TOML file, or a built-in one, see `faults`.",
+    help="Fault plan: a TOML file, a built-in one (see `faults`), or MATRIX.toml#NAME.",
 )
 @click.option("--drop", type=float, metavar="P", help="Lose completions with probability P.")
 @click.option(
@@ -77,7 +77,7 @@ VERDICTS = ("clean", "transient", "persistent", "inconclusive")
 @click.option("--expect", type=click.Choice(VERDICTS), help="Exit 0 on this verdict only.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of text.")
 def run(
-    trace: Path,
+    trace: str,
     profile_name: str,
     assignments: tuple[str, ...],
     defects: tuple[str, ...],
@@ -104,11 +104,12 @@ def run(
     if math.isnan(heal_budget_s):
         raise click.BadParameter("not a number of seconds", param_hint="--heal-budget")
     from replay.campaign import replay
+    from replay.matrix.named import trace_file
     from replay.recording import check_replaceable
     from replay.run_options import RunOptions
 
     options = RunOptions(
-        trace=str(trace),
+        trace=trace,
         profile=profile_name,
         defects=defects,
         settings=tuple(parse_overrides(assignments).items()),
@@ -123,15 +124,16 @@ def run(
         every_step=audit == "every-step",
         stop_on_engine_error=stop_on_engine_error,
     )
-    request = options.to_request(device)
-    if out is not None:
-        check_replaceable(out)
-    if swarm and not as_json:
-        from replay.commands.swarm_text import print_swarm
+    with trace_file(trace) as trace_path:
+        request = options.to_request(device, trace_path=trace_path)
+        if out is not None:
+            check_replaceable(out)
+        if swarm and not as_json:
+            from replay.commands.swarm_text import print_swarm
 
-        print_swarm(request)
-    with progress_bar("replaying", request.trace.request_count * (1 + repeat)) as progress:
-        summary = replay(request, out, progress)
+            print_swarm(request)
+        with progress_bar("replaying", request.trace.request_count * (1 + repeat)) as progress:
+            summary = replay(request, out, progress)
     if as_json:
         click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:

@@ -116,6 +116,6 @@ def test_an_example_is_short_and_is_of_its_kind(kind):
 def test_wrong_facts_are_refused_with_line_and_key(line, words):
     with pytest.raises(PlanError) as raised:
         parse_plan(f'comment = "x"\n{line}\n', "my.toml")
-    assert str(raised.value).startswith("my.toml, line 2: ")
+    assert str(raised.value).startswith("my.toml:2: ")
     for word in words:
         assert word in str(raised.value)

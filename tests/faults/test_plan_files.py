@@ -120,7 +120,7 @@ def test_a_plan_may_have_no_rules(load):
 )
 def test_a_bad_rule_is_named_with_its_key_and_value(complaint, body, words):
     message = complaint(f'[[rule]]\nname = "good"\nfault = "drop"\n\n[[rule]]\n{body}\n')
-    assert re.match(r", line [5-9]: rule\[2\]\.", message), message
+    assert re.match(r":[5-9]: rule\[2\]\.", message), message
     for word in words:
         assert word in message
 
@@ -128,7 +128,7 @@ def test_a_bad_rule_is_named_with_its_key_and_value(complaint, body, words):
 def test_a_bad_top_level_key_is_named(complaint):
     message = complaint("rules = []")
     assert "rules: no such key; did you mean rule?" in message
-    assert message.startswith(", line 1: ")
+    assert message.startswith(":1: ")
 
 
 def test_text_that_is_not_toml_is_refused(complaint):

@@ -93,7 +93,7 @@ def test_bad_options(refused, make_trace, words, says):
     ("text", "says"),
     [
         ('[[rule]]\nfault = "drop"\nprobabilty = 1\n', ["rule[1]", "probabilty", "probability"]),
-        ('[[rules]]\nfault = "drop"\n', ["rules", "rule", "line 1"]),
+        ('[[rules]]\nfault = "drop"\n', ["rules", "rule", ":1: "]),
         ('[[rule]]\nfault = "explode"\n', ["rule[1]", "fault", "explode"]),
         ('[[rule]]\nfault = "delay"\n', ["rule[1]", "delay_us"]),
         ('[[rule]]\nprobability = 0.5\n', ["rule[1]", "fault", "missing"]),

@@ -1,0 +1,1 @@
+"""`kvreplay matrix`: one module for each verb."""

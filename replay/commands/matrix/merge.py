@@ -1,0 +1,68 @@
+"""`kvreplay matrix merge`: put the shards of a matrix together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from replay.commands.matrix.shared import (
+    JSON,
+    output_options,
+    print_results,
+    print_results_json,
+    print_warnings,
+)
+from replay.errors import MatrixError
+
+
+@click.command(
+    epilog="Example: kvreplay matrix merge shard-1 shard-2 shard-3 --out M --junit j.xml"
+)
+@click.argument(
+    "directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="M",
+    help="Where the whole goes; a finished matrix there is replaced.",
+)
+@output_options
+@JSON
+def merge(
+    directories: tuple[Path, ...],
+    out: Path,
+    junit: Path | None,
+    markdown: Path | None,
+    as_json: bool,
+) -> int:
+    """Put the shards in DIR... together: the same results as of one run of the whole matrix.
+
+    Exit codes as of `kvreplay matrix run`.
+    """
+    from replay.matrix.merge import find_whole, merge_shards
+    from replay.matrix.results import exit_code_of
+    from replay.matrix.runner import RunPlan
+    from replay.matrix.store import open_store
+
+    for directory in directories:
+        if directory.resolve() == out.resolve():
+            raise MatrixError(f"{out}: is one of the shards; name another directory for the whole")
+    whole = find_whole(directories)
+    with open_store(out, "new", None) as (store, _):
+        try:
+            finished = merge_shards(whole, store, RunPlan(junit=junit, markdown=markdown))
+        except BaseException:
+            # Half a merge is worth nothing: the shards are still there.
+            store.clear()
+            raise
+    matrix = whole.matrix
+    print_warnings(matrix.warnings)
+    if as_json:
+        name = matrix.source.name
+        print_results_json(finished.results, out, name, finished.ran, matrix.warnings)
+    else:
+        print_results(finished.results, out, finished.ran)
+    return exit_code_of(finished.results)

@@ -1,0 +1,172 @@
+"""`kvreplay matrix run`: run every cell of a matrix file."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from replay.commands.matrix.shared import (
+    JSON,
+    SHARD,
+    output_options,
+    print_results,
+    print_results_json,
+    print_warnings,
+)
+from replay.commands.options import show_path
+
+if TYPE_CHECKING:
+    from replay.matrix.file import Budget
+    from replay.matrix.pool import Pool
+
+_WHICH = click.Choice(["all", "unexpected", "none"])
+
+
+@click.command(
+    epilog="Example: kvreplay matrix run nightly.kvmatrix.toml --jobs 4 --out M --junit junit.xml"
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--jobs", type=click.IntRange(1, 1024), help="Cells at a time; as many as cores by default."
+)
+@SHARD
+@click.option(
+    "--executor",
+    default="local",
+    show_default=True,
+    metavar="local|dask://HOST:PORT",
+    help="Who runs the cells: processes here, or the workers of a Dask cluster.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("matrix-out"),
+    show_default=True,
+    metavar="M",
+    help="Where everything goes; a finished matrix there is replaced.",
+)
+@click.option(
+    "--resume", is_flag=True, help="Go on in M: run only what is not done or has changed."
+)
+@click.option("--restart", is_flag=True, help="Throw away what is in M and begin again.")
+@click.option(
+    "--retry",
+    is_flag=True,
+    help="With --resume: run again what crashed, hung or ran out of memory.",
+)
+@output_options
+@click.option(
+    "--keep", type=_WHICH, default="all", show_default=True, help="Cells whose recording is kept."
+)
+@click.option(
+    "--reports", type=_WHICH, default="all", show_default=True, help="Cells that get a page."
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the pools live.",
+)
+@JSON
+def run(
+    file: Path,
+    jobs: int | None,
+    shard: str | None,
+    executor: str,
+    out: Path,
+    resume: bool,
+    restart: bool,
+    retry: bool,
+    junit: Path | None,
+    markdown: Path | None,
+    keep: str,
+    reports: str,
+    device: str,
+    as_json: bool,
+) -> int:
+    """Run every cell of the matrix FILE and check it against what is expected of it.
+
+    Exit codes, by the worst cell: 0 all as expected, 1 another verdict than expected, 2 bad input,
+    3 inconclusive or not tested, 4 a cell crashed, hung or ran out of memory.
+    """
+    if resume and restart:
+        raise click.UsageError("--resume and --restart exclude each other")
+    if retry and not resume:
+        raise click.UsageError("--retry goes with --resume: it says what else runs again")
+    from replay.commands.matrix.progress import watching
+    from replay.matrix.local_pool import core_count, prepare
+    from replay.matrix.matrix import cells_of, load_matrix, parse_shard
+    from replay.matrix.results import exit_code_of
+    from replay.matrix.runner import OutOfTimeError, RunPlan, run_matrix
+    from replay.matrix.store import Mode, open_store
+
+    _check_executor(executor, jobs)
+    if executor == "local":
+        # Workers load torch while the file is being read.
+        prepare()
+    matrix = load_matrix(file)
+    plan = RunPlan(
+        shard=None if shard is None else parse_shard(shard),
+        device=device,
+        reports=reports,
+        keep=keep,
+        retry=retry,
+        junit=junit,
+        markdown=markdown,
+    )
+    cells = cells_of(matrix, plan.shard)
+    print_warnings(matrix.warnings)
+    mode: Mode = "resume" if resume else "restart" if restart else "new"
+    with open_store(out, mode, plan.shard) as (store, lock):
+        jobs = min(jobs or core_count(), len(cells))
+        pool = _pool(executor, jobs, matrix.source.file.budget, lock)
+        try:
+            with watching() as watcher:
+                finished = run_matrix(matrix, store, pool, plan, watcher)
+        except KeyboardInterrupt:
+            click.echo(
+                f"kvreplay: interrupted; {store.done()} of {len(cells)} "
+                f"cells are done in {show_path(out)}, go on with --resume",
+                err=True,
+            )
+            return 130
+        except OutOfTimeError as problem:
+            click.echo(f"kvreplay: {problem}", err=True)
+            return 4
+    if as_json:
+        name = matrix.source.name
+        print_results_json(finished.results, out, name, finished.ran, matrix.warnings)
+    else:
+        print_results(finished.results, out, finished.ran)
+    return exit_code_of(finished.results)
+
+
+def _check_executor(executor: str, jobs: int | None) -> None:
+    if executor != "local" and not re.fullmatch(r"dask://[^/\s]+:\d+", executor):
+        raise click.BadParameter(
+            f"{executor!r} is neither local nor dask://HOST:PORT", param_hint="--executor"
+        )
+    if executor != "local" and jobs is not None:
+        raise click.UsageError("--jobs goes with --executor local; a cluster has its own workers")
+
+
+def _pool(executor: str, jobs: int, budget: Budget, lock: int) -> AbstractContextManager[Pool]:
+    if executor != "local":
+        from replay.matrix.dask_pool import DaskPool
+
+        return DaskPool(executor, cell_s=budget.cell_s)
+    from replay.matrix.local_pool import LocalPool
+    from replay.matrix.run_one import run_message
+
+    return LocalPool(
+        run_message,
+        jobs,
+        cell_s=budget.cell_s,
+        memory_bytes=None if budget.memory_mb is None else budget.memory_mb * 2**20,
+        keep_open=lock,
+    )

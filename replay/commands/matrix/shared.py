@@ -1,0 +1,94 @@
+"""What the verbs of `kvreplay matrix` share: options, and results as text and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from replay.commands.options import printable, show_path
+
+if TYPE_CHECKING:
+    from replay.matrix.results import CellResult
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+SHARD = click.option("--shard", metavar="I/N", help="Only the cells of this shard, such as 1/3.")
+
+#: Unexpected cells that are told at length at the end; all of them are in the results.
+_TOLD_MAX = 50
+
+
+def output_options(command: _Function) -> _Function:
+    """`--junit` and `--markdown`: where else results are written."""
+    for name, what in (("junit", "JUnit XML"), ("markdown", "Markdown summary")):
+        command = click.option(
+            f"--{name}",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            help=f"Write the {what} here too.",
+        )(command)
+    return command
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """Tell on stderr what in the file has no effect."""
+    for warning in warnings:
+        click.echo(f"kvreplay: warning: {printable(warning)}", err=True)
+
+
+def print_results(results: Iterable[CellResult], out: Path, ran: int) -> None:
+    """Tell of each unexpected cell what broke and how to repeat it, and count the rest."""
+    from replay.matrix.results import count_outcomes
+
+    all_results = list(results)
+    unexpected = [result for result in all_results if not result.is_expected]
+    for result in unexpected[:_TOLD_MAX]:
+        click.echo(printable(cell_text(result)))
+        click.echo()
+    if len(unexpected) > _TOLD_MAX:
+        click.echo(f"and {len(unexpected) - _TOLD_MAX} more unexpected cells\n")
+    for outcome, count in count_outcomes(all_results).items():
+        click.secho(f"  {outcome:<14}{count:>6}", fg=None if outcome == "passed" else "red")
+    click.echo(
+        f"{len(all_results)} cells, {ran} run now; results: {show_path(out / 'results.parquet')}"
+    )
+
+
+def cell_text(result: CellResult) -> str:
+    """An unexpected cell in a few lines: verdict, why, equation, and how to see it again."""
+    facts = result.document["facts"]
+    lines = [f"[{result.judgement.outcome.upper()}] {result.cell.name}"]
+    lines.append(f"  {result.judgement.because}")
+    line = result.expectation.line
+    where = f" (line {line})" if line is not None else ""
+    lines.append(f"  expected: {result.expectation}{where}")
+    if facts is not None and facts["equation"]:
+        lines.append(f"  {facts['equation']}")
+    lines.append(f"  reproduce: {result.document['reproduce']}")
+    return "\n".join(lines)
+
+
+def print_results_json(
+    results: Iterable[CellResult], out: Path, name: str, ran: int, warnings: Iterable[str]
+) -> None:
+    """The same for machines."""
+    from replay.matrix.results import count_outcomes, exit_code_of, result_row
+    from replay.matrix.store import MatrixStore
+
+    all_results, store = list(results), MatrixStore(out)
+    document = {
+        "matrix": name,
+        "out": str(out),
+        "cells": len(all_results),
+        "ran": ran,
+        "outcomes": count_outcomes(all_results),
+        "exit_code": exit_code_of(all_results),
+        "unexpected": [result_row(store, each) for each in all_results if not each.is_expected],
+        "warnings": list(warnings),
+    }
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))

@@ -1,0 +1,162 @@
+"""The workers of a Dask cluster as a pool: one task a cell, results come home as bytes.
+
+Nothing need be shared between the machines but traces that the matrix names by path, which must be
+readable at the same path. A worker that dies has its cells run elsewhere; a cell that kills several
+workers has crashed.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from replay.errors import MatrixError
+from replay.matrix.pool import Ended
+from replay.matrix.remote import run_remote, store_remote
+
+_CONNECT_S = 10
+_FIRST_WORKER_S = 30
+#: Tasks that are sent ahead for each thread of the cluster.
+_AHEAD = 2
+#: How often the connection is looked at while nothing ends.
+_LOOK_EVERY_S = 2.0
+#: A task is given up after so many budgets, and seconds: it waits for others before it begins.
+_BUDGETS_MAX, _SPARE_S = 4, 60.0
+
+
+class DaskPool:
+    """Runs cells on the cluster of one scheduler."""
+
+    def __init__(self, address: str, *, cell_s: float | None = None) -> None:
+        """Connect to nothing yet; the address reads `dask://HOST:PORT`."""
+        self._name = address
+        self._address = "tcp://" + address.removeprefix("dask://")
+        self._cell_s = cell_s
+        self._running: dict[concurrent.futures.Future[Any], tuple[str, Path, float]] = {}
+        self._client: Any = None
+        self._executor: Any = None
+
+    def __enter__(self) -> DaskPool:
+        """Connect.
+
+        Raises:
+            MatrixError: Dask is not installed, or there is no such cluster or no worker in it.
+        """
+        try:
+            from distributed import Client
+        except ImportError:
+            raise MatrixError(
+                f"--executor {self._name}: Dask is not installed; install kvreplay[dask]"
+            ) from None
+        try:
+            self._client = Client(self._address, timeout=_CONNECT_S, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as problem:
+            raise MatrixError(
+                f"--executor {self._name}: no Dask scheduler answers there: {problem}"
+            ) from None
+        try:
+            self._client.wait_for_workers(1, timeout=_FIRST_WORKER_S)
+        except TimeoutError:
+            self._client.close()
+            raise MatrixError(
+                f"--executor {self._name}: the scheduler has no worker; start some with "
+                "`dask worker`"
+            ) from None
+        self._executor = self._client.get_executor(pure=False)
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        """Cancel what runs and disconnect; the cluster lives on."""
+        for future in self._running:
+            future.cancel()
+        self._running.clear()
+        self._executor.shutdown(wait=False)
+        self._client.close()
+
+    def running(self) -> int:
+        """How many cells are under way or sent ahead."""
+        return len(self._running)
+
+    def run(self, jobs: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Ended]:
+        """Run jobs, given as key and message, and yield each as it ends.
+
+        Raises:
+            MatrixError: the scheduler went away.
+        """
+        waiting = iter(jobs)
+        upcoming = next(waiting, None)
+        while upcoming is not None or self._running:
+            while upcoming is not None and len(self._running) < self._room():
+                self._submit(*upcoming)
+                upcoming = next(waiting, None)
+            ended, _ = concurrent.futures.wait(
+                self._running, _LOOK_EVERY_S, concurrent.futures.FIRST_COMPLETED
+            )
+            # In the order in which they were sent, whichever of them ended first.
+            for future in [each for each in self._running if each in ended]:
+                yield self._end(future)
+            yield from self._given_up()
+            if self._client.status != "running":
+                raise self._gone()
+
+    def _room(self) -> int:
+        """How many tasks may be under way; more workers may come and go."""
+        try:
+            threads: int = sum(self._client.nthreads().values())
+        except (OSError, TimeoutError):
+            raise self._gone() from None
+        return max(1, _AHEAD * threads)
+
+    def _submit(self, key: str, message: Mapping[str, Any]) -> None:
+        # Workers have a working directory of their own.
+        trace_path = str(Path(message["trace_path"]).absolute())
+        task = {
+            "job": {**message, "trace_path": trace_path, "cooperative_s": self._cell_s},
+            "kvreplay": version("kvreplay"),
+        }
+        future = self._executor.submit(run_remote, task)
+        self._running[future] = (key, Path(message["cells"]), time.monotonic())
+
+    def _end(self, future: concurrent.futures.Future[Any]) -> Ended:
+        from distributed import KilledWorker
+
+        key, cells, given = self._running.pop(future)
+        seconds = round(time.monotonic() - given, 3)
+        try:
+            answer = future.result()
+        except concurrent.futures.CancelledError:
+            raise self._gone() from None
+        except KilledWorker:
+            error = "every worker that ran it died"
+        except Exception as problem:
+            error = f"on the worker: {type(problem).__name__}: {problem}"
+        else:
+            document = store_remote(cells, key, answer)
+            return Ended(key=key, value=document, worker=self._name, seconds=seconds)
+        return Ended(key=key, state="crashed", error=error, worker=self._name, seconds=seconds)
+
+    def _given_up(self) -> Iterator[Ended]:
+        """Cells that do not even notice that their time is over."""
+        if self._cell_s is None:
+            return
+        limit_s = self._cell_s * _BUDGETS_MAX + _SPARE_S
+        now = time.monotonic()
+        for future, (key, _, given) in list(self._running.items()):
+            if now - given > limit_s:
+                future.cancel()
+                del self._running[future]
+                error = f"took longer than its budget of {self._cell_s:g} s"
+                yield Ended(
+                    key=key,
+                    state="timed-out",
+                    error=error,
+                    worker=self._name,
+                    seconds=round(now - given, 3),
+                )
+
+    def _gone(self) -> MatrixError:
+        return MatrixError(f"--executor {self._name}: the scheduler went away; go on with --resume")

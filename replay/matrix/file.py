@@ -1,0 +1,304 @@
+"""A matrix file as people write it: what its tables and keys are, read and checked.
+
+[axes]      values of each axis; every combination is a cell
+[trace.X]   a made-up trace           [plan.X]  a fault plan         [settings.X]  profile fields
+[[include]] one more cell             [[exclude]] combinations that are left out
+[[expect]]  what must come out        [run], [budget]  for all cells
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import ValidationError as PydanticError
+
+from faults.plan import complaint_of
+from faults.plan_file import PlanFile
+from faults.toml_errors import explain
+from faults.toml_lines import TomlPath, lines_of, nearest_line
+from replay.errors import MatrixError
+from traces.synthesis_options import SynthesisOptions
+
+VerdictName = Literal["clean", "transient", "persistent", "inconclusive"]
+GrowthName = Literal["one-off", "growing"]
+
+#: A matrix file is read whole; this is far more than anybody writes.
+_FILE_BYTES_MAX = 16 * 2**20
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_TOPOLOGY = re.compile(r"(?:([1-9]\d*)x)?tp([1-9]\d*)(?:dp([1-9]\d*))?")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+def _globs(value: object) -> list[str]:
+    globs = _listed(value)
+    assert isinstance(globs, list)
+    if not globs or not all(isinstance(each, str | int) for each in globs):
+        raise ValueError("expected a pattern such as 'sglang-*', a number, or a list of these")
+    return [str(each).lower() if isinstance(each, bool) else str(each) for each in globs]
+
+
+def _topology(value: str) -> str:
+    prefill, _, decode = value.partition(":")
+    if not (_TOPOLOGY.fullmatch(prefill) and _TOPOLOGY.fullmatch(decode)):
+        raise ValueError(
+            "expected PREFILL:DECODE, each [INSTANCESx]tpN[dpM], such as tp4:tp4dp4 or 2xtp1:tp2dp2"
+        )
+    return value
+
+
+def _settings(value: object) -> object:
+    if isinstance(value, dict):
+        for field_value in value.values():
+            _setting_text(field_value)
+    elif not isinstance(value, str):
+        raise ValueError("expected the name of a [settings.NAME] table, or an inline table")
+    return value
+
+
+def _setting_text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return ",".join(value)
+    if isinstance(value, str | int):
+        return str(value)
+    raise ValueError("expected a string, a whole number, true or false, or a list of strings")
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Whole = Annotated[int, Field(ge=1, lt=2**31)]
+Topology = Annotated[str, AfterValidator(_topology)]
+SettingsValue = Annotated[Any, AfterValidator(_settings)]
+SettingText = Annotated[str, BeforeValidator(_setting_text)]
+Globs = Annotated[list[str], BeforeValidator(_globs)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Axes(_Strict):
+    """What is combined with what; an axis that is left out stays as the profile or `run` has it."""
+
+    trace: list[Text] | None = Field(None, min_length=1)
+    profile: list[Text] = Field(min_length=1)
+    topology: list[Topology] | None = Field(None, min_length=1)
+    page_size: list[Whole] | None = Field(None, min_length=1)
+    total_tokens: list[Whole] | None = Field(None, min_length=1)
+    plan: list[Text] | None = Field(None, min_length=1)
+    defects: list[list[Text]] | None = Field(None, min_length=1)
+    settings: list[SettingsValue] | None = Field(None, min_length=1)
+    seed: list[Seed] | None = Field(None, min_length=1)
+
+
+class Include(_Strict):
+    """One more cell; an axis left out has its first value."""
+
+    trace: Text | None = None
+    profile: Text | None = None
+    topology: Topology | None = None
+    page_size: Whole | None = None
+    total_tokens: Whole | None = None
+    plan: Text | None = None
+    defects: list[Text] | None = None
+    settings: SettingsValue = None
+    seed: Seed | None = None
+
+
+class Pattern(_Strict):
+    """Cells by globs for each axis: all keys must match, and any pattern of a list."""
+
+    trace: Globs | None = None
+    profile: Globs | None = None
+    topology: Globs | None = None
+    page_size: Globs | None = None
+    total_tokens: Globs | None = None
+    plan: Globs | None = None
+    defects: Globs | None = None
+    settings: Globs | None = None
+    seed: Globs | None = None
+    swarm: Globs | None = None
+
+
+class Expect(_Strict):
+    """What the cells of a pattern must come to."""
+
+    cells: Pattern = Field(default_factory=Pattern)
+    verdict: Annotated[list[VerdictName], BeforeValidator(_listed), Field(min_length=1)] | None = (
+        None
+    )
+    kinds: Annotated[list[Text], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    max_gap_tokens: int | None = Field(None, ge=0)
+    max_heal_us: int | None = Field(None, ge=0)
+    growth: Annotated[list[GrowthName], BeforeValidator(_listed), Field(min_length=1)] | None = None
+
+
+class Run(_Strict):
+    """Options of `kvreplay run` for all cells."""
+
+    repeat: int = Field(default=0, ge=0, le=1000)
+    heal_budget_s: float = Field(default=600.0, ge=0, le=1e9)
+    audit: Literal["changes", "every-step"] = "changes"
+    stop_on_engine_error: bool = False
+
+
+class Budget(_Strict):
+    """What a cell, and the whole matrix, may take of the machine."""
+
+    cell_s: float | None = Field(default=None, gt=0, le=1e7)
+    memory_mb: int | None = Field(default=None, ge=1)
+    total_s: float | None = Field(default=None, gt=0, le=1e7)
+
+
+def _trace_table() -> type[BaseModel]:
+    """The fields of `SynthesisOptions` with their types and defaults."""
+    hints, defaults = typing.get_type_hints(SynthesisOptions), SynthesisOptions()
+    keys: dict[str, Any] = {
+        field.name: (hints[field.name], getattr(defaults, field.name))
+        for field in fields(SynthesisOptions)
+    }
+    return create_model("TraceTable", __config__=_Strict.model_config, **keys)
+
+
+if typing.TYPE_CHECKING:
+
+    class TraceTable(_Strict):
+        """A `[trace.NAME]` table."""
+else:
+    TraceTable = _trace_table()
+
+
+class MatrixFile(_Strict):
+    """The whole file."""
+
+    name: str = ""
+    comment: str = ""
+    swarm: int = Field(0, ge=0, le=100_000)
+    axes: Axes
+    trace: dict[str, TraceTable] = Field(default_factory=dict)
+    plan: dict[str, PlanFile] = Field(default_factory=dict)
+    settings: dict[str, dict[str, SettingText]] = Field(default_factory=dict)
+    run: Run = Run()
+    include: list[Include] = Field(default_factory=list)
+    exclude: list[Pattern] = Field(default_factory=list)
+    expect: list[Expect] = Field(default_factory=list)
+    budget: Budget = Budget()
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixSource:
+    """A matrix file with its text, so that errors can name lines."""
+
+    #: As it was given: reproduce lines name it.
+    path: Path
+    text: str
+    sha256: str
+    file: MatrixFile
+    lines: Mapping[TomlPath, int]
+
+    @property
+    def name(self) -> str:
+        """What the matrix is called: by itself, or else like its file."""
+        return self.file.name or self.path.name.removesuffix(".toml").removesuffix(".kvmatrix")
+
+    def line(self, *path: str | int) -> int | None:
+        """The line where a key stands, or what is around it."""
+        return nearest_line(self.lines, path)
+
+    def error(self, message: str, *path: str | int) -> MatrixError:
+        """An error that names the file and the line of a key."""
+        return MatrixError(self.at(message, *path))
+
+    def at(self, message: str, *path: str | int) -> str:
+        """A message that begins with the file and the line of a key."""
+        line = self.line(*path)
+        return f"{self.path}:{line}: {message}" if line is not None else f"{self.path}: {message}"
+
+
+def read_matrix_file(path: Path) -> MatrixSource:
+    """Read a matrix file.
+
+    Raises:
+        MatrixError: the file is missing, is not TOML, or has a key or value that no matrix takes.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_FILE_BYTES_MAX + 1)
+        text = data.decode("utf-8")
+    except OSError as problem:
+        raise MatrixError(f"{path}: cannot read the matrix: {problem.strerror}") from None
+    except UnicodeDecodeError:
+        raise MatrixError(f"{path}: not a text file; a matrix is a TOML file") from None
+    if len(data) > _FILE_BYTES_MAX:
+        raise MatrixError(f"{path}: more than {_FILE_BYTES_MAX} bytes; that is not a matrix file")
+    return parse_matrix(text, path)
+
+
+def parse_matrix(text: str, path: Path) -> MatrixSource:
+    """Read a matrix from its text; `path` is what errors and reproduce lines call it.
+
+    Raises:
+        MatrixError: as `read_matrix_file`.
+    """
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+        raise MatrixError(f"{path}: not valid TOML: {problem}") from None
+    try:
+        parsed = MatrixFile.model_validate(document)
+    except PydanticError as problem:
+        line, sentence = explain(problem, text, document, MatrixFile)
+        where = f"{path}:{line}" if line is not None else str(path)
+        raise MatrixError(f"{where}: {sentence}") from None
+    source = MatrixSource(
+        path, text, hashlib.sha256(text.encode()).hexdigest(), parsed, lines_of(text)
+    )
+    _check_names(source)
+    return source
+
+
+def _check_names(source: MatrixSource) -> None:
+    for table in ("trace", "plan", "settings"):
+        for name in getattr(source.file, table):
+            if not _NAME.fullmatch(name) or name == "none":
+                raise source.error(
+                    f"{table}.{name}: not a name; use letters, digits, '_', '.' and '-', "
+                    "and another word than none",
+                    table,
+                    name,
+                )
+    for name, plan in source.file.plan.items():
+        if (wrong := complaint_of(plan)) is not None:
+            path, complaint = wrong
+            raise source.error(f"plan.{name}.{complaint}", "plan", name, *path)
+
+
+def settings_texts(source: MatrixSource, value: object) -> dict[str, str]:
+    """The profile fields, as texts, that one value of the settings axis sets."""
+    if isinstance(value, dict):
+        return {name: _setting_text(each) for name, each in value.items()}
+    return {} if value in (None, "none") else dict(source.file.settings[str(value)])
+
+
+def topology_settings(topology: str) -> dict[str, str]:
+    """The profile fields that `tp4:tp4dp4` stands for; instances only where they are given."""
+    texts: dict[str, str] = {}
+    for side, part in zip(("prefill", "decode"), topology.split(":"), strict=True):
+        match = _TOPOLOGY.fullmatch(part)
+        assert match is not None
+        if match[1]:
+            texts[f"{side}_instances"] = match[1]
+        texts |= {f"{side}_tp": match[2], f"{side}_dp": match[3] or "1"}
+    return texts

@@ -1,0 +1,161 @@
+"""One cell as a worker is given it: plain data that says all that the replay depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from faults.kinds import FaultPlan
+from faults.plan import plan_of
+from faults.plan_file import PlanFile
+from faults.plan_text import plan_text
+from replay.matrix.checks import CheckedCell
+from replay.matrix.expectations import Expectation
+from replay.run_options import RunOptions
+
+#: Which cells keep something: a recording, a report.
+Which = Literal["all", "unexpected", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellJob:
+    """A cell, where its trace is, and what is to be kept of it."""
+
+    name: str
+    slug: str
+    options: RunOptions
+    expectation: Expectation
+    #: The plan's text and what it was read from; None where `options` alone say what the plan is.
+    plan: tuple[str, str] | None
+    trace_path: str
+    trace_sha256: str
+    #: Options of the trace where it is made up, for workers that cannot read `trace_path`.
+    trace_options: Mapping[str, Any] | None
+    #: Changes when the cell would have to run again.
+    fingerprint: str
+    device: str
+    reports: Which
+    keep: Which
+    #: Directory of recordings.
+    cells: str
+    #: Seconds that the cell may take, where the worker itself has to see to it.
+    cooperative_s: float | None = None
+
+    def to_message(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_message(cls, message: Mapping[str, Any]) -> CellJob:
+        """The job that `to_message` gave, before or after JSON."""
+        options: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in message["options"].items()
+        }
+        options["settings"] = tuple((name, text) for name, text in options["settings"])
+        expectation: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in message["expectation"].items()
+        }
+        plan = message["plan"]
+        return cls(
+            **{
+                **message,
+                "options": RunOptions(**options),
+                "expectation": Expectation(**expectation),
+                "plan": None if plan is None else (plan[0], plan[1]),
+            }
+        )
+
+    def make_plan(self) -> FaultPlan | None:
+        """The plan as it was when the matrix began; None where `options` say what it is."""
+        if self.plan is None:
+            return None
+        parsed = PlanFile.model_validate(tomllib.loads(self.plan[0]))
+        return replace(plan_of(parsed, self.plan[1]), source=self.plan[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSettings:
+    """What all jobs of one matrix share."""
+
+    cells: Path
+    device: str = "auto"
+    reports: Which = "all"
+    keep: Which = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOnDisk:
+    """The file of a trace."""
+
+    path: Path
+    sha256: str
+    options: Mapping[str, Any] | None = field(default=None)
+
+
+def make_job(
+    checked: CheckedCell, expectation: Expectation, trace: TraceOnDisk, settings: JobSettings
+) -> CellJob:
+    """The job of one cell."""
+    cell = checked.cell
+    return CellJob(
+        name=cell.name,
+        slug=cell.slug,
+        options=cell.options,
+        expectation=expectation,
+        plan=_plan_as_text(checked.plan),
+        trace_path=str(trace.path),
+        trace_sha256=trace.sha256,
+        trace_options=trace.options,
+        fingerprint=_fingerprint(checked, trace.sha256, settings.device),
+        device=settings.device,
+        reports=settings.reports,
+        keep=settings.keep,
+        cells=str(settings.cells),
+    )
+
+
+def _plan_as_text(plan: FaultPlan | None) -> tuple[str, str] | None:
+    """A plan in words that give it back exactly; None if none do, and the worker reads the file."""
+    if plan is None:
+        return None
+    text = plan_text(plan)
+    again = plan_of(PlanFile.model_validate(tomllib.loads(text)), plan.source)
+    return (text, plan.source) if again == plan else None
+
+
+def _fingerprint(checked: CheckedCell, trace_sha256: str, device: str) -> str:
+    """What the cell's recording follows from, as a hash."""
+    options = checked.cell.options
+    facts = {
+        "kvreplay": version("kvreplay"),
+        "trace": trace_sha256,
+        "profile": checked.profile.to_dict(),
+        "plan": repr(_in_order(checked.plan)),
+        "reproduce": options.command_line(),
+        "device": device,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=list).encode()).hexdigest()
+
+
+def _in_order(plan: FaultPlan | None) -> object:
+    """A plan with its sets sorted: their order differs from process to process."""
+    return (
+        None
+        if plan is None
+        else [
+            sorted(
+                (name, sorted(value) if isinstance(value, frozenset) else value)
+                for name, value in asdict(rule).items()
+            )
+            for rule in plan.rules
+        ]
+        + [plan.comment, plan.source]
+    )

@@ -1,0 +1,136 @@
+"""Run the job of one cell: replay, judge, store. What a worker does, in whatever process it lives.
+
+The recording is put in place first, then its page, and the cell's document last: a cell whose
+document is there is done.
+"""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from multiprocessing import current_process
+from pathlib import Path
+from typing import Any
+
+from replay.errors import USER_ERRORS, CellTimeoutError
+from replay.matrix.expectations import judge_cell
+from replay.matrix.facts import facts_of
+from replay.matrix.jobs import CellJob
+from replay.matrix.store import write_cell_document
+
+CELL_SCHEMA = "kvreplay.cell/1"
+
+
+def run_message(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a job given as plain data and return its document as plain data."""
+    return run_cell(CellJob.from_message(message))
+
+
+def run_cell(job: CellJob) -> dict[str, Any]:
+    """Replay one cell, keep what is to be kept, and store and return its document.
+
+    Whatever goes wrong with the cell is its result, not an error of the caller.
+    """
+    started = time.perf_counter()
+    recording, page = Path(job.cells) / job.slug, Path(job.cells) / f"{job.slug}.html"
+    for old in (recording, page):
+        _remove(old)
+    try:
+        summary, facts = _replay(job, recording)
+        document = finished_document(job, facts, summary["timing"]["replay_s"])
+        is_expected = judge_cell(document, job.expectation).outcome == "passed"
+        if job.reports == "all" or (job.reports == "unexpected" and not is_expected):
+            draw_page(recording, page, job.name, charts=not is_expected)
+            document["charts"] = not is_expected
+        if job.keep == "none" or (job.keep == "unexpected" and is_expected):
+            _remove(recording)
+    except MemoryError:
+        document = failed_document(job, "out-of-memory", "the process had no memory left")
+    except CellTimeoutError as problem:
+        document = failed_document(job, "timed-out", str(problem))
+    except Exception as problem:
+        document = failed_document(job, "crashed", _explained(problem))
+    if document["state"] != "finished":
+        for half_done in (recording, page):
+            _remove(half_done)
+    document["timing"]["cell_s"] = round(time.perf_counter() - started, 3)
+    write_cell_document(Path(job.cells), job.slug, document)
+    return document
+
+
+def _replay(job: CellJob, recording: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    from replay.campaign import replay
+
+    request = job.options.to_request(
+        job.device, trace_path=Path(job.trace_path), plan=job.make_plan()
+    )
+    summary = replay(request, recording, _deadline(job.cooperative_s))
+    return summary, facts_of(recording, summary)
+
+
+def _deadline(budget_s: float | None) -> Callable[[int], None] | None:
+    """A progress callback that ends a replay which has used up its time."""
+    if budget_s is None:
+        return None
+    end = time.monotonic() + budget_s
+
+    def check(_advance: int) -> None:
+        if time.monotonic() > end:
+            raise CellTimeoutError(f"took longer than its budget of {budget_s:g} s")
+
+    return check
+
+
+def finished_document(
+    job: CellJob, facts: Mapping[str, Any], replay_s: float | None
+) -> dict[str, Any]:
+    """What is stored of a cell that has a verdict."""
+    document = _document(job, "finished", None)
+    document["facts"] = dict(facts)
+    document["timing"]["replay_s"] = replay_s
+    return document
+
+
+def failed_document(job: CellJob, state: str, error: str) -> dict[str, Any]:
+    """What is stored of a cell that was timed-out, out-of-memory or crashed."""
+    return _document(job, state, error)
+
+
+def _document(job: CellJob, state: str, error: str | None) -> dict[str, Any]:
+    return {
+        "schema": CELL_SCHEMA,
+        "cell": job.name,
+        "fingerprint": job.fingerprint,
+        "state": state,
+        "error": error,
+        "facts": None,
+        "charts": None,
+        "reproduce": job.options.command_line(),
+        "timing": {"replay_s": None, "cell_s": None, "worker": current_process().name},
+    }
+
+
+def draw_page(recording: Path, page: Path, title: str, charts: bool) -> None:
+    """Draw a cell's own report."""
+    # `reports` knows `replay`, not the other way round; workers draw all the same.
+    write_report = importlib.import_module("reports.page").write_report
+    write_report([recording], page, title, charts=charts)
+
+
+def _explained(problem: Exception) -> str:
+    """One sentence; of what is no user error, also where it came up."""
+    if isinstance(problem, USER_ERRORS):
+        return str(problem)
+    frames = traceback.extract_tb(problem.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(problem).__name__}: {problem}{where}"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,184 @@
+"""Run the cells of a matrix that are not done yet, then judge all of them and write the results.
+
+check all -> make traces -> jobs -> pool -> store -> judge -> outputs
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from replay.errors import MatrixError
+from replay.matrix.cells import Cell
+from replay.matrix.checks import check_cells
+from replay.matrix.expectations import judge_cell
+from replay.matrix.jobs import CellJob, JobSettings, make_job
+from replay.matrix.matrix import Matrix, Shard, cells_of
+from replay.matrix.outputs import write_outputs
+from replay.matrix.pool import Ended, Pool
+from replay.matrix.results import CellResult, judge_stored
+from replay.matrix.run_one import failed_document
+from replay.matrix.store import MatrixStore, write_cell_document
+from replay.matrix.traces import make_traces
+
+
+class Watcher(Protocol):
+    """Sees a matrix run."""
+
+    def begin(self, left: int, done: int) -> None:
+        """So many cells are to be run, and so many were done before."""
+
+    def ended(self, result: CellResult, running: int) -> None:
+        """A cell has ended, and so many are under way."""
+
+
+class OutOfTimeError(MatrixError):
+    """The matrix used up its time before every cell was run; it can be resumed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """How a matrix is to be run."""
+
+    shard: Shard | None = None
+    device: str = "auto"
+    reports: Any = "all"
+    keep: Any = "all"
+    #: Whether cells that timed out, crashed or ran out of memory run again.
+    retry: bool = False
+    junit: Path | None = None
+    markdown: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """All results of a matrix, and how many cells were run for them now."""
+
+    results: tuple[CellResult, ...]
+    ran: int
+
+
+def run_matrix(
+    matrix: Matrix,
+    store: MatrixStore,
+    pool: AbstractContextManager[Pool],
+    plan: RunPlan,
+    watcher: Watcher,
+) -> Finished:
+    """Run what is not done, and write all results.
+
+    Raises:
+        MatrixError: a cell of the matrix cannot be run at all, or the time for the whole is used up.
+    """
+    cells = cells_of(matrix, plan.shard)
+    with pool as running:
+        jobs = make_jobs(matrix, cells, store, plan)
+        head = store.write_head(matrix.source, len(cells), plan.shard)
+        store.sweep({cell.slug for cell in cells})
+        to_do = {
+            cell.slug: cell for cell in cells if not _is_done(store, jobs[cell.slug], plan.retry)
+        }
+        watcher.begin(len(to_do), len(cells) - len(to_do))
+        ran = _run_all(matrix, store, running, [jobs[slug] for slug in to_do], to_do, watcher)
+    if ran < len(to_do):
+        raise OutOfTimeError(
+            f"{store.directory}: the budget of {matrix.source.file.budget.total_s:g} s for the "
+            f"whole matrix is used up; {len(to_do) - ran} of {len(cells)} cells did not run, go on "
+            "with --resume"
+        )
+    return finish_matrix(matrix, store, head, cells, plan, ran)
+
+
+def finish_matrix(
+    matrix: Matrix,
+    store: MatrixStore,
+    head: Mapping[str, Any],
+    cells: Sequence[Cell],
+    plan: RunPlan,
+    ran: int,
+) -> Finished:
+    """Judge all cells, which are done, and write the results."""
+    store.sweep({cell.slug for cell in cells})
+    results = judge_stored(store, cells, matrix.expectations)
+    if len(results) != len(cells):
+        raise MatrixError(
+            f"{store.directory}: {len(cells) - len(results)} cells vanished while the matrix ran"
+        )
+    write_outputs(store, head, results, plan.junit, plan.markdown)
+    shutil.rmtree(store.traces, ignore_errors=True)
+    return Finished(tuple(results), ran)
+
+
+def make_jobs(
+    matrix: Matrix, cells: Sequence[Cell], store: MatrixStore, plan: RunPlan
+) -> dict[str, CellJob]:
+    """The job of every cell, by slug; makes the traces that the file describes.
+
+    Raises:
+        MatrixError: a cell cannot be run; with the line to blame.
+    """
+    checked = check_cells(matrix.source, cells)
+    traces = make_traces(matrix.source, cells, store.traces)
+    settings = JobSettings(
+        cells=store.cells, device=plan.device, reports=plan.reports, keep=plan.keep
+    )
+    return {
+        each.cell.slug: make_job(
+            each, matrix.expectations[each.cell.name], traces[each.cell.options.trace], settings
+        )
+        for each in checked
+    }
+
+
+def _is_done(store: MatrixStore, job: CellJob, retry: bool) -> bool:
+    document = store.document(job.slug)
+    if document is None or document["fingerprint"] != job.fingerprint:
+        return False
+    return not (retry and document["state"] != "finished")
+
+
+def _run_all(
+    matrix: Matrix,
+    store: MatrixStore,
+    pool: Pool,
+    jobs: Sequence[CellJob],
+    cells: Mapping[str, Cell],
+    watcher: Watcher,
+) -> int:
+    """Run jobs, store what workers could not, and return how many ended."""
+    by_slug = {job.slug: job for job in jobs}
+    ran = 0
+    for ended in pool.run(_until_out_of_time(jobs, matrix.source.file.budget.total_s)):
+        job, cell = by_slug[ended.key], cells[ended.key]
+        document = ended.value
+        if document is None:
+            document = _cut_off(ended, job)
+            write_cell_document(store.cells, job.slug, document)
+        ran += 1
+        result = CellResult(cell, document, job.expectation, judge_cell(document, job.expectation))
+        # Whoever ended this cell begins the next at once.
+        watcher.ended(result, min(pool.running() + 1, len(jobs) - ran))
+    return ran
+
+
+def _cut_off(ended: Ended, job: CellJob) -> dict[str, Any]:
+    """The document of a cell whose worker could not write it."""
+    document = failed_document(job, ended.state, ended.error)
+    document["timing"] |= {"cell_s": ended.seconds, "worker": ended.worker}
+    return document
+
+
+def _until_out_of_time(
+    jobs: Sequence[CellJob], total_s: float | None
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The jobs, for as long as there is time to begin one."""
+    started = time.monotonic()
+    for job in jobs:
+        if total_s is not None and time.monotonic() - started >= total_s:
+            return
+        yield job.slug, job.to_message()

@@ -1,0 +1,50 @@
+"""The other end of `replay.matrix.local_pool`: a process that does jobs until nobody gives it any."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+from replay.matrix.pool import Task
+
+
+def work(task: Task, connection: Connection, lifeline: Connection, held: Any) -> None:
+    """Do jobs as they come; end when the parent does, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGTERM", "SIGHUP"):
+        # The parent's handlers are not ours.
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    if held is not None:
+        # Open for as long as this process lives.
+        held.detach()
+    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+    _use_one_thread()
+    try:
+        connection.send_bytes(b'"ready"')
+        while True:
+            message = json.loads(connection.recv_bytes())
+            connection.send_bytes(json.dumps(task(message)).encode())
+    except (EOFError, BrokenPipeError):
+        return
+
+
+def _die_with_parent(lifeline: Connection) -> None:
+    """Wait for the parent's end of the pipe to close, which happens when it ends or is killed."""
+    try:
+        lifeline.recv_bytes()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _use_one_thread() -> None:
+    """As many workers as cores: more threads would only wait for each other."""
+    import pyarrow as pa
+    import torch
+
+    torch.set_num_threads(1)
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)

@@ -1,0 +1,56 @@
+"""What tests of matrices share: results without timing, and tasks that go wrong."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from replay.matrix.run_one import run_message
+
+
+def rows_without_timing(directory):
+    """The table of a matrix without the columns that depend on the host."""
+    table = pq.read_table(Path(directory) / "results.parquet")
+    return table.select([name for name in table.column_names if not name.startswith("timing_")])
+
+
+def bytes_without_timing(directory, scratch):
+    """The same as the bytes of a file."""
+    path = Path(scratch) / "same.parquet"
+    pq.write_table(rows_without_timing(directory), path, compression="zstd")
+    return path.read_bytes()
+
+
+def echo(message):
+    """Give back what came; do what it says."""
+    match message.get("do"):
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "abort":
+            os.abort()
+        case "exit":
+            os._exit(7)
+        case "hang":
+            if "note" in message:
+                note = Path(message["note"])
+                note.with_suffix(".part").write_text(str(os.getpid()))
+                note.with_suffix(".part").rename(note)
+            time.sleep(600)
+        case "grow":
+            hoard = []
+            while True:
+                hoard.append(bytearray(os.urandom(2**20) * 64))
+                time.sleep(0.01)
+        case "sleep":
+            time.sleep(message["s"])
+    return {"echo": message["value"], "pid": os.getpid()}
+
+
+def crash_on_seed_one(message):
+    """Run a cell, but for those of seed 1 of hardened: they kill their process."""
+    options = message["options"]
+    if options["seed"] == 1 and options["profile"] == "hardened":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return run_message(message)

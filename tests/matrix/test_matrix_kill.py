@@ -1,0 +1,97 @@
+"""Killed without warning at any moment, a matrix goes on and comes to the same end."""
+
+import multiprocessing
+import random
+import time
+from multiprocessing import forkserver
+from pathlib import Path
+
+from conftest import SMALL
+from matrix_helpers import bytes_without_timing
+
+from replay.matrix.local_pool import LocalPool, prepare
+from replay.matrix.matrix import load_matrix
+from replay.matrix.run_one import run_message
+from replay.matrix.runner import RunPlan, run_matrix
+from replay.matrix.store import open_store
+
+KILLS = 20
+
+
+class Unwatched:
+    def begin(self, left, done):
+        pass
+
+    def ended(self, result, running):
+        pass
+
+
+def run_noted(message):
+    """Run a cell, and note that it was begun."""
+    with Path(message["cells"], "..", "begun.txt").open("a") as file:
+        file.write(f"{message['slug']}\n")
+    return run_message(message)
+
+
+def run_here(out):
+    """Run or go on with the matrix; return how many cells were run."""
+    with open_store(out, "resume", None) as (store, lock):
+        pool = LocalPool(run_noted, 2, keep_open=lock)
+        plan = RunPlan(reports="none")
+        return run_matrix(load_matrix(Path("m.kvmatrix.toml")), store, pool, plan, Unwatched()).ran
+
+
+def run_as_victim(out, address):
+    """The same in a process of its own, whose workers come from the test's fork server."""
+    forkserver._forkserver._forkserver_address = address
+    forkserver._forkserver.ensure_running = forkserver.ensure_running = lambda: None
+    run_here(out)
+
+
+def test_killed_at_20_random_moments_nothing_is_lost_and_nothing_runs_twice(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("m.kvmatrix.toml").write_text(SMALL)
+    prepare()
+    assert run_here(Path("whole")) == 8
+    whole = bytes_without_timing("whole", tmp_path)
+    # Without what only the first run waits for.
+    (tmp_path / "whole" / "results.parquet").unlink()
+    for path in Path("whole/cells").glob("*.json"):
+        path.unlink()
+    started = time.monotonic()
+    assert run_here(Path("whole")) == 8
+    takes_s = time.monotonic() - started
+    context = multiprocessing.get_context("forkserver")
+    chance = random.Random(5)
+    done_counts = set()
+    for number in range(KILLS):
+        out = Path(f"M{number}")
+        victim = context.Process(
+            target=run_as_victim, args=(out, forkserver._forkserver._forkserver_address)
+        )
+        victim.start()
+        victim.join(chance.uniform(0.05, 1.2) * takes_s)
+        victim.kill()
+        victim.join()
+        done = {path.name for path in Path(out, "cells").glob("*.json")}
+        was_finished = (out / "results.parquet").exists()
+        begun = noted(out)
+        ran = run_here(out)
+        done_counts.add(len(done))
+        assert ran <= 8 - len(done)
+        assert bytes_without_timing(out, tmp_path) == whole
+        again = noted(out)[len(begun) :]
+        assert not {f"{slug}.json" for slug in again} & done
+        assert len(again) == ran == len(set(again))
+        if was_finished:
+            assert ran == 0
+        # What the killed workers left is gone.
+        left = [*out.iterdir(), *Path(out, "cells").iterdir()]
+        assert [path.name for path in left if path.name.startswith(".")] == [".lock"]
+        assert len(list(Path(out, "cells").iterdir())) == 16
+    assert len(done_counts) >= 4, "the moments were not random enough to mean anything"
+
+
+def noted(out):
+    path = out / "begun.txt"
+    return path.read_text().split() if path.exists() else []

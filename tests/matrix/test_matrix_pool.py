@@ -1,0 +1,105 @@
+"""The pool: whatever a job does, it is that job's result, and the others' go on."""
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+from matrix_helpers import echo
+
+from replay.matrix.local_pool import LocalPool
+
+
+def run(jobs, count=2, **limits):
+    with LocalPool(echo, count, **limits) as pool:
+        return {ended.key: ended for ended in pool.run(jobs.items())}
+
+
+def test_every_job_is_answered_and_no_more_workers_are_used_than_asked_for():
+    ended = run({str(number): {"value": number} for number in range(30)}, count=2)
+    assert {key: each.value["echo"] for key, each in ended.items()} == {
+        str(number): number for number in range(30)
+    }
+    assert len({each.value["pid"] for each in ended.values()}) <= 2
+    assert os.getpid() not in {each.value["pid"] for each in ended.values()}
+
+
+@pytest.mark.parametrize(
+    ("deed", "state", "words"),
+    [
+        ("die", "crashed", "killed by SIGKILL, perhaps for want of memory"),
+        ("abort", "crashed", "killed by SIGABRT"),
+        ("exit", "crashed", "ended with exit code 7"),
+        ("hang", "timed-out", "took longer than its budget of 0.5 s"),
+        ("grow", "out-of-memory", "took more memory than its budget of 700 MB"),
+    ],
+)
+def test_a_job_that_goes_wrong_is_told_apart_and_costs_no_other(deed, state, words):
+    jobs = {"before": {"value": 1}, "bad": {"do": deed, "value": 2}}
+    jobs |= {f"after{number}": {"value": number} for number in range(4)}
+    limits = {"hang": {"cell_s": 0.5}, "grow": {"memory_bytes": 700 * 2**20}}.get(deed, {})
+    for count in (1, 2):
+        ended = run(jobs, count, **limits)
+        assert set(ended) == set(jobs)
+        assert (ended["bad"].state, ended["bad"].value) == (state, None)
+        assert words in ended["bad"].error
+        assert all(each.state == "finished" for key, each in ended.items() if key != "bad")
+
+
+def test_jobs_are_taken_only_when_there_is_room():
+    taken = []
+
+    def jobs():
+        for number in range(6):
+            taken.append(number)
+            yield str(number), {"value": number}
+
+    with LocalPool(echo, 1) as pool:
+        for count, _ in enumerate(pool.run(jobs()), start=1):
+            assert len(taken) <= count + 1
+
+
+def test_leaving_early_kills_what_runs():
+    with LocalPool(echo, 2) as pool:
+        jobs = {"slow": {"do": "hang", "value": 2}, "quick": {"value": 1}}
+        next(pool.run(jobs.items()))
+        pids = [worker.process.pid for worker in pool._workers]
+        assert pool.running() == 1
+    assert not any(alive(pid) for pid in pids)
+
+
+def test_workers_die_with_a_parent_that_is_killed(tmp_path):
+    context = multiprocessing.get_context("forkserver")
+    parent = context.Process(target=be_a_parent, args=(tmp_path,))
+    parent.start()
+    pids = [int(wait_for_text(tmp_path / name)) for name in "ab"]
+    assert all(map(alive, pids))
+    parent.kill()
+    parent.join()
+    deadline = time.monotonic() + 10
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, pids))
+
+
+def be_a_parent(directory):
+    """Give two workers a job that never ends."""
+    with LocalPool(echo, 2) as pool:
+        jobs = {name: {"do": "hang", "note": str(directory / name), "value": 0} for name in "ab"}
+        list(pool.run(jobs.items()))
+
+
+def wait_for_text(path, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return path.read_text()
+
+
+def alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

@@ -1,0 +1,271 @@
+"""Running a matrix: exit codes, results, reproduce lines, and going on where one stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from conftest import SMALL
+from matrix_helpers import crash_on_seed_one, rows_without_timing
+
+from replay.matrix.run_one import run_message
+from replay.recording_hash import hash_recording
+
+LOSSY_SGLANG = (
+    "trace=tiny profile=sglang-0.4.6.post4 topology=tp2:tp2dp2 total_tokens=65536 plan=lossy"
+)
+
+
+def cell_times(directory="M"):
+    """When each cell's document was written."""
+    return {path.name: path.stat().st_mtime_ns for path in Path(directory, "cells").glob("*.json")}
+
+
+def test_all_as_expected_is_exit_code_0_and_a_table_for_polars(matrix_file, run_matrix_json):
+    code, document, err = run_matrix_json(matrix_file(), "--out", "M")
+    assert code == 0, err
+    assert (document["cells"], document["ran"], document["outcomes"]) == (8, 8, {"passed": 8})
+    table = pl.read_parquet("M/results.parquet")
+    assert table["number"].to_list() == list(range(1, 9))
+    assert table["verdict"].to_list()[-2:] == ["persistent", "persistent"]
+    last = table.to_dicts()[-1]
+    assert last["cell"] == f"{LOSSY_SGLANG} seed=1"
+    assert last["expected_line"] == 27
+    assert last["gap_tokens"] > 0
+    assert "total 65536: gap" in last["equation"]
+    assert (last["plan"], last["topology"], last["seed"]) == ("lossy", "tp2:tp2dp2", 1)
+    assert Path("M", last["recording"], "run.json").is_file()
+    assert json.loads(Path("M/matrix.json").read_text())["cells"] == 8
+    assert not Path("M/.traces").exists()
+
+
+def test_a_falsified_expectation_fails_one_cell_whose_line_gives_the_same_recording(
+    matrix_file, kvreplay
+):
+    false = """
+    [[expect]]
+    cells = { profile = "sglang-*", plan = "lossy", seed = 1 }
+    verdict = "clean"
+    """
+    name = matrix_file(SMALL + false.replace("    ", ""))
+    code, out, err = kvreplay("matrix", "run", name, "--out", "M", "--reports", "none")
+    assert code == 1
+    failed = pl.read_parquet("M/results.parquet").filter(pl.col("outcome") != "passed").to_dicts()
+    assert [row["cell"] for row in failed] == [f"{LOSSY_SGLANG} seed=1"]
+    assert failed[0]["outcome"] == "failed"
+    for told in (out, err):
+        assert f"reproduce: {failed[0]['reproduce']}\n" in told
+        assert "persistent where clean was expected" in told
+    kvreplay_here = Path(sys.executable).with_name("kvreplay")
+    line = failed[0]["reproduce"].replace("kvreplay", str(kvreplay_here), 1)
+    pasted = subprocess.run(
+        f"{line} --out again --json", shell=True, capture_output=True, text=True
+    )
+    assert pasted.returncode == 1, pasted.stderr
+    assert json.loads(pasted.stdout)["verdict"] == "persistent"
+    assert hash_recording(Path("again")) == failed[0]["recording_sha256"]
+    assert hash_recording(Path("M", failed[0]["recording"])) == failed[0]["recording_sha256"]
+
+
+def test_a_changed_expectation_runs_nothing_and_a_changed_plan_only_its_cells(
+    matrix_file, run_matrix_json
+):
+    run_matrix_json(matrix_file(), "--out", "M")
+    before = cell_times()
+    code, document, _ = run_matrix_json(
+        matrix_file(SMALL.replace('"persistent"', '"clean"')), "--out", "M", "--resume"
+    )
+    assert (code, document["ran"], document["outcomes"]) == (1, 0, {"passed": 6, "failed": 2})
+    assert cell_times() == before
+    code, document, _ = run_matrix_json(
+        matrix_file(SMALL.replace("probability = 0.2", "probability = 0.25")),
+        "--out",
+        "M",
+        "--resume",
+    )
+    assert (code, document["ran"]) == (0, 4)
+    unchanged = {name for name, written in cell_times().items() if before[name] == written}
+    assert all("-none-" in name for name in unchanged) and len(unchanged) == 4
+
+
+def test_cells_that_are_gone_from_the_file_are_gone_from_the_directory(
+    matrix_file, run_matrix_json
+):
+    run_matrix_json(matrix_file(), "--out", "M")
+    fewer = SMALL.replace("seed = [0, 1]", "seed = [1]")
+    _, document, _ = run_matrix_json(matrix_file(fewer), "--out", "M", "--resume")
+    assert (document["cells"], document["ran"]) == (4, 0)
+    assert len(cell_times()) == 4
+    assert len(list(Path("M/cells").iterdir())) == 8
+    assert pl.read_parquet("M/results.parquet")["number"].to_list() == [1, 2, 3, 4]
+
+
+def test_what_is_in_the_way_is_refused_or_replaced(matrix_file, kvreplay):
+    name = matrix_file(SMALL.replace("seed = [0, 1]", "seed = [0]"))
+
+    def run(*words):
+        return kvreplay("matrix", "run", name, "--out", "M", "--reports", "none", *words)
+
+    Path("M").mkdir()
+    Path("M/mine.txt").write_text("precious")
+    code, _, err = run()
+    assert code == 2 and "M: exists and is not a matrix directory" in err
+    Path("M/mine.txt").unlink()
+    assert run()[0] == 0
+    # A finished one is replaced without a word.
+    assert run()[0] == 0
+    Path("M/results.parquet").unlink()
+    sorted(Path("M/cells").glob("*.json"))[0].unlink()
+    code, _, err = run()
+    assert code == 2 and "unfinished matrix, 3 of 4 cells done; go on with --resume or" in err
+    code, _, err = run("--resume", "--shard", "1/2")
+    assert code == 2 and "holds the whole matrix, not shard 1/2" in err
+    before = cell_times()
+    assert run("--resume")[0] == 0
+    assert {key: cell_times()[key] for key in before} == before
+    Path("M/results.parquet").unlink()
+    assert run("--restart")[0] == 0
+    assert not set(before.values()) & set(cell_times().values())
+    Path("file").write_text("")
+    code, _, err = kvreplay("matrix", "run", name, "--out", "file")
+    assert code == 2 and "file: is a file" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--resume", "--restart"), "exclude each other"),
+        (("--retry",), "--retry goes with --resume"),
+        (("--executor", "spark://x:1"), "neither local nor dask://HOST:PORT"),
+        (("--executor", "dask://127.0.0.1:1", "--jobs", "2"), "--jobs goes with"),
+        (("--executor", "dask://127.0.0.1:1"), "no Dask scheduler answers there"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    matrix_file, kvreplay, monkeypatch, words, told
+):
+    monkeypatch.setattr("replay.matrix.dask_pool._CONNECT_S", 0.5)
+    code, _, err = kvreplay("matrix", "run", matrix_file(), "--out", "M", *words)
+    assert code == 2
+    assert told in err
+
+
+def test_what_a_cell_does_to_its_process_is_its_result_and_retry_runs_it_again(
+    matrix_file, run_matrix_json, monkeypatch
+):
+    name = matrix_file()
+    monkeypatch.setattr("replay.matrix.run_one.run_message", crash_on_seed_one)
+    code, document, _ = run_matrix_json(name, "--out", "M")
+    assert code == 4
+    assert document["outcomes"] == {"passed": 6, "crashed": 2}
+    row = document["unexpected"][0]
+    assert row["error"] == "the process was killed by SIGSEGV"
+    assert (row["verdict"], row["recording"], row["recording_sha256"]) == (None, None, None)
+    assert row["reproduce"].startswith("kvreplay run ")
+    monkeypatch.setattr("replay.matrix.run_one.run_message", run_message)
+    assert run_matrix_json(name, "--out", "M", "--resume")[1]["ran"] == 0
+    code, document, _ = run_matrix_json(name, "--out", "M", "--resume", "--retry")
+    assert (code, document["ran"]) == (0, 2)
+
+
+def test_a_result_is_not_run_again_unless_asked(matrix_file, run_matrix_json):
+    name = matrix_file()
+    run_matrix_json(name, "--out", "M")
+    path = sorted(Path("M/cells").glob("*.json"))[0]
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(document | {"state": "timed-out", "error": "slow", "facts": None}))
+    code, document, _ = run_matrix_json(name, "--out", "M", "--resume")
+    assert (code, document["ran"], document["outcomes"]["timed-out"]) == (4, 0, 1)
+    code, document, _ = run_matrix_json(name, "--out", "M", "--resume", "--retry")
+    assert (code, document["ran"]) == (0, 1)
+
+
+def test_a_whole_budget_stops_new_cells_and_can_be_resumed(matrix_file, kvreplay):
+    text = SMALL + "[budget]\ntotal_s = 0.000001\n"
+    code, _, err = kvreplay("matrix", "run", matrix_file(text), "--out", "M", "--reports", "none")
+    assert code == 4
+    assert "the budget of 1e-06 s for the whole matrix is used up; 8 of 8 cells did not run" in err
+    assert not Path("M/results.parquet").exists()
+    words = ("--out", "M", "--resume", "--reports", "none")
+    assert kvreplay("matrix", "run", matrix_file(SMALL), *words)[0] == 0
+
+
+def test_only_what_is_wanted_is_kept(matrix_file, kvreplay):
+    text = SMALL.replace('"persistent"', '"clean"').replace("seed = [0, 1]", "seed = [0]")
+    words = ("--keep", "unexpected", "--reports", "unexpected")
+    code, _, _ = kvreplay("matrix", "run", matrix_file(text), "--out", "M", *words)
+    assert code == 1
+    rows = pl.read_parquet("M/results.parquet").to_dicts()
+    for row in rows:
+        kept = row["outcome"] == "failed"
+        assert (row["recording"] is not None, row["report"] is not None) == (kept, kept)
+    page = Path("M", rows[-1]["report"]).read_text()
+    assert "plan=lossy seed=0" in page
+
+
+def test_a_cell_of_another_place_is_found_before_anything_runs(matrix_file, kvreplay):
+    Path("t.parquet").write_text("no trace")
+    text = SMALL.replace("[axes]", '[axes]\ntrace = ["tiny", "t.parquet"]')
+    code, _, err = kvreplay("matrix", "run", matrix_file(text), "--out", "M")
+    assert code == 2
+    assert err.splitlines()[-1].startswith("kvreplay: small.kvmatrix.toml:4: trace: t.parquet")
+
+
+def test_the_markdown_goes_to_the_step_summary_and_files_where_they_are_wanted(
+    matrix_file, kvreplay, monkeypatch
+):
+    reports_stand_in(monkeypatch)
+    Path("step.md").write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "step.md")
+    words = ("--reports", "none", "--junit", "new/j.xml", "--markdown", "s.md")
+    assert kvreplay("matrix", "run", matrix_file(), "--out", "M", *words)[0] == 0
+    assert Path("M/junit.xml").read_text() == Path("new/j.xml").read_text() == "<small 8/>"
+    assert Path("M/summary.md").read_text() == Path("s.md").read_text() == "# small 8\n"
+    assert Path("step.md").read_text() == "before\n# small 8\n"
+    assert Path("M/matrix.html").read_text() == "small"
+
+
+def reports_stand_in(monkeypatch):
+    """Reports that say only what they were given."""
+    made = {
+        ("reports.junit", "junit_xml"): lambda table, head: f"<{head['name']} {table.num_rows}/>",
+        ("reports.markdown", "matrix_markdown"): lambda table, head: (
+            f"# {head['name']} {table.num_rows}\n"
+        ),
+        ("reports.matrix_page", "write_matrix_page"): lambda directory: (
+            directory / "matrix.html"
+        ).write_text(json.loads((directory / "matrix.json").read_text())["name"]),
+    }
+    monkeypatch.setattr(
+        "replay.matrix.outputs._made",
+        lambda module, function, *arguments: made[module, function](*arguments),
+    )
+
+
+def test_ctrl_c_leaves_a_matrix_that_can_be_resumed(matrix_file, run_matrix_json):
+    name = matrix_file(SMALL.replace("seed = [0, 1]", f"seed = {list(range(12))}"))
+    kvreplay_here = Path(sys.executable).with_name("kvreplay")
+    words = ["matrix", "run", name, "--out", "M", "--reports", "none", "--jobs", "2"]
+    process = subprocess.Popen(
+        [kvreplay_here, *words], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while len(cell_times()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    # As a terminal does: to every process of the group.
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    done = cell_times()
+    assert f"interrupted; {len(done)} of 48 cells are done in M, go on with --resume" in err
+    assert "Traceback" not in err
+    assert 3 <= len(done) < 48
+    _, document, _ = run_matrix_json(name, "--out", "M", "--resume", "--jobs", "2")
+    assert document["ran"] == 48 - len(done)
+    assert {key: cell_times()[key] for key in done} == done
+    assert rows_without_timing("M").num_rows == 48
