@@ -4,42 +4,9 @@ import json
 import textwrap
 
 import pytest
+from matrix_helpers import SMALL
 
 from replay.cli import run_command_line
-
-#: Eight cells that take a moment each: two engines, with and without loss, two seeds.
-SMALL = """\
-name = "small"
-
-[axes]
-profile = ["hardened", "sglang-0.4.6.post4"]
-topology = ["tp2:tp2dp2"]
-total_tokens = [65536]
-plan = ["none", "lossy"]
-seed = [0, 1]
-
-[trace.tiny]
-requests = 30
-rate_per_s = 8
-prompt_tokens_median = 128
-system_tokens_median = 128
-output_tokens_median = 16
-
-[plan.lossy]
-comment = "one completion in five is lost"
-[[plan.lossy.rule]]
-name = "lost"
-fault = "drop"
-probability = 0.2
-
-[[expect]]
-verdict = ["clean", "transient"]
-
-[[expect]]
-cells = { profile = "sglang-*", plan = "lossy" }
-verdict = "persistent"
-kinds = "stuck"
-"""
 
 
 @pytest.fixture

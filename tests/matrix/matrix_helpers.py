@@ -9,6 +9,40 @@ import pyarrow.parquet as pq
 
 from replay.matrix.run_one import run_message
 
+#: Eight cells that take a moment each: two engines, with and without loss, two seeds.
+SMALL = """\
+name = "small"
+
+[axes]
+profile = ["hardened", "sglang-0.4.6.post4"]
+topology = ["tp2:tp2dp2"]
+total_tokens = [65536]
+plan = ["none", "lossy"]
+seed = [0, 1]
+
+[trace.tiny]
+requests = 30
+rate_per_s = 8
+prompt_tokens_median = 128
+system_tokens_median = 128
+output_tokens_median = 16
+
+[plan.lossy]
+comment = "one completion in five is lost"
+[[plan.lossy.rule]]
+name = "lost"
+fault = "drop"
+probability = 0.2
+
+[[expect]]
+verdict = ["clean", "transient"]
+
+[[expect]]
+cells = { profile = "sglang-*", plan = "lossy" }
+verdict = "persistent"
+kinds = "stuck"
+"""
+
 
 def rows_without_timing(directory):
     """The table of a matrix without the columns that depend on the host."""

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import SMALL
+from matrix_helpers import SMALL
 
 from replay.matrix.expectations import Expectation, judge_cell
 from replay.matrix.file import parse_matrix

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import SMALL
-from matrix_helpers import bytes_without_timing
+from matrix_helpers import SMALL, bytes_without_timing
 
 distributed = pytest.importorskip("distributed")
 

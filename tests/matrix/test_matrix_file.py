@@ -1,7 +1,7 @@
 """What is wrong in a matrix file is said with its line, its key and what would be right."""
 
 import pytest
-from conftest import SMALL
+from matrix_helpers import SMALL
 
 BAD = {
     "unknown key": (

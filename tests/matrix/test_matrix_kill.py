@@ -6,8 +6,7 @@ import time
 from multiprocessing import forkserver
 from pathlib import Path
 
-from conftest import SMALL
-from matrix_helpers import bytes_without_timing
+from matrix_helpers import SMALL, bytes_without_timing
 
 from replay.matrix.local_pool import LocalPool, prepare
 from replay.matrix.matrix import load_matrix

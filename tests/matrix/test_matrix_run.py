@@ -10,8 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import SMALL
-from matrix_helpers import crash_on_seed_one, rows_without_timing
+from matrix_helpers import SMALL, crash_on_seed_one, rows_without_timing
 
 from replay.matrix.run_one import run_message
 from replay.recording_hash import hash_recording

@@ -5,8 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import SMALL
-from matrix_helpers import bytes_without_timing
+from matrix_helpers import SMALL, bytes_without_timing
 
 
 @pytest.fixture(scope="module")
