@@ -32,6 +32,12 @@ AXES = (
     "seed",
 )
 
+#: Axes on which cells are told apart in a table; whether one is a swarm cell, its plan says.
+PLACES = tuple(axis for axis in AXES if axis != "swarm")
+
+#: Where a swarm cell stands on the axes that its seed draws.
+_DRAWN = {"topology": "drawn", "plan": "swarm"}
+
 #: What a cell is marked with: the letter of its verdict, or of what kept it from one.
 LETTERS = {
     "clean": "C",
@@ -118,6 +124,12 @@ class Cell:
         if isinstance(value, bool):
             return "yes" if value else "no"
         return "" if value is None else str(value)
+
+    def place(self, name: str) -> str:
+        """Where on an axis it stands in a table: what a seed has drawn is no value of an axis."""
+        if self.row["swarm"] and name in _DRAWN:
+            return _DRAWN[name]
+        return self.axis(name)
 
     @property
     def seconds(self) -> float:

@@ -107,7 +107,7 @@ def _grid(cells: Sequence[Cell]) -> str:
         )
     places: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        places.setdefault((cell.axis(rows[0]), cell.axis(columns[0])), []).append(cell)
+        places.setdefault((cell.place(rows[0]), cell.place(columns[0])), []).append(cell)
     lines = [
         _row([f"{rows[0]} \\ {columns[0]}", *(_code_in_table(value) for value in columns[1])]),
         _row(["---", *(":---:" for _ in columns[1])]),
@@ -120,7 +120,7 @@ def _grid(cells: Sequence[Cell]) -> str:
 
 def _values(cells: Iterable[Cell], axis: str) -> list[str]:
     """The values of an axis, in the order in which the cells have them."""
-    return list(dict.fromkeys(cell.axis(axis) for cell in cells))
+    return list(dict.fromkeys(cell.place(axis) for cell in cells))
 
 
 def _row(entries: Iterable[str]) -> str:

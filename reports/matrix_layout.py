@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.cells import AXES, Cell
+from reports.cells import AXES, PLACES, Cell
 
 #: Columns that a grid may have before its seeds go into rows.
 COLUMNS_MAX = 40
@@ -58,12 +58,12 @@ class Layout:
 def make_layout(cells: Sequence[Cell]) -> Layout:
     """Arrange the cells; values stay in the order in which the cells first have them."""
     order = {axis: _order(cells, axis) for axis in AXES}
-    varying = [axis for axis in AXES if len(order[axis]) > 1]
+    varying = [axis for axis in PLACES if len(order[axis]) > 1]
     column_axes = _column_axes(varying, {axis: len(order[axis]) for axis in varying}, cells)
     row_axes = tuple(axis for axis in varying if axis not in column_axes)
 
     def key(cell: Cell, axes: tuple[str, ...]) -> tuple[int, ...]:
-        return tuple(order[axis][cell.axis(axis)] for axis in axes)
+        return tuple(order[axis][cell.place(axis)] for axis in axes)
 
     columns = sorted({key(cell, column_axes) for cell in cells})
     places: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
@@ -84,14 +84,14 @@ def make_layout(cells: Sequence[Cell]) -> Layout:
         groups=tuple(Group(value, tuple(rows)) for value, rows in groups.items()),
         fixed=tuple(
             (TITLES[axis], next(iter(order[axis])))
-            for axis in AXES
+            for axis in PLACES
             if len(order[axis]) == 1 and next(iter(order[axis]))
         ),
     )
 
 
 def _order(cells: Sequence[Cell], axis: str) -> dict[str, int]:
-    values = dict.fromkeys(cell.axis(axis) for cell in cells)
+    values = dict.fromkeys(cell.place(axis) for cell in cells)
     return {value: at for at, value in enumerate(values)}
 
 
@@ -102,7 +102,7 @@ def _column_axes(
         return ()
     if "plan" not in varying:
         return (max(varying, key=lambda axis: sizes[axis] if sizes[axis] <= COLUMNS_MAX else 0),)
-    pairs = len({(cell.axis("plan"), cell.axis("seed")) for cell in cells})
+    pairs = len({(cell.place("plan"), cell.place("seed")) for cell in cells})
     if "seed" in varying and pairs <= COLUMNS_MAX:
         return ("plan", "seed")
     return ("plan",)
