@@ -113,10 +113,9 @@ class Observations:
 
     def decide(self, sent: SentEvent, delivery: Delivery, was_awaited: bool) -> None:
         """Write an event that came early, when it would have been due."""
-        observed = was_awaited and self._polled_us(sent) >= delivery.at_us
-        if observed:
+        if was_awaited and self._polled_us(sent) >= delivery.at_us:
             self._note(sent, delivery.rules)
-        self._write_early(sent, observed)
+        self._write_early(sent)
 
     def close(self) -> None:
         """Note what was missed of events that never arrived before the end."""
@@ -131,13 +130,13 @@ class Observations:
                 self._recorder.never_arrived(number, copy, observed=True)
         self._under_way.clear()
         for sent in list(self._undecided.values()):
-            self._write_early(sent, observed=False)
+            self._write_early(sent)
 
-    def _write_early(self, sent: SentEvent, observed: bool) -> None:
+    def _write_early(self, sent: SentEvent) -> None:
         del self._undecided[sent.number]
         if sent.came_early is not None:
             row, delivered_us, told = sent.came_early
-            self._recorder.delivered(row, delivered_us, told, observed)
+            self._recorder.delivered(row, delivered_us, told, bool(sent.observed))
 
     def _note(self, sent: SentEvent, rules: tuple[FaultRule, ...]) -> None:
         new = tuple(rule for rule in rules if rule.name not in sent.observed)
@@ -157,5 +156,11 @@ def _what_it_did(
     return tuple(
         rule
         for rule in delivery.rules
-        if rule not in seen and (delivery.is_copy or rule.fault in ("fail", "misroute"))
+        if rule not in seen
+        and (
+            delivery.is_copy
+            or rule.fault in ("fail", "misroute")
+            # An engine that keeps an event until its bytes are here has looked at it too early.
+            or (rule.fault == "early" and told.startswith("kept"))
+        )
     )
