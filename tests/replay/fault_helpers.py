@@ -28,6 +28,9 @@ SMALL: dict[str, Any] = {
     "decode_dp": 1,
 }
 
+#: Room for every request, however long some hold their pages.
+WIDE_SMALL = {"total_tokens": 65_536, "prefill_total_tokens": 65_536}
+
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:

@@ -1,6 +1,7 @@
 """One small replay a fault and trigger: what really happened to events and requests."""
 
 import pytest
+from fault_helpers import WIDE_SMALL as WIDE
 from fault_helpers import record, requests_every
 
 from faults.bursts import Burst
@@ -13,8 +14,6 @@ POST4 = "sglang-0.4.6.post4"
 EVERY_SECOND = requests_every(1_000_000, 4)
 #: Bytes move for a tenth of a second, so that decode polls while they do.
 SLOW_TRANSFER = {"transfer_us": 100_000}
-#: Room for every request, however long some hold their pages.
-WIDE = {"total_tokens": 65_536, "prefill_total_tokens": 65_536}
 
 
 def one(request_id):
