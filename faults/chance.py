@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 
 _HASH_RANGE = float(1 << 64)
+#: The largest number below 1: the highest hashes would be rounded up to 1 itself.
+_CHANCE_MAX = 1.0 - 2.0**-53
 
 
 def uniform(seed: int, rule_name: str, about: str) -> float:
     """A number in [0, 1) that depends on these three things and on nothing else."""
     key = f"{seed}\x1f{rule_name}\x1f{about}".encode()
-    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") / _HASH_RANGE
+    drawn = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
+    return min(drawn / _HASH_RANGE, _CHANCE_MAX)

@@ -79,6 +79,8 @@ class FaultInjector:
         self._seed = seed
         self._armed = True
         self._counts: dict[str, Counter[str]] = {rule.name: Counter() for rule in plan.rules}
+        #: For rules that lose parts of transfers: the number of each transfer that they counted.
+        self._transfers: dict[str, dict[str, int]] = {rule.name: {} for rule in plan.rules}
         self.journal = FaultJournal({rule.name: RuleJournal() for rule in plan.rules})
         #: Whether events must be shown to `decide_early`, and requests to `aim`.
         self.looks_ahead = bool(self._early)
@@ -94,7 +96,7 @@ class FaultInjector:
         if not hits:
             return None
         at_us = min(
-            now_us if rule.early_us is None else max(now_us, event.due_us - rule.early_us)
+            now_us if rule.early_us is None else max(now_us, event.sent_us - rule.early_us)
             for rule in hits
         )
         return Delivery(at_us, False, hits)
@@ -234,18 +236,28 @@ class FaultInjector:
     def _draws(self, rule: FaultRule, subject: CompletionEvent | Moment) -> bool:
         """Whether it is this one's turn, and chance is against it."""
         self.journal.rules[rule.name].met += 1
-        if rule.occurrences is not None:
-            scope = _scope(rule, subject)
-            self._counts[rule.name][scope] += 1
-            if self._counts[rule.name][scope] not in rule.occurrences:
-                return False
         identity = subject.identity
         if rule.fault == "partial" and isinstance(subject, CompletionEvent):
             # One decision for all events of a transfer.
             identity = subject.transfer_identity
+        if rule.occurrences is not None and (
+            self._occurrence(rule, subject, identity) not in rule.occurrences
+        ):
+            return False
         return rule.probability >= 1.0 or (
             uniform(self._seed, rule.name, identity) < rule.probability
         )
+
+    def _occurrence(self, rule: FaultRule, subject: CompletionEvent | Moment, identity: str) -> int:
+        """The how manieth this is, from 1; the events of one partial transfer are one."""
+        numbers = self._transfers[rule.name]
+        if rule.fault == "partial" and identity in numbers:
+            return numbers[identity]
+        counts, scope = self._counts[rule.name], _scope(rule, subject)
+        counts[scope] += 1
+        if rule.fault == "partial":
+            numbers[identity] = counts[scope]
+        return counts[scope]
 
     def _is_kept(self, rule: FaultRule, event: CompletionEvent) -> bool:
         """Whether this is one of the events of a partial transfer that do arrive."""

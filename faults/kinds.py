@@ -65,7 +65,8 @@ class FaultRule:
     """Which completion events (or states) a fault hits, and what becomes of them.
 
     Every condition given must hold; a condition left out always does. `probability` is drawn for
-    each event that meets the other conditions, and `occurrences` counts those (1 is the first).
+    each event that meets the other conditions, and `occurrences` counts those (1 is the first). Of a
+    `partial` transfer the events are drawn for, and counted, together.
     """
 
     name: str

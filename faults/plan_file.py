@@ -14,6 +14,7 @@ from faults.bursts import Burst
 from faults.durations import DELAY_US_MAX, Duration, LogNormal, Uniform
 from faults.events import DECODE_STATES, PREFILL_STATES, Direction, RequestState
 from faults.kinds import AIMED_FAULTS, Condition, Detour, FaultKind, FaultRule, Scope
+from faults.toml_errors import nearest
 
 _Rank = Annotated[int, Field(ge=0)]
 _Time = Annotated[int, Field(ge=0, le=DELAY_US_MAX)]
@@ -58,6 +59,11 @@ class DurationEntry(_Entry):
             return "give either uniform = [LEAST, MOST] or lognormal = { median_us, sigma }"
         if self.uniform is not None and self.uniform[0] > self.uniform[1]:
             return f"uniform goes from {self.uniform[0]} down to {self.uniform[1]}"
+        if self.lognormal is not None and self.lognormal.max_us < self.lognormal.median_us:
+            return (
+                f"max_us {self.lognormal.max_us} is below median_us {self.lognormal.median_us}, so "
+                "that most times would be cut to it"
+            )
         return None
 
     def to_duration(self) -> Duration:
@@ -186,12 +192,12 @@ class RuleEntry(_Entry):
             for key in KEYS_ABOUT_EVENTS:
                 if getattr(self, key) != type(self).model_fields[key].default:
                     return key, f"{self.fault} acts on a request, not on events; use when"
+        known = STATES_OF_RECEIVERS[self.direction]
         for state in self.states or ():
-            if state not in STATES_OF_RECEIVERS[self.direction]:
-                known = STATES_OF_RECEIVERS[self.direction]
+            if state not in known:
                 return (
                     "states",
-                    f'no state "{state}" on the {self.direction} side; known: {", ".join(known)}',
+                    f'no state "{state}" on the {self.direction} side; {nearest(state, known)}',
                 )
         return None
 

@@ -18,32 +18,87 @@ _LISTED_MAX = 12
 _SHOWN_CHARACTERS_MAX = 80
 
 
+#: Complaints about a table's keys, the more telling first: a misspelt key is missing as well.
+_TELLING = ("extra_forbidden", "missing")
+
+
 def explain(
     problem: ValidationError, text: str, document: object, model: type[BaseModel]
 ) -> tuple[int | None, str]:
     """The line and the sentence of the first complaint about a document read from `text`."""
-    first, path = _most_telling(problem, document)
+    about, path = _most_telling(problem, document)
+    first = about[0]
     key = dotted(path) or "the file"
     if first["type"] == "extra_forbidden":
         known = _keys_of(model, path[:-1])
         return line_of(text, path), f"{key}: no such key; {nearest(str(path[-1]), known)}"
     if first["type"] == "missing":
         return line_of(text, path), f"{key}: missing, and it must be given"
-    if first["type"] == "literal_error":
-        options = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+    shown = _shown(first["input"])
+    options = [
+        option
+        for error in about
+        if error["type"] == "literal_error"
+        for option in re.findall(r"'([^']*)'", error["ctx"]["expected"])
+    ]
+    if options:
         hint = nearest(str(first["input"]), options)
-        return line_of(text, path), f"{key}: {_shown(first['input'])} is not valid; {hint}"
-    words = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    return line_of(text, path), f"{key}: {_shown(first['input'])}: {words}"
+        return line_of(text, path), f"{key}: {shown} is not valid; {hint}"
+    return line_of(text, path), f"{key}: {shown}: {_expected(about)}"
 
 
-def _most_telling(problem: ValidationError, document: object) -> tuple[ErrorDetails, TomlPath]:
-    """The first complaint; where a value may have several types, the one that says the most."""
+def _most_telling(
+    problem: ValidationError, document: object
+) -> tuple[list[ErrorDetails], TomlPath]:
+    """The complaints about the first thing that is wrong, the most telling one first, and where.
+
+    A value that may have several types is complained about once for each. What lies deeper in it
+    says more: somebody who writes a table means a table.
+    """
     errors = problem.errors(include_url=False)
-    paths = [_path_in(document, error["loc"]) for error in errors]
+    paths = [_path_in(document, error) for error in errors]
     about = [number for number, path in enumerate(paths) if path[: len(paths[0])] == paths[0]]
-    deepest = max(about, key=lambda number: (len(paths[number]), -number))
-    return errors[deepest], paths[deepest]
+    if errors[0]["type"] in _TELLING:
+        # A key that is missing and one that nobody knows: the second is the first, misspelt.
+        table = paths[0][:-1]
+        about += [
+            number
+            for number, path in enumerate(paths)
+            if path[:-1] == table and errors[number]["type"] == "extra_forbidden"
+        ]
+
+    def rank(number: int) -> tuple[int, int, int]:
+        kind = errors[number]["type"]
+        return -len(paths[number]), _TELLING.index(kind) if kind in _TELLING else 0, number
+
+    best = min(about, key=rank)
+    same = [number for number in about if paths[number] == paths[best] and number != best]
+    return [errors[best], *(errors[number] for number in same)], paths[best]
+
+
+def _expected(about: list[ErrorDetails]) -> str:
+    """What was expected, in words; of a value that has none of its types, all of them."""
+    others = [error for error in about if not error["type"].endswith("_type")]
+    if others:
+        words: str = others[0]["msg"]
+        if others[0]["type"] == "too_short":
+            return f"should have at least {others[0]['ctx']['min_length']}"
+        if others[0]["type"] == "too_long":
+            return f"should have at most {others[0]['ctx']['max_length']}"
+        return words.removeprefix("Value error, ").removeprefix("Input ")
+    names = dict.fromkeys(_NAMES_OF_TYPES.get(error["type"], error["msg"]) for error in about)
+    return f"should be {' or '.join(names)}"
+
+
+_NAMES_OF_TYPES = {
+    "int_type": "a valid integer",
+    "float_type": "a valid number",
+    "string_type": "a valid string",
+    "bool_type": "true or false",
+    "list_type": "a valid list",
+    "dict_type": "a table",
+    "model_type": "a table",
+}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -70,17 +125,17 @@ def _shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS_MAX else text[: _SHOWN_CHARACTERS_MAX - 3] + "..."
 
 
-def _path_in(document: object, location: Iterable[str | int]) -> TomlPath:
-    """Pydantic's location without the names of types that it puts between keys."""
+def _path_in(document: object, error: ErrorDetails) -> TomlPath:
+    """Pydantic's location without the names of types that it puts between and after keys."""
     path: TomlPath = ()
-    parts = list(location)
+    parts = error["loc"]
     for place, part in enumerate(parts):
         if isinstance(document, dict) and part in document:
             document = document[part]
         elif isinstance(document, list) and isinstance(part, int):
             element: object = document[part]
             document = element
-        elif not (place == len(parts) - 1 and isinstance(document, dict)):
+        elif error["type"] != "missing" or place < len(parts) - 1:
             continue
         path = (*path, part)
     return path

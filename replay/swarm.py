@@ -46,7 +46,8 @@ class SwarmBounds:
     instances_max: int = 2
     #: Each kind of fault takes part with this probability, and at least one does.
     kind_probability: float = 0.35
-    #: Times that a rule is expected to hit at least, where the trace is long enough.
+    #: Times that a rule is expected to hit at least; in a short trace this goes before the two
+    #: bounds below, for a rule that never hits tests nothing.
     hits_min: int = 8
     probability_max: float = 0.5
     #: Share of requests whose client goes away, at most.
@@ -143,7 +144,8 @@ class _Dice:
             copies = self._random.randint(1, self._bounds.copies_max)
             return dataclasses.replace(rule, copies=copies, copy_delay_us=self._delay())
         if kind == "reorder":
-            return dataclasses.replace(rule, window_us=10 * self._time(), probability=self._often())
+            window_us = min(10 * self._time(), self._bounds.delay_us_max)
+            return dataclasses.replace(rule, window_us=window_us, probability=self._often())
         if kind == "misroute":
             to = self._random.choice(_detours(direction, profile))
             return dataclasses.replace(rule, to=to)
@@ -175,8 +177,8 @@ class _Dice:
 
     def _between(self, least: float, most: float) -> float:
         if least >= most:
-            return round(least, 4)
-        return round(math.exp(self._random.uniform(math.log(least), math.log(most))), 4)
+            return _four_digits(least)
+        return _four_digits(math.exp(self._random.uniform(math.log(least), math.log(most))))
 
     def _time(self) -> int:
         least, most = math.log(self._bounds.delay_us_min), math.log(self._bounds.delay_us_max)
@@ -186,10 +188,16 @@ class _Dice:
         shape = self._random.choice(("fixed", "uniform", "lognormal"))
         middle_us = self._time()
         if shape == "uniform":
-            return Uniform(min(middle_us, self._bounds.delay_us_min), 2 * middle_us)
+            most_us = min(2 * middle_us, self._bounds.delay_us_max)
+            return Uniform(self._bounds.delay_us_min, most_us)
         if shape == "lognormal":
-            return LogNormal(middle_us, 1.0, 4 * self._bounds.delay_us_max)
+            return LogNormal(middle_us, 1.0, self._bounds.delay_us_max)
         return middle_us
+
+
+def _four_digits(probability: float) -> float:
+    """As short as people write it; in a long trace the first of the digits may stand far back."""
+    return float(f"{probability:.4g}")
 
 
 #: States that a request stays in for a while on every engine, so that an abort can hit it there.
