@@ -104,11 +104,9 @@ class TransferTimeouts:
     def end_now(self, request: Request, state: RequestState) -> str | None:
         """End the wait of a request in this state as if its time were up; what came of it.
 
-        None where the engine has no timeout in this state, or its time has not begun to run.
+        None where the engine has no timeout in this state. Its clock must run, see `starts_later`.
         """
         profile = self._profile
-        if state == "in-flight" and not self._hold_runs(request):
-            return None
         waits: dict[RequestState, tuple[int | None, Callable[[Request], bool]]] = {
             "bootstrap": (profile.bootstrap_timeout_us, self._end_bootstrap),
             "transfer": (profile.waiting_timeout_us, self._end_waiting),
@@ -120,11 +118,6 @@ class TransferTimeouts:
         if timeout_us is None:
             return None
         return "asked its sender, and waits on" if end(request) else "timed out"
-
-    def _hold_runs(self, request: Request) -> bool:
-        """Whether the time of a held prompt runs: where it counts from the landing, not before."""
-        from_sent = self._profile.acknowledgement_timeout_from == "sent"
-        return from_sent or request.transfer_state is TransferState.LANDED
 
     # What each does when it ends; True lets the request wait again.
 
