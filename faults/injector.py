@@ -40,7 +40,7 @@ class Delivery:
     at_us: int
     failed: bool
     rules: tuple[FaultRule, ...]
-    #: Whether this is where its rules land: second and later copies of one rule are not.
+    #: Whether this is where its rules land: of several copies of one rule the first to come.
     is_landing: bool = True
     #: Where it arrives if not where it was sent.
     detour: Detour | None = None
@@ -177,13 +177,16 @@ class FaultInjector:
                 until = original.until | {reused}
                 copies.append(self._copy(original, rule, original.at_us, True, until, wait_us))
             elif rule.fault == "duplicate":
-                for number in range(1, rule.copies + 1):
-                    after_us = self._copy_delay_us(rule, event, number)
+                delays_us = [
+                    self._copy_delay_us(rule, event, number) for number in range(1, rule.copies + 1)
+                ]
+                first = delays_us.index(min(delays_us))
+                for number, after_us in enumerate(delays_us):
                     held = bool(original.until)
                     at_us = original.at_us if held else original.at_us + after_us
                     wait_us = original.wait_us + after_us if held else 0
                     copies.append(
-                        self._copy(original, rule, at_us, number == 1, original.until, wait_us)
+                        self._copy(original, rule, at_us, number == first, original.until, wait_us)
                     )
         return copies
 

@@ -128,6 +128,17 @@ def test_copies_are_drawn_apart_and_events_too():
     assert len(set(times)) == 18
 
 
+def test_of_several_copies_the_first_to_come_is_where_the_rule_lands():
+    rule = FaultRule("again", "duplicate", copies=3, copy_delay_us=(900, 5, 40))
+    event = CompletionEvent("q0", "decode", 0, 0, "decode0/dp0", 0, 0, 1, 0, 0)
+    _, *copies = FaultInjector(FaultPlan((rule,)), 0).decide(event).deliveries
+    assert [(copy.at_us, copy.is_landing) for copy in copies] == [
+        (900, False),
+        (5, True),
+        (40, False),
+    ]
+
+
 # Bursts.
 
 
