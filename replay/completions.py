@@ -37,7 +37,7 @@ class CompletionChannel:
         wake: Callable[[Request, Direction], None],
     ) -> None:
         self.receivers = Receivers(profile)
-        self.held = HeldEvents()
+        self.held = HeldEvents(rooms_come_again=bool(profile.bootstrap_rooms))
         self._observations = Observations(injector, recorder, self.receivers)
         self._profile = profile
         self._clock = clock

@@ -14,6 +14,8 @@ from replay.engine.prefill_rank import PrefillRank
 from replay.engine.request import DecodeState, PrefillState, Request
 from replay.pool.arrays import Array
 from replay.pool.ledger import CACHE, FIRST_OWNER, FREE
+from replay.pool.pool import KvPool
+from replay.reused_pages import ReusedPages
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,24 +32,39 @@ class HeldEvent:
 
 
 class HeldEvents:
-    """Everything that is held back, by the pool of its receiver."""
+    """Everything that is held back, by the pool of its receiver.
 
-    def __init__(self) -> None:
+    What can never be let go is not kept: no other transfer waits in a room that comes only once.
+    """
+
+    def __init__(self, rooms_come_again: bool) -> None:
         self._by_pool: dict[str, list[HeldEvent]] = {}
+        #: Those that wait for their pages before all else: many may, and for long.
+        self._by_pages: dict[str, ReusedPages[HeldEvent]] = {}
+        self._rooms_come_again = rooms_come_again
         self._healing = False
 
     def hold(self, held: HeldEvent) -> None:
         """Keep a delivery until its conditions hold, which may be now."""
+        pool_name = held.event.pool
         if self._is_due(held):
             held.go()
-        else:
-            self._by_pool.setdefault(held.event.pool, []).append(held)
+        elif "pages-reused" in held.until:
+            if held.pages is not None and len(held.pages):
+                if pool_name not in self._by_pages:
+                    self._by_pages[pool_name] = ReusedPages(_pool(held))
+                owner = held.request.ordinal + FIRST_OWNER
+                self._by_pages[pool_name].add(held, held.pages, owner)
+        elif "room-reused" not in held.until or self._rooms_come_again:
+            self._by_pool.setdefault(pool_name, []).append(held)
 
     def look(self, pool: str) -> None:
         """The accounting of a pool has changed: let go what need wait no longer."""
-        if pool not in self._by_pool:
+        if pool not in self._by_pool and pool not in self._by_pages:
             return
-        waiting = self._by_pool.pop(pool)
+        waiting = self._by_pool.pop(pool, [])
+        if pool in self._by_pages:
+            waiting += self._by_pages[pool].take_changed()
         due: list[HeldEvent] = []
         still: list[HeldEvent] = []
         for held in waiting:
@@ -60,11 +77,18 @@ class HeldEvents:
     def begin_healing(self) -> None:
         """The inject phase is over."""
         self._healing = True
-        for pool in list(self._by_pool):
+        for pool in sorted({*self._by_pool, *self._by_pages}):
             self.look(pool)
 
     def _is_due(self, held: HeldEvent) -> bool:
         return all(_HOLDS[condition](held, self._healing) for condition in held.until)
+
+
+def _pool(held: HeldEvent) -> KvPool:
+    """The pool of its receiver."""
+    rank = held.request.prefill if held.event.direction == "prefill" else held.request.decode
+    pool: KvPool = rank.pool
+    return pool
 
 
 def _is_given_up(held: HeldEvent, _: bool) -> bool:
@@ -98,11 +122,9 @@ def _are_pages_reused(held: HeldEvent, _: bool) -> bool:
     if held.event.direction == "prefill":
         if request.prefill_state is PrefillState.INFLIGHT:
             return False
-        owners = request.prefill.pool.ledger.owners(held.pages)
     elif not request.decode_ended:
         return False
-    else:
-        owners = request.decode.pool.ledger.owners(held.pages)
+    owners = _pool(held).ledger.owners(held.pages)
     strangers = (owners != own) & (owners != FREE) & (owners != CACHE)
     return bool(strangers.any())
 

@@ -12,7 +12,7 @@ from rule_strategies import REQUESTS, SESSIONS, rules
 
 from faults.events import CompletionEvent, Moment
 from faults.injector import FaultInjector
-from faults.kinds import FaultKind, FaultPlan
+from faults.kinds import FaultKind, FaultPlan, FaultRule
 
 
 @st.composite
@@ -105,7 +105,17 @@ def lone_outcomes(plan, stream, seed):
     }
 
 
-@given(_plans, _streams, st.integers(0, 9), st.data())
+_counting = st.lists(
+    st.sampled_from(("drop", "fail", "partial")).flatmap(
+        lambda kind: rules(kind, scopes=("rule", "rank"), always_counts=True)
+    ),
+    min_size=2,
+    max_size=4,
+)
+
+
+@given(_plans | _counting, _streams, st.integers(0, 9), st.data())
+@settings(max_examples=200)
 def test_a_rule_taken_away_changes_no_decision_of_the_others(drawn, stream, seed, data):
     plan = named(drawn)
     gone = data.draw(st.sampled_from(plan.rules))
@@ -212,8 +222,6 @@ def test_counts_of_one_scope_do_not_depend_on_another(stream, seed, data):
 
 @given(st.integers(1, 4), st.integers(2, 6), st.integers(0, 20), st.sampled_from((1, 2)))
 def test_a_partial_rule_counts_transfers_and_keeps_so_many_of_each(keep, parts, seed, nth):
-    from faults.kinds import FaultRule
-
     rule = FaultRule(
         "some", "partial", keep=keep, occurrences=frozenset({nth}), occurrences_per="rule"
     )

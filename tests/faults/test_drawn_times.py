@@ -128,6 +128,13 @@ def test_copies_are_drawn_apart_and_events_too():
     assert len(set(times)) == 18
 
 
+def test_a_list_gives_each_copy_its_own_delay():
+    rule = FaultRule("again", "duplicate", copies=3, copy_delay_us=(900, 5, 40))
+    event = CompletionEvent("q0", "decode", 0, 0, "decode0/dp0", 0, 0, 1, 0, 0)
+    _, *copies = FaultInjector(FaultPlan((rule,)), 0).decide(event).deliveries
+    assert [copy.at_us for copy in copies] == [900, 5, 40]
+
+
 # Bursts.
 
 

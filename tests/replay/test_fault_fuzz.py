@@ -1,0 +1,72 @@
+"""Any plan on any engine in any topology: no internal error, nothing kept for good, one recording.
+
+KVREPLAY_FUZZ_CASES sets how many cases are tried; a failure names the number of its case.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+from fuzz_cases import make_case
+
+import replay.campaign
+from faults.kinds import FaultPlan
+from faults.plan import parse_plan
+from faults.plan_text import plan_text
+from replay.campaign import ReplayRequest
+from replay.pool.device_arrays import DeviceArrays
+from replay.session import Session
+from traces.dataset import open_trace
+from traces.writer import TraceWriter
+
+CASES = int(os.environ.get("KVREPLAY_FUZZ_CASES", "80"))
+
+
+def play(case, arrays=None):
+    """The summary of a case and its session."""
+    sessions = []
+
+    def keep(*words):
+        sessions.append(Session(*words))
+        return sessions[-1]
+
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        mock.patch.object(replay.campaign, "Session", keep),
+    ):
+        path = Path(directory) / "trace.parquet"
+        with TraceWriter(path, source="test", block_size=case.block_size) as writer:
+            for request in case.requests:
+                writer.write(request)
+        request = ReplayRequest(
+            trace=open_trace(path),
+            profile=case.profile,
+            plan=FaultPlan(case.rules),
+            options=case.options,
+            device="cpu",
+            arrays=arrays,
+        )
+        return replay.campaign.replay(request, Path(directory) / "out"), sessions[0]
+
+
+@pytest.mark.parametrize("tenth", range(10))
+def test_any_plan_on_any_engine(tenth):
+    for number in range(tenth, CASES, 10):
+        case = make_case(number)
+        text = plan_text(FaultPlan(case.rules))
+        assert parse_plan(text, "p").rules == case.rules
+        summary, session = play(case)
+        faults, note = summary["faults"], f"case {number}\n{text}"
+        assert faults["planned"] >= faults["landed"] >= faults["observed"], note
+        if not summary["why"].startswith("the replay stopped"):
+            channel = session._link.completions
+            assert not channel._early, note
+            assert not channel.receivers._kept, note
+        if case.profile.name == "hardened":
+            assert summary["verdict"] != "persistent", (summary["why"], note)
+        if number % 5 == 0:
+            tensors, _ = play(case, DeviceArrays(torch.device("cpu")))
+            assert tensors["recording_sha256"] == summary["recording_sha256"], note
