@@ -85,6 +85,18 @@ BAD = {
         10,
         "max_running_requests: 'few' is not a whole number",
     ),
+    "a field that is an axis too": (
+        "seed = [0, 1]\n",
+        "seed = [0, 1]\nsettings = [\n { total_tokens = 32768 }]\n",
+        10,
+        "settings: total_tokens=32768 sets total_tokens, and so does the axis total_tokens",
+    ),
+    "a field of the topology": (
+        "seed = [0, 1]\n",
+        'seed = [0, 1]\nsettings = ["wide"]\n[settings.wide]\ndecode_tp = 4\n',
+        9,
+        "settings: wide sets decode_tp, and so does the axis topology",
+    ),
     "a defect nobody knows": (
         "seed = [0, 1]\n",
         'seed = [0, 1]\ndefects = [[],\n ["idle-check-ungate"]]\n',
