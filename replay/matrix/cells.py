@@ -247,7 +247,7 @@ class _CellMaker:
 
 def _as_argument(path: str) -> str:
     """The path in words that no command line takes for an option."""
-    return os.path.join(".", path) if path.startswith("-") else path
+    return f".{os.sep}{path}" if path.startswith("-") else path
 
 
 #: What an axis reads that the file does not give; others are empty.

@@ -132,8 +132,9 @@ def test_no_file_looks_like_an_option_on_the_line_that_reproduces_a_cell():
     """
     source = parse_matrix(text, Path("-m.kvmatrix.toml"))
     lines = [cell.options.command_line() for cell in matrix_of(source, find_inputs=False).cells]
-    assert lines[0].startswith("kvreplay run ./-t.parquet --profile hardened --plan ./-p.toml ")
-    assert lines[1].startswith("kvreplay run ./-m.kvmatrix.toml#made ")
+    words = [shlex.split(line) for line in lines]
+    assert [each[2] for each in words] == ["./-t.parquet", "./-m.kvmatrix.toml#made"]
+    assert words[0][words[0].index("--plan") + 1] == "./-p.toml"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
