@@ -81,8 +81,10 @@ class DaskPool:
         """How many cells are under way or sent ahead."""
         return len(self._running)
 
-    def run(self, jobs: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Ended]:
-        """Run jobs, given as key and message, and yield each as it ends.
+    def run(
+        self, jobs: Iterable[tuple[str, Mapping[str, Any]]], until: float | None = None
+    ) -> Iterator[Ended]:
+        """Run jobs, given as key and message, and yield each as it ends; none after `until`.
 
         Raises:
             MatrixError: the scheduler went away.
@@ -90,6 +92,8 @@ class DaskPool:
         waiting = iter(jobs)
         upcoming = next(waiting, None)
         while upcoming is not None or self._running:
+            if until is not None and time.monotonic() >= until:
+                return
             while upcoming is not None and len(self._running) < self._room():
                 self._submit(*upcoming)
                 upcoming = next(waiting, None)

@@ -6,6 +6,7 @@ document is there is done.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import shutil
 import time
@@ -33,6 +34,10 @@ def run_cell(job: CellJob) -> dict[str, Any]:
     """Replay one cell, keep what is to be kept, and store and return its document.
 
     Whatever goes wrong with the cell is its result, not an error of the caller.
+
+    Raises:
+        OSError, RecordingError: the disk is full or takes nothing: no cell's fault, and of the next
+            one neither.
     """
     started = time.perf_counter()
     recording, page = Path(job.cells) / job.slug, Path(job.cells) / f"{job.slug}.html"
@@ -52,6 +57,8 @@ def run_cell(job: CellJob) -> dict[str, Any]:
     except CellTimeoutError as problem:
         document = failed_document(job, "timed-out", str(problem))
     except Exception as problem:
+        if _is_of_the_disk(problem):
+            raise
         document = failed_document(job, "crashed", _explained(problem))
     if document["state"] != "finished":
         for half_done in (recording, page):
@@ -118,6 +125,16 @@ def draw_page(recording: Path, page: Path, title: str, charts: bool) -> None:
     # `reports` knows `replay`, not the other way round; workers draw all the same.
     write_report = importlib.import_module("reports.page").write_report
     write_report([recording], page, title, charts=charts)
+
+
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+def _is_of_the_disk(problem: Exception) -> bool:
+    return any(
+        isinstance(each, OSError) and each.errno in _OF_THE_DISK
+        for each in (problem, problem.__context__)
+    )
 
 
 def _explained(problem: Exception) -> str:

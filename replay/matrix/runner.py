@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +153,9 @@ def _run_all(
     """Run jobs, store what workers could not, and return how many ended."""
     by_slug = {job.slug: job for job in jobs}
     ran = 0
-    for ended in pool.run(_until_out_of_time(jobs, matrix.source.file.budget.total_s)):
+    total_s = matrix.source.file.budget.total_s
+    until = None if total_s is None else time.monotonic() + total_s
+    for ended in pool.run(((job.slug, job.to_message()) for job in jobs), until):
         job, cell = by_slug[ended.key], cells[ended.key]
         document = ended.value
         if document is None:
@@ -171,14 +173,3 @@ def _cut_off(ended: Ended, job: CellJob) -> dict[str, Any]:
     document = failed_document(job, ended.state, ended.error)
     document["timing"] |= {"cell_s": ended.seconds, "worker": ended.worker}
     return document
-
-
-def _until_out_of_time(
-    jobs: Sequence[CellJob], total_s: float | None
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The jobs, for as long as there is time to begin one."""
-    started = time.monotonic()
-    for job in jobs:
-        if total_s is not None and time.monotonic() - started >= total_s:
-            return
-        yield job.slug, job.to_message()
