@@ -25,6 +25,7 @@ from replay.matrix.matrix import Shard
 from replay.recording import write_text
 
 MATRIX_SCHEMA = "kvreplay.matrix/1"
+CELL_SCHEMA = "kvreplay.cell/1"
 
 #: What to do with a directory that holds a matrix: refuse when unfinished, go on, or begin again.
 Mode = Literal["new", "resume", "restart"]
@@ -48,6 +49,14 @@ class MatrixStore:
     def traces(self) -> Path:
         """Where made-up traces live while the matrix runs."""
         return self.directory / ".traces"
+
+    def recording(self, slug: str) -> Path:
+        """Where the recording of a cell is, if it is kept."""
+        return self.cells / slug
+
+    def page(self, slug: str) -> Path:
+        """Where the page of a cell is, if it has one."""
+        return self.cells / f"{slug}.html"
 
     @property
     def is_finished(self) -> bool:
@@ -93,7 +102,8 @@ class MatrixStore:
             document = json.loads((self.cells / f"{slug}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return document if isinstance(document, dict) and "fingerprint" in document else None
+        is_ours = isinstance(document, dict) and document.get("schema") == CELL_SCHEMA
+        return document if is_ours else None
 
     def done(self) -> int:
         """How many cells have a document."""

@@ -212,6 +212,36 @@ def test_only_what_is_wanted_is_kept(matrix_file, kvreplay):
     assert "plan=lossy seed=0" in page
 
 
+def test_pages_and_recordings_that_are_wanted_later_are_made_on_resume(matrix_file, kvreplay):
+    def run(text, reports, keep):
+        words = ("--resume", "--reports", reports, "--keep", keep, "--json")
+        code, out, _ = kvreplay("matrix", "run", matrix_file(text), "--out", "M", *words)
+        rows = pl.read_parquet("M/results.parquet").to_dicts()
+        pages = [row["cell"] for row in rows if row["report"] is not None]
+        return code, json.loads(out)["ran"], len(pages), rows
+
+    one_seed = SMALL.replace("seed = [0, 1]", "seed = [0]")
+    assert run(one_seed, "none", "none")[:3] == (0, 4, 0)
+    # Without recordings there is nothing to draw pages from.
+    assert run(one_seed, "none", "all")[:3] == (0, 4, 0)
+    recorded = {path: path.stat().st_mtime_ns for path in Path("M/cells").glob("*/run.json")}
+    assert len(recorded) == 4
+    assert run(one_seed, "all", "all")[:3] == (0, 0, 4)
+    drawn = {path: path.stat().st_mtime_ns for path in Path("M/cells").glob("*.html")}
+    code, ran, pages, rows = run(one_seed.replace('"persistent"', '"clean"'), "all", "all")
+    assert (code, ran, pages) == (1, 0, 4)
+    again = {path for path, when in drawn.items() if path.stat().st_mtime_ns != when}
+    # A cell that is unexpected by now has charts.
+    assert again == {Path("M", rows[-1]["report"])}
+    assert "<svg" in again.pop().read_text()
+    assert {path: path.stat().st_mtime_ns for path in recorded} == recorded
+    # A recording that somebody has broken is made again.
+    Path("M", rows[0]["recording"], "audits.parquet").unlink()
+    Path("M", rows[0]["report"]).unlink()
+    assert run(one_seed, "all", "all")[2] == 4
+    assert Path("M", rows[0]["recording"], "audits.parquet").exists()
+
+
 def test_a_cell_of_another_place_is_found_before_anything_runs(matrix_file, kvreplay):
     Path("t.parquet").write_text("no trace")
     text = SMALL.replace("[axes]", '[axes]\ntrace = ["tiny", "t.parquet"]')
