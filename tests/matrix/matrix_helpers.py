@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from replay.matrix.remote import run_remote
 from replay.matrix.run_one import run_message
 
 #: Eight cells that take a moment each: two engines, with and without loss, two seeds.
@@ -104,3 +105,11 @@ def fill_the_disk_at_seed_one(message):
         if message["options"]["seed"] == 1:
             patch.setattr("replay.campaign.write_json", no_room)
         return run_message(message)
+
+
+def kill_workers_at_seed_one(task):
+    """Run a cell on a Dask worker; those of seed 1 of hardened without faults kill it."""
+    options = task["job"]["options"]
+    if (options["seed"], options["profile"], options["plan"]) == (1, "hardened", None):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run_remote(task)
