@@ -67,7 +67,11 @@ def main() -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names need not be text.
         sys.stdout.reconfigure(errors="backslashreplace")
-    sys.exit(run_command_line(sys.argv[1:]))
+    code = run_command_line(sys.argv[1:])
+    if code == EXIT_INTERRUPTED:
+        # Who presses Ctrl-C twice has been heard the first time.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def _exit_by_signal(number: int, _frame: object) -> NoReturn:

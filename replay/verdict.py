@@ -23,10 +23,7 @@ from replay.episodes import Episode, faulted_events, find_episodes, read_owners
 from replay.messages import PoolCounts, token_pool_message
 from replay.oracles import Findings, read_findings
 from replay.recording import Recording
-from replay.recording_schema import SUMMARY_SCHEMA
-
-#: Repeat cycles needed before growth can be told from a one-off.
-GROWTH_CYCLES_MIN = 3
+from replay.recording_schema import GROWTH_CYCLES_MIN, SUMMARY_SCHEMA
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,24 +192,19 @@ class _CellMaker:
             number=0,
             name=" ".join(words),
             axes=texts | {"swarm": str(swarm).lower()},
-            options=self._options({axis: each.value for axis, each in values.items()}, swarm),
+            options=self._options(values, swarm),
             line=self._source.line(*table),
             places={axis: each.place for axis, each in values.items()} | {"table": table},
         )
 
-    def _options(self, values: Mapping[str, Any], swarm: bool) -> RunOptions:
-        settings = settings_texts(self._source, values.get("settings"))
-        for axis in ("page_size", "total_tokens"):
-            if axis in values:
-                settings[axis] = str(values[axis])
-        if "topology" in values:
-            settings |= topology_settings(values["topology"])
+    def _options(self, placed: Mapping[str, _Value], swarm: bool) -> RunOptions:
         run = self._source.file.run
+        values = {axis: each.value for axis, each in placed.items()}
         return RunOptions(
             trace=self._reference("trace", values["trace"]),
             profile=values["profile"],
             defects=tuple(values.get("defects", ())),
-            settings=tuple(settings.items()),
+            settings=tuple(self._settings(placed).items()),
             plan=self._plan(values.get("plan", "none")),
             seed=values.get("seed", 0),
             repeat=run.repeat,
@@ -219,6 +214,25 @@ class _CellMaker:
             swarm=swarm,
         )
 
+    def _settings(self, placed: Mapping[str, _Value]) -> dict[str, str]:
+        """The profile fields that a cell sets, none of them twice."""
+        named = placed.get("settings")
+        settings = {} if named is None else settings_texts(self._source, named.value)
+        for axis in ("page_size", "total_tokens", "topology"):
+            if axis not in placed:
+                continue
+            value = placed[axis].value
+            fields = topology_settings(value) if axis == "topology" else {axis: str(value)}
+            if named is not None and (twice := sorted(settings.keys() & fields)):
+                text = text_of("settings", named.value)
+                raise self._source.error(
+                    f"settings: {text} sets {twice[0]}, and so does the axis {axis}; "
+                    "leave it out of one",
+                    *named.place,
+                )
+            settings |= fields
+        return settings
+
     def _plan(self, name: str) -> str | None:
         if name == "none":
             return None
@@ -227,8 +241,13 @@ class _CellMaker:
     def _reference(self, table: str, name: str) -> str:
         """A table of this file as `FILE#NAME`, or a path from the file's folder."""
         if name in getattr(self._source.file, table):
-            return f"{self._source.path}#{name}"
-        return os.path.normpath(Path(self._source.path).parent / name)
+            return f"{_as_argument(str(self._source.path))}#{name}"
+        return _as_argument(os.path.normpath(Path(self._source.path).parent / name))
+
+
+def _as_argument(path: str) -> str:
+    """The path in words that no command line takes for an option."""
+    return f".{os.sep}{path}" if path.startswith("-") else path
 
 
 #: What an axis reads that the file does not give; others are empty.

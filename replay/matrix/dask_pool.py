@@ -1,8 +1,9 @@
 """The workers of a Dask cluster as a pool: one task a cell, results come home as bytes.
 
 Nothing need be shared between the machines but traces that the matrix names by path, which must be
-readable at the same path. A worker that dies has its cells run elsewhere; a cell that kills several
-workers has crashed.
+readable at the same path. A worker that dies has its cells run elsewhere. Dask blames every task of a
+dead worker, those that only waited there included; so cells that are blamed too often run once more
+at the end, each alone on the cluster, and what kills workers then has crashed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import concurrent.futures
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,18 @@ _LOOK_EVERY_S = 2.0
 _BUDGETS_MAX, _SPARE_S = 4, 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A cell that is on its way."""
+
+    key: str
+    message: Mapping[str, Any]
+    #: By `time.monotonic()`.
+    given: float
+    #: Whether nothing else is, so that it must have been this one if its workers die.
+    is_alone: bool = False
+
+
 class DaskPool:
     """Runs cells on the cluster of one scheduler."""
 
@@ -36,7 +50,8 @@ class DaskPool:
         self._name = address
         self._address = "tcp://" + address.removeprefix("dask://")
         self._cell_s = cell_s
-        self._running: dict[concurrent.futures.Future[Any], tuple[str, Path, float]] = {}
+        self._running: dict[concurrent.futures.Future[Any], _Sent] = {}
+        self._suspects: list[_Sent] = []
         self._client: Any = None
         self._executor: Any = None
 
@@ -74,31 +89,39 @@ class DaskPool:
         for future in self._running:
             future.cancel()
         self._running.clear()
+        self._suspects.clear()
         self._executor.shutdown(wait=False)
         self._client.close()
 
     def running(self) -> int:
         """How many cells are under way or sent ahead."""
-        return len(self._running)
+        return len(self._running) + len(self._suspects)
 
-    def run(self, jobs: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Ended]:
-        """Run jobs, given as key and message, and yield each as it ends.
+    def run(
+        self, jobs: Iterable[tuple[str, Mapping[str, Any]]], until: float | None = None
+    ) -> Iterator[Ended]:
+        """Run jobs, given as key and message, and yield each as it ends; none after `until`.
 
         Raises:
             MatrixError: the scheduler went away.
         """
         waiting = iter(jobs)
         upcoming = next(waiting, None)
-        while upcoming is not None or self._running:
+        while upcoming is not None or self._running or self._suspects:
+            if until is not None and time.monotonic() >= until:
+                return
             while upcoming is not None and len(self._running) < self._room():
                 self._submit(*upcoming)
                 upcoming = next(waiting, None)
+            if self._suspects and not self._running:
+                suspect = self._suspects.pop(0)
+                self._submit(suspect.key, suspect.message, is_alone=True)
             ended, _ = concurrent.futures.wait(
                 self._running, _LOOK_EVERY_S, concurrent.futures.FIRST_COMPLETED
             )
             # In the order in which they were sent, whichever of them ended first.
             for future in [each for each in self._running if each in ended]:
-                yield self._end(future)
+                yield from self._end(future)
             yield from self._given_up()
             if self._client.status != "running":
                 raise self._gone()
@@ -111,7 +134,7 @@ class DaskPool:
             raise self._gone() from None
         return max(1, _AHEAD * threads)
 
-    def _submit(self, key: str, message: Mapping[str, Any]) -> None:
+    def _submit(self, key: str, message: Mapping[str, Any], is_alone: bool = False) -> None:
         # Workers have a working directory of their own.
         trace_path = str(Path(message["trace_path"]).absolute())
         task = {
@@ -119,25 +142,30 @@ class DaskPool:
             "kvreplay": version("kvreplay"),
         }
         future = self._executor.submit(run_remote, task)
-        self._running[future] = (key, Path(message["cells"]), time.monotonic())
+        self._running[future] = _Sent(key, message, time.monotonic(), is_alone)
 
-    def _end(self, future: concurrent.futures.Future[Any]) -> Ended:
+    def _end(self, future: concurrent.futures.Future[Any]) -> Iterator[Ended]:
+        """What became of a cell; nothing yet if it is only one of several that may kill workers."""
         from distributed import KilledWorker
 
-        key, cells, given = self._running.pop(future)
-        seconds = round(time.monotonic() - given, 3)
+        sent = self._running.pop(future)
+        key, seconds = sent.key, round(time.monotonic() - sent.given, 3)
         try:
             answer = future.result()
         except concurrent.futures.CancelledError:
             raise self._gone() from None
         except KilledWorker:
+            if not sent.is_alone:
+                self._suspects.append(sent)
+                return
             error = "every worker that ran it died"
         except Exception as problem:
             error = f"on the worker: {type(problem).__name__}: {problem}"
         else:
-            document = store_remote(cells, key, answer)
-            return Ended(key=key, value=document, worker=self._name, seconds=seconds)
-        return Ended(key=key, state="crashed", error=error, worker=self._name, seconds=seconds)
+            document = store_remote(Path(sent.message["cells"]), key, answer)
+            yield Ended(key=key, value=document, worker=self._name, seconds=seconds)
+            return
+        yield Ended(key=key, state="crashed", error=error, worker=self._name, seconds=seconds)
 
     def _given_up(self) -> Iterator[Ended]:
         """Cells that do not even notice that their time is over."""
@@ -145,17 +173,17 @@ class DaskPool:
             return
         limit_s = self._cell_s * _BUDGETS_MAX + _SPARE_S
         now = time.monotonic()
-        for future, (key, _, given) in list(self._running.items()):
-            if now - given > limit_s:
+        for future, sent in list(self._running.items()):
+            if now - sent.given > limit_s:
                 future.cancel()
                 del self._running[future]
                 error = f"took longer than its budget of {self._cell_s:g} s"
                 yield Ended(
-                    key=key,
+                    key=sent.key,
                     state="timed-out",
                     error=error,
                     worker=self._name,
-                    seconds=round(now - given, 3),
+                    seconds=round(now - sent.given, 3),
                 )
 
     def _gone(self) -> MatrixError:

@@ -13,6 +13,7 @@ from typing import Any
 from replay.matrix.cells import Cell
 from replay.matrix.file import Expect, MatrixSource
 from replay.matrix.patterns import matches
+from replay.recording_schema import GROWTH_CYCLES_MIN
 
 #: What a cell without an expectation may come to, as for `kvreplay run` without `--expect`.
 DEFAULT_VERDICTS = ("clean", "transient")
@@ -56,8 +57,9 @@ def find_expectations(
     """The expectation of every cell by its name; warns of those that none mentions.
 
     Raises:
-        MatrixError: an `[[expect]]` matches no cell.
+        MatrixError: an `[[expect]]` matches no cell, or asks for what no cell can come to.
     """
+    _check_sense(source)
     matched = [0] * len(source.file.expect)
     decisive = [0] * len(source.file.expect)
     found: dict[str, Expectation] = {}
@@ -86,13 +88,37 @@ def find_expectations(
                     place,
                 )
             )
-    without = sum(each.line is None for each in found.values())
+    without = [cell for cell in cells if found[cell.name].line is None]
     if without:
         warn(
-            f"{source.path}: {without} of {len(cells)} cells match no [[expect]]; "
-            "they pass when clean or transient"
+            source.at(
+                f"{len(without)} of {len(cells)} cells match no [[expect]], such as "
+                f"{without[0].name}; they pass when clean or transient",
+                *without[0].places["table"],
+            )
         )
     return found
+
+
+def _check_sense(source: MatrixSource) -> None:
+    """Refuse expectations that no replay can meet, whatever it does."""
+    for place, entry in enumerate(source.file.expect):
+        verdicts = set(entry.verdict or DEFAULT_VERDICTS)
+        if entry.growth and source.file.run.repeat < GROWTH_CYCLES_MIN:
+            complaint = (
+                f"growth shows after {GROWTH_CYCLES_MIN} clean cycles, and run.repeat is "
+                f"{source.file.run.repeat}"
+            )
+            key = "growth"
+        elif entry.growth and not verdicts & {"persistent", "inconclusive"}:
+            complaint = 'only what stays can grow; it goes with verdict = "persistent"'
+            key = "growth"
+        elif entry.max_heal_us is not None and verdicts == {"persistent"}:
+            complaint = "what is persistent never heals; leave one of the two out"
+            key = "max_heal_us"
+        else:
+            continue
+        raise source.error(f"expect[{place + 1}].{key}: {complaint}", "expect", place, key)
 
 
 def _expectation(source: MatrixSource, place: int) -> Expectation:

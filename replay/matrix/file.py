@@ -25,10 +25,8 @@ from faults.plan_file import PlanFile
 from faults.toml_errors import explain
 from faults.toml_lines import TomlPath, lines_of, nearest_line
 from replay.errors import MatrixError
+from replay.recording_schema import GrowthName, KindName, VerdictName
 from traces.synthesis_options import SynthesisOptions
-
-VerdictName = Literal["clean", "transient", "persistent", "inconclusive"]
-GrowthName = Literal["one-off", "growing"]
 
 #: A matrix file is read whole; this is far more than anybody writes.
 _FILE_BYTES_MAX = 16 * 2**20
@@ -139,7 +137,7 @@ class Expect(_Strict):
     verdict: Annotated[list[VerdictName], BeforeValidator(_listed), Field(min_length=1)] | None = (
         None
     )
-    kinds: Annotated[list[Text], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    kinds: Annotated[list[KindName], BeforeValidator(_listed), Field(min_length=1)] | None = None
     max_gap_tokens: int | None = Field(None, ge=0)
     max_heal_us: int | None = Field(None, ge=0)
     growth: Annotated[list[GrowthName], BeforeValidator(_listed), Field(min_length=1)] | None = None

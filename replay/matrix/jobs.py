@@ -46,6 +46,12 @@ class CellJob:
     cells: str
     #: Seconds that the cell may take, where the worker itself has to see to it.
     cooperative_s: float | None = None
+    #: The cell's document where it is done but for its page, which its recording is good for.
+    done: Mapping[str, Any] | None = None
+
+    def wants(self, which: Which, is_expected: bool) -> bool:
+        """Whether something that is kept of `which` cells is kept of this one."""
+        return which == "all" or (which == "unexpected" and not is_expected)
 
     def to_message(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""

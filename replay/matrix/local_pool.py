@@ -23,7 +23,7 @@ from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any
 
-from replay.errors import ReplayError
+from replay.errors import MatrixError, ReplayError
 from replay.matrix.pool import Ended, Task
 from replay.matrix.worker import work
 
@@ -106,31 +106,39 @@ class LocalPool:
         return self
 
     def __exit__(self, *problem: object) -> None:
-        """Kill every worker."""
-        for worker in self._workers:
-            _kill(worker)
-        self._workers.clear()
+        """Kill every worker, however impatient the user is."""
+        with _without_interrupts():
+            for worker in self._workers:
+                worker.process.kill()
+            for worker in self._workers:
+                _kill(worker)
+            self._workers.clear()
 
     def running(self) -> int:
         """How many jobs are under way."""
         return sum(worker.key is not None for worker in self._workers)
 
-    def run(self, jobs: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Ended]:
-        """Run jobs, given as key and message, and yield each as it ends.
+    def run(
+        self, jobs: Iterable[tuple[str, Mapping[str, Any]]], until: float | None = None
+    ) -> Iterator[Ended]:
+        """Run jobs, given as key and message, and yield each as it ends; none after `until`.
 
         Raises:
             ReplayError: a worker cannot start.
+            MatrixError: the result of a job could not be kept.
         """
         waiting = iter(jobs)
         upcoming = next(waiting, None)
         while upcoming is not None or self.running():
+            if until is not None and time.monotonic() >= until:
+                return
             while upcoming is not None and len(self._workers) < self._jobs:
                 self._workers.append(self._start())
             for worker in self._workers:
                 if upcoming is not None and worker.is_ready and worker.key is None:
                     self._give(worker, *upcoming)
                     upcoming = next(waiting, None)
-            yield from self._ended()
+            yield from self._ended(until)
 
     def _start(self) -> _Worker:
         here, there = self._context.Pipe()
@@ -152,10 +160,10 @@ class LocalPool:
         with contextlib.suppress(OSError):
             worker.connection.send_bytes(json.dumps(message).encode())
 
-    def _ended(self) -> Iterator[Ended]:
+    def _ended(self, until: float | None) -> Iterator[Ended]:
         """Wait until something happens and yield the jobs that ended."""
         by_source = {worker.connection: worker for worker in self._workers}
-        for source in wait(list(by_source), self._patience_s()):
+        for source in wait(list(by_source), self._patience_s(until)):
             worker = by_source[source]  # type: ignore[index]
             try:
                 answer = json.loads(worker.connection.recv_bytes())
@@ -165,10 +173,14 @@ class LocalPool:
             if not worker.is_ready:
                 worker.is_ready = True
                 continue
-            yield self._end(worker, value=answer)
+            if "problem" in answer:
+                raise MatrixError(
+                    f"{worker.key}: cannot be kept: {answer['problem']}; go on with --resume"
+                )
+            yield self._end(worker, value=answer["value"])
         yield from self._over_budget()
 
-    def _patience_s(self) -> float | None:
+    def _patience_s(self, until: float | None) -> float | None:
         now = time.monotonic()
         limits = [
             worker.given + self._cell_s - now
@@ -177,6 +189,7 @@ class LocalPool:
         ]
         limits += [each.started + _START_S_MAX - now for each in self._workers if not each.is_ready]
         limits += [_LOOK_EVERY_S] if self._memory_bytes is not None else []
+        limits += [until - now] if until is not None else []
         return max(0.0, min(limits)) if limits else None
 
     def _end(self, worker: _Worker, **result: Any) -> Ended:

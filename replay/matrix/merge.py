@@ -49,7 +49,7 @@ def merge_shards(whole: Whole, store: MatrixStore, plan: RunPlan) -> Finished:
         MatrixError: a file cannot be copied or written.
     """
     matrix = whole.matrix
-    head = store.write_head(matrix.source, len(matrix.cells), None)
+    head = store.write_head(matrix.source, len(matrix.cells), None, merged=True)
     for slug, shard in whole.found.items():
         _copy(shard, store, slug)
     return finish_matrix(matrix, store, head, matrix.cells, plan, ran=0)

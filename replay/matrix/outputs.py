@@ -44,7 +44,8 @@ def write_outputs(
         _append_step_summary(text)
         write_results(results_path, table)
     except OSError as problem:
-        raise MatrixError(f"cannot write {problem.filename}: {problem.strerror}") from None
+        where = problem.filename or store.directory
+        raise MatrixError(f"cannot write {where}: {problem.strerror or problem}") from None
     try:
         _made("reports.matrix_page", "write_matrix_page", store.directory)
     except BaseException:

@@ -31,8 +31,13 @@ class Pool(Protocol):
     def __exit__(self, *problem: object) -> None:
         """Let go of everything that runs."""
 
-    def run(self, jobs: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterator[Ended]:
-        """Run jobs, given as key and message, taken as there is room; yield each as it ends."""
+    def run(
+        self, jobs: Iterable[tuple[str, Mapping[str, Any]]], until: float | None = None
+    ) -> Iterator[Ended]:
+        """Run jobs, given as key and message, taken as there is room; yield each as it ends.
+
+        At `until`, a time of `time.monotonic()`, all is over, whatever is under way.
+        """
 
     def running(self) -> int:
         """How many jobs are under way."""

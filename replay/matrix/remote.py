@@ -44,7 +44,8 @@ def run_remote(message: Mapping[str, Any]) -> dict[str, Any]:
         except (MatrixError, TraceError) as problem:
             document = failed_document(job, "crashed", str(problem))
             return {"document": document, "recording": {}, "page": None}
-        document = run_cell(replace(job, trace_path=str(path), cells=str(directory)))
+        # Its recording, if there is one, is not here.
+        document = run_cell(replace(job, trace_path=str(path), cells=str(directory), done=None))
         document["timing"]["worker"] = f"{platform.node()}:{os.getpid()}"
         recording, page = directory / job.slug, directory / f"{job.slug}.html"
         files = recording.iterdir() if recording.is_dir() else ()

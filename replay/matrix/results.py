@@ -68,7 +68,7 @@ def result_row(store: MatrixStore, result: CellResult) -> dict[str, Any]:
     """One row of results.parquet."""
     cell, document = result.cell, result.document
     facts = document["facts"]
-    recording, page = store.cells / cell.slug, store.cells / f"{cell.slug}.html"
+    recording, page = store.recording(cell.slug), store.page(cell.slug)
     timing = document["timing"]
     return {
         **dict.fromkeys(RESULTS_SCHEMA.names),

@@ -6,6 +6,7 @@ document is there is done.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import shutil
 import time
@@ -15,13 +16,11 @@ from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
-from replay.errors import USER_ERRORS, CellTimeoutError
+from replay.errors import USER_ERRORS, CellTimeoutError, RecordingError
 from replay.matrix.expectations import judge_cell
 from replay.matrix.facts import facts_of
 from replay.matrix.jobs import CellJob
-from replay.matrix.store import write_cell_document
-
-CELL_SCHEMA = "kvreplay.cell/1"
+from replay.matrix.store import CELL_SCHEMA, write_cell_document
 
 
 def run_message(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,30 +32,58 @@ def run_cell(job: CellJob) -> dict[str, Any]:
     """Replay one cell, keep what is to be kept, and store and return its document.
 
     Whatever goes wrong with the cell is its result, not an error of the caller.
+
+    Raises:
+        OSError, RecordingError: the disk is full or takes nothing: no cell's fault, and of the next
+            one neither.
     """
+    if job.done is not None and (document := _with_page(job, job.done)) is not None:
+        return document
     started = time.perf_counter()
-    recording, page = Path(job.cells) / job.slug, Path(job.cells) / f"{job.slug}.html"
+    recording, page = _places(job)
     for old in (recording, page):
         _remove(old)
     try:
         summary, facts = _replay(job, recording)
         document = finished_document(job, facts, summary["timing"]["replay_s"])
         is_expected = judge_cell(document, job.expectation).outcome == "passed"
-        if job.reports == "all" or (job.reports == "unexpected" and not is_expected):
+        if job.wants(job.reports, is_expected):
             draw_page(recording, page, job.name, charts=not is_expected)
             document["charts"] = not is_expected
-        if job.keep == "none" or (job.keep == "unexpected" and is_expected):
+        if not job.wants(job.keep, is_expected):
             _remove(recording)
     except MemoryError:
         document = failed_document(job, "out-of-memory", "the process had no memory left")
     except CellTimeoutError as problem:
         document = failed_document(job, "timed-out", str(problem))
     except Exception as problem:
+        if _is_of_the_disk(problem):
+            raise
         document = failed_document(job, "crashed", _explained(problem))
     if document["state"] != "finished":
         for half_done in (recording, page):
             _remove(half_done)
     document["timing"]["cell_s"] = round(time.perf_counter() - started, 3)
+    write_cell_document(Path(job.cells), job.slug, document)
+    return document
+
+
+def _places(job: CellJob) -> tuple[Path, Path]:
+    """Where its recording and its page are."""
+    return Path(job.cells) / job.slug, Path(job.cells) / f"{job.slug}.html"
+
+
+def _with_page(job: CellJob, done: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The document of a done cell whose page is drawn now; None if its recording is not good."""
+    recording, page = _places(job)
+    charts = judge_cell(done, job.expectation).outcome != "passed"
+    try:
+        draw_page(recording, page, job.name, charts)
+    except RecordingError as problem:
+        if _is_of_the_disk(problem):
+            raise
+        return None
+    document = {**done, "charts": charts}
     write_cell_document(Path(job.cells), job.slug, document)
     return document
 
@@ -118,6 +145,16 @@ def draw_page(recording: Path, page: Path, title: str, charts: bool) -> None:
     # `reports` knows `replay`, not the other way round; workers draw all the same.
     write_report = importlib.import_module("reports.page").write_report
     write_report([recording], page, title, charts=charts)
+
+
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
+def _is_of_the_disk(problem: Exception) -> bool:
+    return any(
+        isinstance(each, OSError) and each.errno in _OF_THE_DISK
+        for each in (problem, problem.__context__)
+    )
 
 
 def _explained(problem: Exception) -> str:

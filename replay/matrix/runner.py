@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -80,17 +80,21 @@ def run_matrix(
         jobs = make_jobs(matrix, cells, store, plan)
         head = store.write_head(matrix.source, len(cells), plan.shard)
         store.sweep({cell.slug for cell in cells})
-        to_do = {
-            cell.slug: cell for cell in cells if not _is_done(store, jobs[cell.slug], plan.retry)
-        }
+        to_do = [
+            job
+            for cell in cells
+            if (job := _what_is_left(store, jobs[cell.slug], plan.retry)) is not None
+        ]
         watcher.begin(len(to_do), len(cells) - len(to_do))
-        ran = _run_all(matrix, store, running, [jobs[slug] for slug in to_do], to_do, watcher)
-    if ran < len(to_do):
+        by_slug = {cell.slug: cell for cell in cells}
+        ended = _run_all(matrix, store, running, to_do, by_slug, watcher)
+    if ended < len(to_do):
         raise OutOfTimeError(
             f"{store.directory}: the budget of {matrix.source.file.budget.total_s:g} s for the "
-            f"whole matrix is used up; {len(to_do) - ran} of {len(cells)} cells did not run, go on "
+            f"whole matrix is used up; {len(to_do) - ended} of {len(cells)} cells did not run, go on "
             "with --resume"
         )
+    ran = sum(job.done is None for job in to_do)
     return finish_matrix(matrix, store, head, cells, plan, ran)
 
 
@@ -135,11 +139,21 @@ def make_jobs(
     }
 
 
-def _is_done(store: MatrixStore, job: CellJob, retry: bool) -> bool:
+def _what_is_left(store: MatrixStore, job: CellJob, retry: bool) -> CellJob | None:
+    """The job, or only to draw a page that is wanted by now; None if the cell is done."""
     document = store.document(job.slug)
     if document is None or document["fingerprint"] != job.fingerprint:
-        return False
-    return not (retry and document["state"] != "finished")
+        return job
+    if document["state"] != "finished":
+        return job if retry else None
+    is_expected = judge_cell(document, job.expectation).outcome == "passed"
+    has_recording = store.recording(job.slug).is_dir()
+    if job.wants(job.keep, is_expected) and not has_recording:
+        return job
+    has_page = store.page(job.slug).is_file() and (is_expected or document["charts"])
+    if has_page or not job.wants(job.reports, is_expected):
+        return None
+    return replace(job, done=document) if has_recording else job
 
 
 def _run_all(
@@ -153,10 +167,15 @@ def _run_all(
     """Run jobs, store what workers could not, and return how many ended."""
     by_slug = {job.slug: job for job in jobs}
     ran = 0
-    for ended in pool.run(_until_out_of_time(jobs, matrix.source.file.budget.total_s)):
+    total_s = matrix.source.file.budget.total_s
+    until = None if total_s is None else time.monotonic() + total_s
+    for ended in pool.run(((job.slug, job.to_message()) for job in jobs), until):
         job, cell = by_slug[ended.key], cells[ended.key]
         document = ended.value
-        if document is None:
+        if document is None and job.done is not None:
+            # There is a result, if no page.
+            document = dict(job.done)
+        elif document is None:
             document = _cut_off(ended, job)
             write_cell_document(store.cells, job.slug, document)
         ran += 1
@@ -171,14 +190,3 @@ def _cut_off(ended: Ended, job: CellJob) -> dict[str, Any]:
     document = failed_document(job, ended.state, ended.error)
     document["timing"] |= {"cell_s": ended.seconds, "worker": ended.worker}
     return document
-
-
-def _until_out_of_time(
-    jobs: Sequence[CellJob], total_s: float | None
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The jobs, for as long as there is time to begin one."""
-    started = time.monotonic()
-    for job in jobs:
-        if total_s is not None and time.monotonic() - started >= total_s:
-            return
-        yield job.slug, job.to_message()

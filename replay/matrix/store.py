@@ -25,9 +25,14 @@ from replay.matrix.matrix import Shard
 from replay.recording import write_text
 
 MATRIX_SCHEMA = "kvreplay.matrix/1"
+CELL_SCHEMA = "kvreplay.cell/1"
 
-#: What to do with a directory that holds a matrix: refuse when unfinished, go on, or begin again.
-Mode = Literal["new", "resume", "restart"]
+#: What to do with a directory that holds a matrix: refuse when unfinished, go on, or begin again;
+#: `merge` is `new`, but takes the place of half a merge.
+Mode = Literal["new", "resume", "restart", "merge"]
+
+_CELL_KEYS = {"cell", "fingerprint", "state", "error", "facts", "charts", "reproduce", "timing"}
+_HEAD_KEYS = {"name", "file", "shard", "cells", "kvreplay"}
 
 RESULT_FILES = ("results.parquet", "junit.xml", "summary.md", "matrix.html")
 _LOCK_WAIT_S = 10.0
@@ -48,6 +53,14 @@ class MatrixStore:
     def traces(self) -> Path:
         """Where made-up traces live while the matrix runs."""
         return self.directory / ".traces"
+
+    def recording(self, slug: str) -> Path:
+        """Where the recording of a cell is, if it is kept."""
+        return self.cells / slug
+
+    def page(self, slug: str) -> Path:
+        """Where the page of a cell is, if it has one."""
+        return self.cells / f"{slug}.html"
 
     @property
     def is_finished(self) -> bool:
@@ -71,10 +84,14 @@ class MatrixStore:
             raise MatrixError(
                 f"{path}: not of the schema {MATRIX_SCHEMA!r} that this version reads"
             )
+        if not document.keys() >= _HEAD_KEYS or not isinstance(document["file"], dict):
+            raise MatrixError(f"{path}: damaged; run its matrix again with --restart")
         return document
 
-    def write_head(self, source: MatrixSource, cells: int, shard: Shard | None) -> dict[str, Any]:
-        """Say which matrix this is."""
+    def write_head(
+        self, source: MatrixSource, cells: int, shard: Shard | None, *, merged: bool = False
+    ) -> dict[str, Any]:
+        """Say which matrix this is, and whether its cells are copies from shards."""
         document = {
             "schema": MATRIX_SCHEMA,
             "name": source.name,
@@ -83,6 +100,7 @@ class MatrixStore:
             "shard": None if shard is None else f"{shard[0]}/{shard[1]}",
             "cells": cells,
             "kvreplay": version("kvreplay"),
+            "merged": merged,
         }
         _write_json(self.directory / "matrix.json", document)
         return document
@@ -93,7 +111,9 @@ class MatrixStore:
             document = json.loads((self.cells / f"{slug}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return document if isinstance(document, dict) and "fingerprint" in document else None
+        if not isinstance(document, dict) or document.get("schema") != CELL_SCHEMA:
+            return None
+        return document if document.keys() >= _CELL_KEYS else None
 
     def done(self) -> int:
         """How many cells have a document."""
@@ -171,11 +191,15 @@ def _check_place(store: MatrixStore) -> None:
 def _take_over(store: MatrixStore, mode: Mode, shard: Shard | None) -> None:
     """Go on with, replace or refuse what is there."""
     directory = store.directory
-    if mode == "restart" or (mode == "new" and store.is_finished):
+    if mode == "restart" or (mode != "resume" and store.is_finished):
         store.clear()
         return
     head = store.head()
-    if mode == "new":
+    if mode == "merge" and head.get("merged"):
+        # Half a merge is worth nothing: the shards are still there.
+        store.clear()
+        return
+    if mode != "resume":
         raise MatrixError(
             f"{directory}: holds an unfinished matrix, {store.done()} of {head['cells']} cells "
             "done; go on with --resume or begin again with --restart"

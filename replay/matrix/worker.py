@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -27,9 +28,17 @@ def work(task: Task, connection: Connection, lifeline: Connection, held: Any) ->
         connection.send_bytes(b'"ready"')
         while True:
             message = json.loads(connection.recv_bytes())
-            connection.send_bytes(json.dumps(task(message)).encode())
+            connection.send_bytes(json.dumps(_answer(task, message)).encode())
     except (EOFError, BrokenPipeError):
         return
+
+
+def _answer(task: Task, message: Mapping[str, Any]) -> dict[str, Any]:
+    """What a job came to; or why it came to nothing, which is no job's own fault."""
+    try:
+        return {"value": task(message)}
+    except Exception as problem:
+        return {"problem": f"{type(problem).__name__}: {problem}"}
 
 
 def _die_with_parent(lifeline: Connection) -> None:

@@ -1,12 +1,15 @@
 """What tests of matrices share: results without timing, and tasks that go wrong."""
 
+import errno
 import os
 import signal
 import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
+from replay.matrix.remote import run_remote
 from replay.matrix.run_one import run_message
 
 #: Eight cells that take a moment each: two engines, with and without loss, two seeds.
@@ -77,6 +80,8 @@ def echo(message):
             while True:
                 hoard.append(bytearray(os.urandom(2**20) * 64))
                 time.sleep(0.01)
+        case "raise":
+            raise OSError(28, "No space left on device", message["value"])
         case "sleep":
             time.sleep(message["s"])
     return {"echo": message["value"], "pid": os.getpid()}
@@ -88,3 +93,23 @@ def crash_on_seed_one(message):
     if options["seed"] == 1 and options["profile"] == "hardened":
         os.kill(os.getpid(), signal.SIGSEGV)
     return run_message(message)
+
+
+def fill_the_disk_at_seed_one(message):
+    """Run a cell; the disk has no room for what those of seed 1 write at last."""
+
+    def no_room(path, _document):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with pytest.MonkeyPatch.context() as patch:
+        if message["options"]["seed"] == 1:
+            patch.setattr("replay.campaign.write_json", no_room)
+        return run_message(message)
+
+
+def kill_workers_at_seed_one(task):
+    """Run a cell on a Dask worker; those of seed 1 of hardened without faults kill it."""
+    options = task["job"]["options"]
+    if (options["seed"], options["profile"], options["plan"]) == (1, "hardened", None):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return run_remote(task)

@@ -122,6 +122,21 @@ def test_the_last_expectation_that_matches_holds_whole():
     assert (last.verdicts, last.kinds, last.max_gap_tokens) == (("persistent",), ("stuck",), None)
 
 
+def test_no_file_looks_like_an_option_on_the_line_that_reproduces_a_cell():
+    text = """
+    [axes]
+    profile = ["hardened"]
+    trace = ["-t.parquet", "made"]
+    plan = ["-p.toml"]
+    [trace.made]
+    """
+    source = parse_matrix(text, Path("-m.kvmatrix.toml"))
+    lines = [cell.options.command_line() for cell in matrix_of(source, find_inputs=False).cells]
+    words = [shlex.split(line) for line in lines]
+    assert [each[2] for each in words] == ["./-t.parquet", "./-m.kvmatrix.toml#made"]
+    assert words[0][words[0].index("--plan") + 1] == "./-p.toml"
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_every_cell_is_in_exactly_one_shard(count):
     whole = matrix(SMALL)

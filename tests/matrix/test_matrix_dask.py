@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from matrix_helpers import SMALL, bytes_without_timing
+from matrix_helpers import SMALL, bytes_without_timing, kill_workers_at_seed_one
 
 distributed = pytest.importorskip("distributed")
 
@@ -82,6 +82,19 @@ def test_a_trace_that_a_worker_finds_changed_is_the_cells_own_error(
     assert code == 4
     assert document["outcomes"] == {"passed": 4, "crashed": 4}
     assert "has other bytes than where the matrix was started" in document["unexpected"][0]["error"]
+
+
+def test_a_cell_that_kills_every_worker_has_crashed_and_no_other_is_blamed(
+    cluster, matrix_file, run_matrix_json, monkeypatch
+):
+    monkeypatch.setattr("replay.matrix.dask_pool.run_remote", kill_workers_at_seed_one)
+    name = matrix_file()
+    code, document, _ = run_matrix_json(name, "--out", "M", "--executor", executor_of(cluster))
+    assert code == 4
+    assert document["outcomes"] == {"passed": 7, "crashed": 1}
+    (crashed,) = document["unexpected"]
+    assert crashed["error"] == "every worker that ran it died"
+    assert "profile=hardened" in crashed["cell"] and "plan=none seed=1" in crashed["cell"]
 
 
 def test_without_dask_one_sentence_says_what_to_install(matrix_file, kvreplay, monkeypatch):

@@ -85,6 +85,18 @@ BAD = {
         10,
         "max_running_requests: 'few' is not a whole number",
     ),
+    "a field that is an axis too": (
+        "seed = [0, 1]\n",
+        "seed = [0, 1]\nsettings = [\n { total_tokens = 32768 }]\n",
+        10,
+        "settings: total_tokens=32768 sets total_tokens, and so does the axis total_tokens",
+    ),
+    "a field of the topology": (
+        "seed = [0, 1]\n",
+        'seed = [0, 1]\nsettings = ["wide"]\n[settings.wide]\ndecode_tp = 4\n',
+        9,
+        "settings: wide sets decode_tp, and so does the axis topology",
+    ),
     "a defect nobody knows": (
         "seed = [0, 1]\n",
         'seed = [0, 1]\ndefects = [[],\n ["idle-check-ungate"]]\n',
@@ -110,6 +122,25 @@ BAD = {
         "no cell is left",
     ),
     "a name that is none": ("[plan.lossy]\n", '["plan"."a#b"]\n', 17, "plan.a#b: not a name"),
+    "a kind nobody knows": ('kinds = "stuck"', 'kinds = "stcuk"', 30, "did you mean stuck?"),
+    "growth without clean cycles": (
+        'kinds = "stuck"',
+        'growth = "growing"',
+        30,
+        "expect[2].growth: growth shows after 3 clean cycles, and run.repeat is 0",
+    ),
+    "growth of what is gone": (
+        '[[expect]]\nverdict = ["clean", "transient"]\n',
+        '[run]\nrepeat = 3\n[[expect]]\ngrowth = "one-off"\n',
+        27,
+        "expect[1].growth: only what stays can grow",
+    ),
+    "healing of what never heals": (
+        'kinds = "stuck"',
+        "max_heal_us = 5",
+        30,
+        "expect[2].max_heal_us: what is persistent never heals",
+    ),
     "too many cells": (
         "seed = [0, 1]\n",
         f"seed = [0, 1]\npage_size = {list(range(1, 20001))}\n",
@@ -154,8 +185,9 @@ def test_what_has_no_effect_is_a_warning_with_its_line(matrix_file, kvreplay, ad
 
 def test_cells_without_an_expectation_are_counted(matrix_file, kvreplay):
     text = SMALL.replace('[[expect]]\nverdict = ["clean", "transient"]\n', "")
-    _, out, err = kvreplay("matrix", "list", matrix_file(text))
-    assert "6 of 8 cells match no [[expect]]" in err
+    name = matrix_file(text)
+    _, out, err = kvreplay("matrix", "list", name)
+    assert f"{name}:3: 6 of 8 cells match no [[expect]], such as trace=tiny profile=hard" in err
     assert out.count("(by default)") == 6
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from matrix_helpers import echo
 
+from replay.errors import MatrixError
 from replay.matrix.local_pool import LocalPool
 
 
@@ -58,6 +59,21 @@ def test_jobs_are_taken_only_when_there_is_room():
     with LocalPool(echo, 1) as pool:
         for count, _ in enumerate(pool.run(jobs()), start=1):
             assert len(taken) <= count + 1
+
+
+def test_nothing_goes_on_after_the_time_for_all():
+    started = time.monotonic()
+    with LocalPool(echo, 2) as pool:
+        jobs = {"slow": {"do": "hang", "value": 2}, "quick": {"value": 1}}
+        ended = [each.key for each in pool.run(jobs.items(), started + 6)]
+    assert ended == ["quick"]
+    assert 6 <= time.monotonic() - started < 30
+
+
+def test_a_result_that_cannot_be_kept_ends_all_and_says_why():
+    jobs = {"slow": {"do": "hang", "value": 2}, "bad": {"do": "raise", "value": "x.json"}}
+    with pytest.raises(MatrixError, match=r"bad: .*No space left on device: 'x.json'"):
+        run(jobs)
 
 
 def test_leaving_early_kills_what_runs():

@@ -10,7 +10,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from matrix_helpers import SMALL, crash_on_seed_one, rows_without_timing
+from matrix_helpers import (
+    SMALL,
+    crash_on_seed_one,
+    fill_the_disk_at_seed_one,
+    rows_without_timing,
+)
 
 from replay.matrix.run_one import run_message
 from replay.recording_hash import hash_recording
@@ -207,6 +212,36 @@ def test_only_what_is_wanted_is_kept(matrix_file, kvreplay):
     assert "plan=lossy seed=0" in page
 
 
+def test_pages_and_recordings_that_are_wanted_later_are_made_on_resume(matrix_file, kvreplay):
+    def run(text, reports, keep):
+        words = ("--resume", "--reports", reports, "--keep", keep, "--json")
+        code, out, _ = kvreplay("matrix", "run", matrix_file(text), "--out", "M", *words)
+        rows = pl.read_parquet("M/results.parquet").to_dicts()
+        pages = [row["cell"] for row in rows if row["report"] is not None]
+        return code, json.loads(out)["ran"], len(pages), rows
+
+    one_seed = SMALL.replace("seed = [0, 1]", "seed = [0]")
+    assert run(one_seed, "none", "none")[:3] == (0, 4, 0)
+    # Without recordings there is nothing to draw pages from.
+    assert run(one_seed, "none", "all")[:3] == (0, 4, 0)
+    recorded = {path: path.stat().st_mtime_ns for path in Path("M/cells").glob("*/run.json")}
+    assert len(recorded) == 4
+    assert run(one_seed, "all", "all")[:3] == (0, 0, 4)
+    drawn = {path: path.stat().st_mtime_ns for path in Path("M/cells").glob("*.html")}
+    code, ran, pages, rows = run(one_seed.replace('"persistent"', '"clean"'), "all", "all")
+    assert (code, ran, pages) == (1, 0, 4)
+    again = {path for path, when in drawn.items() if path.stat().st_mtime_ns != when}
+    # A cell that is unexpected by now has charts.
+    assert again == {Path("M", rows[-1]["report"])}
+    assert "<svg" in again.pop().read_text()
+    assert {path: path.stat().st_mtime_ns for path in recorded} == recorded
+    # A recording that somebody has broken is made again.
+    Path("M", rows[0]["recording"], "audits.parquet").unlink()
+    Path("M", rows[0]["report"]).unlink()
+    assert run(one_seed, "all", "all")[2] == 4
+    assert Path("M", rows[0]["recording"], "audits.parquet").exists()
+
+
 def test_a_cell_of_another_place_is_found_before_anything_runs(matrix_file, kvreplay):
     Path("t.parquet").write_text("no trace")
     text = SMALL.replace("[axes]", '[axes]\ntrace = ["tiny", "t.parquet"]')
@@ -246,7 +281,32 @@ def reports_stand_in(monkeypatch):
     )
 
 
-def test_ctrl_c_leaves_a_matrix_that_can_be_resumed(matrix_file, run_matrix_json):
+def test_a_full_disk_is_no_cells_result(matrix_file, kvreplay, run_matrix_json, monkeypatch):
+    name = matrix_file()
+    monkeypatch.setattr("replay.matrix.run_one.run_message", fill_the_disk_at_seed_one)
+    code, _, err = kvreplay("matrix", "run", name, "--out", "M", "--reports", "none")
+    assert code == 2
+    told = [line for line in err.splitlines() if "No space left on device" in line]
+    assert len(told) == 1 and "go on with --resume" in told[0]
+    assert "Traceback" not in err
+    done = len(cell_times())
+    monkeypatch.setattr("replay.matrix.run_one.run_message", run_message)
+    code, document, _ = run_matrix_json(name, "--out", "M", "--resume")
+    assert (code, document["ran"], document["outcomes"]) == (0, 8 - done, {"passed": 8})
+
+
+@pytest.mark.parametrize(
+    ("signals", "exit_code"),
+    [
+        ([signal.SIGINT], 130),
+        ([signal.SIGINT, signal.SIGINT, signal.SIGINT], 130),
+        ([signal.SIGTERM], 143),
+    ],
+    ids=["once", "impatient", "cancelled"],
+)
+def test_ctrl_c_leaves_a_matrix_that_can_be_resumed(
+    matrix_file, run_matrix_json, signals, exit_code
+):
     name = matrix_file(SMALL.replace("seed = [0, 1]", f"seed = {list(range(12))}"))
     kvreplay_here = Path(sys.executable).with_name("kvreplay")
     words = ["matrix", "run", name, "--out", "M", "--reports", "none", "--jobs", "2"]
@@ -256,10 +316,12 @@ def test_ctrl_c_leaves_a_matrix_that_can_be_resumed(matrix_file, run_matrix_json
     deadline = time.monotonic() + 60
     while len(cell_times()) < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
-    # As a terminal does: to every process of the group.
-    os.killpg(process.pid, signal.SIGINT)
+    for number in signals:
+        # As a terminal does: to every process of the group.
+        os.killpg(process.pid, number)
+        time.sleep(0.2)
     _, err = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == exit_code, err
     done = cell_times()
     assert f"interrupted; {len(done)} of 48 cells are done in M, go on with --resume" in err
     assert "Traceback" not in err

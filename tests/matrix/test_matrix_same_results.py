@@ -56,11 +56,29 @@ def test_a_merged_matrix_replaces_a_finished_one_only_when_it_can_be_made(here, 
     assert kvreplay("matrix", "merge", "two", "--out", "M")[0] == 0
 
 
+def test_half_a_merge_is_replaced_but_half_a_run_is_not(here, kvreplay):
+    assert kvreplay("matrix", "merge", "s1", "s2", "s3", "--out", "M")[0] == 0
+    # As a merge leaves it that is killed on its way.
+    Path("M/results.parquet").unlink()
+    drop_a_cell("M")
+    assert kvreplay("matrix", "merge", "s3", "s2", "s1", "--out", "M")[0] == 0
+    assert bytes_without_timing("M", here) == bytes_without_timing("one", here)
+    Path("two/results.parquet").unlink()
+    code, _, err = kvreplay("matrix", "merge", "s1", "s2", "s3", "--out", "two")
+    assert (code, len(list(Path("two/cells").glob("*.json")))) == (2, 8)
+    assert "unfinished matrix" in err
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
         (lambda: shutil.rmtree("s2"), "s2: not a matrix directory"),
         (lambda: Path("s2/matrix.json").write_text("{}"), "not of the schema"),
+        (
+            lambda: Path("s2/matrix.json").write_text('{"schema": "kvreplay.matrix/1"}'),
+            "s2/matrix.json: damaged",
+        ),
+        (lambda: damage_a_cell("s2"), "1 of 8 cells are in none of the directories: trace=tiny"),
         (lambda: drop_a_cell("s2"), "1 of 8 cells are in none of the directories: trace=tiny"),
         (
             lambda: change_head("s2", "kvreplay", "0.0.0"),
@@ -89,6 +107,11 @@ def test_a_shard_is_not_overwritten_by_the_whole(here, kvreplay):
 
 def drop_a_cell(directory):
     sorted(Path(directory, "cells").glob("*.json"))[0].unlink()
+
+
+def damage_a_cell(directory):
+    path = sorted(Path(directory, "cells").glob("*.json"))[0]
+    path.write_text('{"schema": "kvreplay.cell/1", "fingerprint": "x"}')
 
 
 def change_head(directory, key, value):

@@ -51,7 +51,7 @@ def merge(
         if directory.resolve() == out.resolve():
             raise MatrixError(f"{out}: is one of the shards; name another directory for the whole")
     whole = find_whole(directories)
-    with open_store(out, "new", None) as (store, _):
+    with open_store(out, "merge", None) as (store, _):
         try:
             finished = merge_shards(whole, store, RunPlan(junit=junit, markdown=markdown))
         except BaseException:

@@ -18,6 +18,7 @@ from replay.commands.matrix.shared import (
     print_warnings,
 )
 from replay.commands.options import show_path
+from replay.errors import MatrixError
 
 if TYPE_CHECKING:
     from replay.matrix.file import Budget
@@ -128,13 +129,19 @@ def run(
         try:
             with watching() as watcher:
                 finished = run_matrix(matrix, store, pool, plan, watcher)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit) as stop:
             click.echo(
                 f"kvreplay: interrupted; {store.done()} of {len(cells)} "
                 f"cells are done in {show_path(out)}, go on with --resume",
                 err=True,
             )
+            if isinstance(stop, SystemExit):
+                # A signal that the command line turned into one.
+                raise
             return 130
+        except OSError as problem:
+            where = problem.filename or show_path(out)
+            raise MatrixError(f"cannot write {where}: {problem.strerror or problem}") from None
         except OutOfTimeError as problem:
             click.echo(f"kvreplay: {problem}", err=True)
             return 4
