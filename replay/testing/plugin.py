@@ -1,0 +1,50 @@
+"""The pytest plugin: what pytest calls. Nothing else is imported before it is needed.
+
+*.kvmatrix.toml  ->  one test per cell  (`replay.testing.items`)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SUFFIX = ".kvmatrix.toml"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what turns the collection off and says where recordings go."""
+    group = parser.getgroup("kvreplay")
+    group.addoption(
+        "--no-kvmatrix",
+        action="store_true",
+        help=f"collect no *{SUFFIX} files, as the ini option kvmatrix = false",
+    )
+    group.addoption(
+        "--kvmatrix-out",
+        metavar="DIR",
+        help=f"keep the recordings and reports of the cells of *{SUFFIX} files in DIR",
+    )
+    parser.addini("kvmatrix", f"whether *{SUFFIX} files are tests", type="bool", default=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker; refuse a place for recordings that cannot be one."""
+    config.addinivalue_line("markers", f"kvmatrix: a cell of a *{SUFFIX} file")
+    out = config.getoption("--kvmatrix-out")
+    if out is not None and (config.invocation_params.dir / out).is_file():
+        raise pytest.UsageError(f"--kvmatrix-out {out}: is a file; name a directory")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Collect matrix files."""
+    if not file_path.name.endswith(SUFFIX) or not _is_on(parent.config):
+        return None
+    from replay.testing.items import MatrixCollector
+
+    collector: pytest.Collector = MatrixCollector.from_parent(parent, path=file_path)
+    return collector
+
+
+def _is_on(config: pytest.Config) -> bool:
+    return bool(config.getini("kvmatrix")) and not config.getoption("--no-kvmatrix")
