@@ -1,4 +1,4 @@
-"""What a failed cell says of itself in pytest's output."""
+"""What a replay that came to something else than was expected says in pytest's output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ def failure_text(
         lines.append(f"  verdict: {facts['verdict']}")
     lines.append(f"  expected: {expectation} ({where})")
     if facts is not None:
-        lines += _what_was_seen(facts)
+        lines += what_was_seen(
+            facts["equation"],
+            facts["engine_message"] or facts["engine_died_message"],
+            facts["engine_check_fired"],
+        )
     lines.append(f"  reproduce: {document['reproduce']}")
     slug = item.checked.cell.slug
     for what, path in (("recording", cells / slug), ("report", cells / f"{slug}.html")):
@@ -33,11 +37,11 @@ def failure_text(
     return printable("\n".join(lines))
 
 
-def _what_was_seen(facts: Mapping[str, Any]) -> list[str]:
-    lines = [f"  {facts['equation']}"] if facts["equation"] else []
-    words = facts["engine_message"] or facts["engine_died_message"]
+def what_was_seen(equation: str | None, words: str | None, fired: bool) -> list[str]:
+    """The broken equation and the engine's words, where there are any, as indented lines."""
+    lines = [f"  {equation}"] if equation else []
     if words:
-        fired = "said" if facts["engine_check_fired"] else "would have said, had it looked"
-        lines.append(f"  the engine {fired}:")
+        said = "said" if fired else "would have said, had it looked"
+        lines.append(f"  the engine {said}:")
         lines += [f"    {line}" for line in words.rstrip("\n").split("\n")]
     return lines

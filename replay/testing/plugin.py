@@ -1,13 +1,18 @@
 """The pytest plugin: what pytest calls. Nothing else is imported before it is needed.
 
 *.kvmatrix.toml  ->  one test per cell  (`replay.testing.items`)
+kvreplay         ->  a fixture for tests of one's own allocators  (`replay.testing.harness`)
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from replay.testing.harness import Harness
 
 SUFFIX = ".kvmatrix.toml"
 
@@ -48,3 +53,11 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 def _is_on(config: pytest.Config) -> bool:
     return bool(config.getini("kvmatrix")) and not config.getoption("--no-kvmatrix")
+
+
+@pytest.fixture(scope="session")
+def kvreplay(tmp_path_factory: pytest.TempPathFactory) -> Harness:
+    """Replay traces under faults, against an allocator of your own if you like."""
+    from replay.testing.harness import Harness
+
+    return Harness(tmp_path_factory.mktemp("kvreplay"))
