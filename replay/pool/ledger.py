@@ -77,7 +77,9 @@ class PageLedger:
 
     def note_repeated(self, count: int) -> None:
         """Note that so many pages came twice in one allocation, which `acquire` cannot see."""
-        self._acquired_while_owned.add(self._arrays.upload(np.array(count, dtype=np.int64)))
+        self._acquired_while_owned.add(
+            self._arrays.count_nonzero(self._arrays.arange(1, count + 1))
+        )
 
     def hand_over(self, pages: Array, owner: int, new_owner: int) -> None:
         """Note that pages pass from `owner` to another, FREE when they are released."""

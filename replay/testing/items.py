@@ -1,4 +1,4 @@
-"""A matrix file as a pytest collector, and each of its cells as a test."""
+"""The cells of a matrix file as tests."""
 
 from __future__ import annotations
 
@@ -22,30 +22,27 @@ class CellFailedError(Exception):
     """A cell came to something else than was expected; its text is the whole report."""
 
 
-class MatrixCollector(pytest.File):
-    """A `*.kvmatrix.toml` file."""
+def cells_of_file(file: pytest.File) -> Iterator[CellItem]:
+    """Give one item per cell of a `*.kvmatrix.toml` file.
 
-    def collect(self) -> Iterator[CellItem]:
-        """Give one item per cell.
-
-        Raises:
-            CollectError: the file is wrong; with its line.
-        """
-        try:
-            matrix = load_matrix(_as_typed(self.path, self.config))
-            checked = check_cells(matrix.source, matrix.cells)
-        except USER_ERRORS as problem:
-            raise self.CollectError(str(problem)) from None
-        for warning in matrix.warnings:
-            self.warn(pytest.PytestCollectionWarning(warning))
-        for each in checked:
-            yield CellItem.from_parent(
-                self,
-                name=each.cell.name,
-                source=matrix.source,
-                checked=each,
-                expectation=matrix.expectations[each.cell.name],
-            )
+    Raises:
+        CollectError: the file is wrong; with its line.
+    """
+    try:
+        matrix = load_matrix(_as_typed(file.path, file.config))
+        checked = check_cells(matrix.source, matrix.cells)
+    except USER_ERRORS as problem:
+        raise file.CollectError(str(problem)) from None
+    for warning in matrix.warnings:
+        file.warn(pytest.PytestCollectionWarning(warning))
+    for each in checked:
+        yield CellItem.from_parent(
+            file,
+            name=each.cell.name,
+            source=matrix.source,
+            checked=each,
+            expectation=matrix.expectations[each.cell.name],
+        )
 
 
 def _as_typed(path: Path, config: pytest.Config) -> Path:

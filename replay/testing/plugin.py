@@ -6,6 +6,7 @@ kvreplay         ->  a fixture for tests of one's own allocators  (`replay.testi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,10 +46,18 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """Collect matrix files."""
     if not file_path.name.endswith(SUFFIX) or not _is_on(parent.config):
         return None
-    from replay.testing.items import MatrixCollector
-
     collector: pytest.Collector = MatrixCollector.from_parent(parent, path=file_path)
     return collector
+
+
+class MatrixCollector(pytest.File):
+    """A matrix file. Pytest makes one for each file beside those that it is asked for."""
+
+    def collect(self) -> Iterable[pytest.Item]:
+        """Read the file; its cells are the tests."""
+        from replay.testing.items import cells_of_file
+
+        return cells_of_file(self)
 
 
 def _is_on(config: pytest.Config) -> bool:

@@ -81,8 +81,8 @@ def test_the_matrices_of_this_repository_are_no_tests_unasked():
     assert not list((ROOT / "tests").rglob("*.kvmatrix.toml"))
 
 
-def test_a_session_without_matrices_loads_nothing_of_kvreplay_but_the_plugin(folder):
-    folder.write(
+def test_a_session_that_asks_for_no_matrix_loads_nothing_of_kvreplay_but_the_plugin(matrix_folder):
+    matrix_folder.write(
         "test_modules.py",
         """
         import sys
@@ -94,7 +94,8 @@ def test_a_session_without_matrices_loads_nothing_of_kvreplay_but_the_plugin(fol
             assert not {"torch", "pyarrow", "pydantic", "numpy", "click"} & set(sys.modules)
         """,
     )
-    outcome = folder.pytest("-p", "no:hypothesispytest", "-p", "no:faker")
+    alone = ["-p", "no:hypothesispytest", "-p", "no:faker"]
+    outcome = matrix_folder.pytest(*alone, "test_modules.py")
     assert outcome.counts == {"passed": 1}, outcome.text
 
 
