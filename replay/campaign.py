@@ -23,6 +23,7 @@ from faults.kinds import FaultPlan, FaultRule
 from replay.device import arrays_on, choose_device
 from replay.footprint import enough_memory
 from replay.pool.arrays import Arrays
+from replay.pool.foreign_allocator import AllocatorFactory, name_of
 from replay.profile import EngineProfile
 from replay.recorder import RecordingWriter
 from replay.recording import Recording, recording_directory, write_json
@@ -50,6 +51,8 @@ class ReplayRequest:
     device: str = "auto"
     #: How arrays are worked on; chosen for the device unless given.
     arrays: Arrays | None = None
+    #: Makes the allocator of every pool, in the place of the engine's own.
+    make_allocator: AllocatorFactory | None = None
     #: The command line that does this again.
     reproduce: str = ""
     #: What the seed drew of the profile and the plan, which have it in them; None when nothing.
@@ -80,6 +83,7 @@ def replay(
             recorder,
             request.arrays or arrays_on(device),
             progress,
+            request.make_allocator,
         )
         started, started_cpu = time.perf_counter(), time.process_time()
         with _rare_collections():
@@ -171,8 +175,16 @@ def _run_document(
             "torch": torch.__version__,
             "pyarrow": pa.__version__,
             "machine": platform.machine(),
+            **_foreign_allocator(request),
         },
     }
+
+
+def _foreign_allocator(request: ReplayRequest) -> dict[str, str]:
+    """Whose allocator it was, where it was not the engine's."""
+    if request.make_allocator is None:
+        return {}
+    return {"allocator": name_of(request.make_allocator)}
 
 
 def _rule_document(rule: FaultRule) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from replay.engine.prefill import PrefillInstance
 from replay.engine.prefill_rank import PrefillRank
 from replay.engine.request import Request, decode_steps
 from replay.pool.arrays import Arrays
+from replay.pool.foreign_allocator import AllocatorFactory
 from replay.pool.pool import KvPool
 from replay.profile import EngineProfile
 from replay.routing import decode_place, prefill_place
@@ -71,8 +72,12 @@ def build_deployment(
     watcher: Watcher,
     arrays: Arrays,
     every_step: bool,
+    make_allocator: AllocatorFactory | None = None,
 ) -> Deployment:
-    """Create every instance, rank and pool of a profile on one device."""
+    """Create every instance, rank and pool of a profile on one device.
+
+    `make_allocator` makes every pool's free list where the engine's is not wanted.
+    """
     blocks = block_size or _NO_BLOCKS
 
     def pool(name: str, total_tokens: int) -> KvPool:
@@ -83,6 +88,7 @@ def build_deployment(
             profile.kv_words_per_page,
             arrays,
             profile.allocator_sorts_pages,
+            make_allocator,
         )
 
     prefills, decodes = [], []

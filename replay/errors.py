@@ -7,6 +7,7 @@
       replay.errors.DeviceError         a device with too little memory for the pools
       replay.errors.RecordingError      a recording directory that cannot be read or written
       replay.errors.MatrixError         a matrix file, its directory, or how it is to be run
+      replay.errors.AllocatorError      a user's allocator that gives no pages of its pool
       replay.errors.NoSuchGapError      no set of requests makes the gap that was asked for
     RuntimeError
       replay.errors.ReplayError         the replay itself is broken; the command line exits with 4
@@ -38,6 +39,10 @@ class NoSuchGapError(ValueError):
     """No set of requests and faults makes the gap that was asked for."""
 
 
+class AllocatorError(ValueError):
+    """A user's allocator gave what nothing can be made of: too few pages, or none of its pool."""
+
+
 class MatrixError(ValueError):
     """A matrix file is wrong, a matrix directory cannot be used, or an executor cannot be reached."""
 
@@ -66,5 +71,6 @@ USER_ERRORS = (
     DeviceError,
     RecordingError,
     MatrixError,
+    AllocatorError,
     NoSuchGapError,
 )

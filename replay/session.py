@@ -21,6 +21,7 @@ from replay.contents import ContentOracle
 from replay.deployment import Deployment, build_deployment
 from replay.engine.request import PrefillState, Request
 from replay.pool.arrays import Arrays
+from replay.pool.foreign_allocator import AllocatorFactory
 from replay.pool.ledger import LedgerViolations
 from replay.profile import EngineProfile
 from replay.recorder import RecordingWriter
@@ -87,6 +88,7 @@ class Session:
         recorder: RecordingWriter,
         arrays: Arrays,
         progress: Callable[[int], None] | None = None,
+        make_allocator: AllocatorFactory | None = None,
     ) -> None:
         self.clock = Clock()
         self.injector = FaultInjector(plan, options.seed)
@@ -100,7 +102,14 @@ class Session:
         self._strikes = Strikes(self.clock, self.injector, recorder, self._link, self._cancel)
         self.contents = ContentOracle(recorder, arrays, self._link.strays)
         self._pair: Deployment = build_deployment(
-            profile, trace.block_size, self.clock, self._link, self, arrays, options.every_step
+            profile,
+            trace.block_size,
+            self.clock,
+            self._link,
+            self,
+            arrays,
+            options.every_step,
+            make_allocator,
         )
         self._link.connect(self._pair.prefills, self._pair.decodes)
         for rank in self._pair.ranks():

@@ -50,7 +50,12 @@ def _globs(value: object) -> list[str]:
     return [str(each).lower() if isinstance(each, bool) else str(each) for each in globs]
 
 
-def _topology(value: str) -> str:
+def checked_topology(value: str) -> str:
+    """The same text.
+
+    Raises:
+        ValueError: it is not PREFILL:DECODE.
+    """
     prefill, _, decode = value.partition(":")
     if not (_TOPOLOGY.fullmatch(prefill) and _TOPOLOGY.fullmatch(decode)):
         raise ValueError(
@@ -80,7 +85,7 @@ def _setting_text(value: object) -> str:
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Whole = Annotated[int, Field(ge=1, lt=2**31)]
-Topology = Annotated[str, AfterValidator(_topology)]
+Topology = Annotated[str, AfterValidator(checked_topology)]
 SettingsValue = Annotated[Any, AfterValidator(_settings)]
 SettingText = Annotated[str, BeforeValidator(_setting_text)]
 Globs = Annotated[list[str], BeforeValidator(_globs)]

@@ -20,6 +20,7 @@ from replay.errors import USER_ERRORS, CellTimeoutError, RecordingError
 from replay.matrix.expectations import judge_cell
 from replay.matrix.facts import facts_of
 from replay.matrix.jobs import CellJob
+from replay.matrix.pool import Ended
 from replay.matrix.store import CELL_SCHEMA, write_cell_document
 
 
@@ -124,6 +125,13 @@ def finished_document(
 def failed_document(job: CellJob, state: str, error: str) -> dict[str, Any]:
     """What is stored of a cell that was timed-out, out-of-memory or crashed."""
     return _document(job, state, error)
+
+
+def cut_off_document(ended: Ended, job: CellJob) -> dict[str, Any]:
+    """The document of a cell whose worker could not write it."""
+    document = failed_document(job, ended.state, ended.error)
+    document["timing"] |= {"cell_s": ended.seconds, "worker": ended.worker}
+    return document
 
 
 def _document(job: CellJob, state: str, error: str | None) -> dict[str, Any]:

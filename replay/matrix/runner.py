@@ -20,9 +20,9 @@ from replay.matrix.expectations import judge_cell
 from replay.matrix.jobs import CellJob, JobSettings, make_job
 from replay.matrix.matrix import Matrix, Shard, cells_of
 from replay.matrix.outputs import write_outputs
-from replay.matrix.pool import Ended, Pool
+from replay.matrix.pool import Pool
 from replay.matrix.results import CellResult, judge_stored
-from replay.matrix.run_one import failed_document
+from replay.matrix.run_one import cut_off_document
 from replay.matrix.store import MatrixStore, write_cell_document
 from replay.matrix.traces import make_traces
 
@@ -176,17 +176,10 @@ def _run_all(
             # There is a result, if no page.
             document = dict(job.done)
         elif document is None:
-            document = _cut_off(ended, job)
+            document = cut_off_document(ended, job)
             write_cell_document(store.cells, job.slug, document)
         ran += 1
         result = CellResult(cell, document, job.expectation, judge_cell(document, job.expectation))
         # Whoever ended this cell begins the next at once.
         watcher.ended(result, min(pool.running() + 1, len(jobs) - ran))
     return ran
-
-
-def _cut_off(ended: Ended, job: CellJob) -> dict[str, Any]:
-    """The document of a cell whose worker could not write it."""
-    document = failed_document(job, ended.state, ended.error)
-    document["timing"] |= {"cell_s": ended.seconds, "worker": ended.worker}
-    return document

@@ -75,6 +75,12 @@ class PageLedger:
         self._acquired_while_owned.add(self._arrays.count_nonzero(held_by))
         self._arrays.put(self._owner, pages, owners)
 
+    def note_repeated(self, count: int) -> None:
+        """Note that so many pages came twice in one allocation, which `acquire` cannot see."""
+        self._acquired_while_owned.add(
+            self._arrays.count_nonzero(self._arrays.arange(1, count + 1))
+        )
+
     def hand_over(self, pages: Array, owner: int, new_owner: int) -> None:
         """Note that pages pass from `owner` to another, FREE when they are released."""
         held_by = self._arrays.gather(self._owner, pages)

@@ -7,11 +7,12 @@ how many pages each request holds here, and how many it has given back too often
 
 from __future__ import annotations
 
-from replay.errors import InvariantError
+from replay.errors import AllocatorError, InvariantError
 from replay.pool.account import PoolAccount
-from replay.pool.allocator import create_allocator
+from replay.pool.allocator import PageAllocator, create_allocator
 from replay.pool.arrays import Array, Arrays
 from replay.pool.block_table import BlockTable
+from replay.pool.foreign_allocator import AllocatorFactory, ForeignAllocator
 from replay.pool.ledger import CACHE, FIRST_OWNER, PageLedger
 from replay.pool.storage import KvStorage
 from replay.pool.token_indices import pages_in_reach
@@ -28,13 +29,21 @@ class KvPool:
         words_per_page: int,
         arrays: Arrays,
         sorts_pages: bool = False,
+        make_allocator: AllocatorFactory | None = None,
     ) -> None:
+        """`make_allocator` takes the place of the engine's free list, whose order is then moot."""
         self.name = name
         self.page_size = page_size
         self.total_pages = total_tokens // page_size
         self.arrays = arrays
-        self.allocator = create_allocator(self.total_pages, page_size, arrays, sorts_pages)
         self.ledger = PageLedger(self.total_pages, arrays)
+        self.allocator: PageAllocator | ForeignAllocator
+        if make_allocator is None:
+            self.allocator = create_allocator(self.total_pages, page_size, arrays, sorts_pages)
+        else:
+            self.allocator = ForeignAllocator(
+                name, self.total_pages, page_size, make_allocator, arrays, self.ledger
+            )
         self.storage = KvStorage(self.total_pages, words_per_page, arrays)
         self.table = BlockTable(arrays)
         self.account = PoolAccount()
@@ -80,10 +89,12 @@ class KvPool:
 
         Raises:
             InvariantError: fewer pages are free; the caller must have made sure of them.
+            AllocatorError: the same where a user's allocator has lost them meanwhile.
         """
         pages = self.allocator.alloc(len(owners))
         if pages is None:
-            raise InvariantError(
+            is_ours = isinstance(self.allocator, PageAllocator)
+            raise (InvariantError if is_ours else AllocatorError)(
                 f"{self.name}: a running batch needs {len(owners)} pages, "
                 f"free are {self.available_pages}"
             )

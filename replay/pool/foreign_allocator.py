@@ -1,0 +1,123 @@
+"""A user's allocator in the place of a pool's free list.
+
+    KvPool --counts, arrays of pages--> ForeignAllocator --ints--> the user's allocator
+       |                                     |
+       +--who owns each page--> PageLedger <-+ a page that comes twice in one call
+
+The ledger, the books and the contents stay kvreplay's: what a wrong allocator does shows there as
+the same of an engine would. Only what nothing can be made of is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from replay.errors import AllocatorError
+from replay.pool.arrays import Array, Arrays
+from replay.pool.ledger import PageLedger
+
+
+class UserAllocator(Protocol):
+    """What a user's allocator of the pages 1 .. total_pages must do; page 0 is padding."""
+
+    @property
+    def available_pages(self) -> int:
+        """How many pages are free."""
+
+    def alloc(self, count: int) -> Sequence[int] | None:
+        """Give `count` >= 1 pages (ints, or an array or tensor of them), None when fewer are free."""
+
+    def free(self, pages: list[int]) -> None:
+        """Take pages back, at least one, in the order in which the engine releases them."""
+
+
+#: Makes the allocator of one pool from its number of pages and the tokens of a page.
+AllocatorFactory: TypeAlias = Callable[[int, int], UserAllocator]
+
+
+def name_of(make: AllocatorFactory) -> str:
+    """What messages call an allocator: the name of its class or function."""
+    return str(getattr(make, "__name__", type(make).__name__))
+
+
+class ForeignAllocator:
+    """Looks to a pool like `replay.pool.allocator.PageAllocator`. Waits for the device."""
+
+    #: Nothing is ever staged.
+    staged_pages = 0
+
+    def __init__(
+        self,
+        pool: str,
+        total_pages: int,
+        page_size: int,
+        make: AllocatorFactory,
+        arrays: Arrays,
+        ledger: PageLedger,
+    ) -> None:
+        self.page_size = page_size
+        self.total_pages = total_pages
+        self._pool = pool
+        self._arrays = arrays
+        self._ledger = ledger
+        self._name = name_of(make)
+        self._user = make(total_pages, page_size)
+
+    @property
+    def available_pages(self) -> int:
+        """How many pages the user's allocator says are free."""
+        return int(self._user.available_pages)
+
+    @property
+    def listed_pages(self) -> int:
+        """The same: nothing is staged."""
+        return self.available_pages
+
+    def settle(self, count: int) -> None:
+        """Nothing is ever staged."""
+
+    def alloc(self, count: int) -> Array | None:
+        """Take `count` pages, int64 [count], or None when fewer are free.
+
+        Raises:
+            AllocatorError: what comes back is not so many pages of this pool.
+        """
+        if count == 0:
+            return self._arrays.arange(0, 0)
+        given = self._user.alloc(count)
+        if given is None:
+            if (available := self.available_pages) >= count:
+                raise self._error(count, f"gave None although available_pages is {available}")
+            return None
+        pages = self._checked(count, given)
+        repeated = count - len(np.unique(pages))
+        if repeated:
+            self._ledger.note_repeated(repeated)
+        return self._arrays.upload(pages)
+
+    def free(self, pages: Array) -> None:
+        """Give pages back."""
+        if len(pages):
+            self._user.free(pages.tolist())
+
+    def _checked(self, count: int, given: object) -> npt.NDArray[np.int64]:
+        try:
+            values = torch.as_tensor(given).cpu().numpy()
+        except (TypeError, ValueError, RuntimeError):
+            raise self._error(count, f"gave {type(given).__name__}, not page ids") from None
+        if not np.issubdtype(values.dtype, np.integer) or values.ndim != 1:
+            raise self._error(count, f"gave {given!r:.60}, not one list of page ids")
+        if len(values) != count:
+            raise self._error(count, f"gave {len(values)} pages")
+        if int(values.min()) < 1 or int(values.max()) > self.total_pages:
+            wrong = next(each for each in values.tolist() if not 1 <= each <= self.total_pages)
+            raise self._error(count, f"gave page {wrong}; pages are 1 to {self.total_pages}")
+        return values.astype(np.int64)
+
+    def _error(self, count: int, what: str) -> AllocatorError:
+        return AllocatorError(f"{self._pool}: {self._name}.alloc({count}) {what}")

@@ -1,0 +1,134 @@
+"""A folder with a matrix file and pytest run in it, as a user does: in a process of its own."""
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+#: Four cells that take a moment each; with `{verdict}` persistent all are as expected.
+MATRIX = """\
+[axes]
+profile = ["hardened", "sglang-0.4.6.post4"]
+topology = ["tp1:tp1"]
+total_tokens = [65536]
+plan = ["none", "lossy"]
+
+[trace.tiny]
+requests = 20
+rate_per_s = 8
+prompt_tokens_median = 128
+output_tokens_median = 16
+
+[plan.lossy]
+[[plan.lossy.rule]]
+name = "lost"
+fault = "drop"
+probability = 0.3
+
+[[expect]]
+verdict = ["clean", "transient"]
+
+[[expect]]
+cells = { profile = "sglang-*", plan = "lossy" }
+verdict = "persistent"
+"""
+FALSIFIED = MATRIX.replace('verdict = "persistent"', 'verdict = "clean"')
+#: Line of the falsified [[expect]].
+FALSIFIED_LINE = 1 + MATRIX[: MATRIX.rindex("[[expect]]")].count("\n")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a pytest run ended."""
+
+    code: int
+    text: str
+
+    @property
+    def counts(self):
+        """`passed`, `failed` and so on, from the last line."""
+        last = self.text.rstrip().rpartition("\n")[2]
+        return {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", last)}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installed():
+    """Whether the checkout was installed since it has a plugin."""
+    names = {entry.name for entry in entry_points(group="pytest11")}
+    assert "kvreplay" in names, "install the checkout anew: it has gained an entry point"
+
+
+class _Collected:
+    """A plugin that notes what there is to run."""
+
+    def __init__(self):
+        self.ids = []
+
+    def pytest_collection_finish(self, session):
+        self.ids = [item.nodeid for item in session.items]
+
+
+class Folder:
+    """A folder of a user's tests."""
+
+    def __init__(self, path):
+        self.path = path
+        self.write("pytest.ini", "[pytest]\naddopts = --strict-markers -p no:cacheprovider\n")
+
+    def write(self, name, text):
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+        return path
+
+    def collect(self, *words):
+        """Node ids that pytest collects here, in this process: (exit code, ids, output)."""
+        found = _Collected()
+        output = io.StringIO()
+        with contextlib.chdir(self.path), contextlib.redirect_stdout(output):
+            words = ["--co", "--import-mode=importlib", "-p", "no:hypothesispytest", *words]
+            code = pytest.main([str(word) for word in words], plugins=[found])
+        return int(code), found.ids, output.getvalue()
+
+    def pytest(self, *words, cwd="."):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_"))}
+        # Temporary folders of nested runs are this test's own.
+        environment |= {"PYTEST_DEBUG_TEMPROOT": str(self.path.parent), "COLUMNS": "100"}
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *map(str, words)],
+            cwd=self.path / cwd,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout + done.stderr)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An empty folder of tests."""
+    path = tmp_path / "tests"
+    path.mkdir()
+    return Folder(path)
+
+
+@pytest.fixture
+def matrix_folder(folder):
+    """The same with a matrix whose one expectation is wrong."""
+    folder.write("faults.kvmatrix.toml", FALSIFIED)
+    return folder
+
+
+def temporary(folder):
+    """pytest's folder of temporary directories of the last run."""
+    return max(Path(folder.path.parent).glob("pytest-of-*/pytest-[0-9]*"))

@@ -1,0 +1,119 @@
+"""Cells that pytest runs: their outcomes, what a failed one says, and what is kept of them."""
+
+import json
+import shlex
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from conftest import FALSIFIED_LINE, MATRIX, temporary
+
+
+@pytest.fixture
+def failed(matrix_folder):
+    """A run in which one cell fails, with its JUnit XML: (folder, outcome)."""
+    return matrix_folder, matrix_folder.pytest("--junitxml", "j.xml", "--kvmatrix-out", "kept")
+
+
+def test_a_failed_cell_says_all_and_its_line_repeats_it(failed):
+    folder, outcome = failed
+    assert (outcome.code, outcome.counts) == (1, {"failed": 1, "passed": 3})
+    report = outcome.text.partition("= FAILURES =")[2].partition("- generated xml")[0]
+    assert "failed: persistent where clean was expected: " in report
+    assert "  verdict: persistent\n" in report
+    assert f"  expected: clean (faults.kvmatrix.toml:{FALSIFIED_LINE})\n" in report
+    assert " + evictable 0 + protected 0 = " in report
+    assert "memory leak detected!" in report
+    assert "Traceback" not in report
+    assert ".py" not in report
+
+    document = ET.parse(folder.path / "j.xml")
+    cases = {case.get("name"): case for case in document.iter("testcase")}
+    (bad,) = (case for case in cases.values() if case.find("failure") is not None)
+    assert bad.find("failure").get("message").startswith("failed: persistent where clean")
+    properties = {each.get("name"): each.get("value") for each in bad.iter("property")}
+    assert (properties["outcome"], properties["verdict"]) == ("failed", "persistent")
+    assert f"  reproduce: {properties['reproduce']}\n" in report
+
+    words = shlex.split(properties["reproduce"])[1:]
+    program = "import sys; from replay.cli import main; sys.argv[1:1] = []; main()"
+    again = subprocess.run(
+        [sys.executable, "-c", program, *words, "--json"],
+        cwd=folder.path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    summary = json.loads(again.stdout)
+    assert summary["verdict"] == "persistent"
+    assert summary["recording_sha256"] == properties["recording_sha256"]
+
+    for case in cases.values():
+        kept = {each.get("name"): each.get("value") for each in case.iter("property")}
+        assert Path(kept["recording"]).parent == folder.path / "kept" / "faults" / "cells"
+        assert (Path(kept["recording"]) / "run.json").is_file()
+        assert Path(kept["report"]).read_text(encoding="utf-8").startswith("<!")
+
+
+def test_workers_of_xdist_share_the_traces_and_find_the_same(matrix_folder):
+    outcome = matrix_folder.pytest("-n", "2", "--dist", "load", "-v")
+    assert outcome.counts == {"failed": 1, "passed": 3}, outcome.text
+    assert "[gw0]" in outcome.text
+    assert "[gw1]" in outcome.text
+    assert f"expected: clean (faults.kvmatrix.toml:{FALSIFIED_LINE})" in outcome.text
+    assert ".py:" not in outcome.text.partition("= FAILURES =")[2]
+    root = temporary(matrix_folder)
+    assert len(list(root.rglob("*.parquet"))) > 4
+    assert len([path for path in root.rglob("*.parquet") if "kvmatrix-traces" in path.parts]) == 1
+    assert len(list(root.glob("popen-gw*/kvmatrix/faults/cells/*/run.json"))) == 4
+
+
+def test_it_stops_at_the_first_failure_when_asked_to(folder):
+    folder.write("faults.kvmatrix.toml", MATRIX.replace('["clean", "transient"]', '"persistent"'))
+    outcome = folder.pytest("-x")
+    assert outcome.counts == {"failed": 1}, outcome.text
+
+
+def test_a_cell_that_tests_nothing_hangs_or_eats_the_memory_fails_and_the_others_go_on(folder):
+    long = MATRIX.replace("requests = 20", "requests = 4000").replace("_s = 8", "_s = 40")
+    folder.write("a.kvmatrix.toml", long + "\n[budget]\ncell_s = 0.2\n")
+    folder.write("b.kvmatrix.toml", long + "\n[budget]\nmemory_mb = 5\n")
+    folder.write("c.kvmatrix.toml", MATRIX.replace("probability = 0.3", 'request_ids = ["nobody"]'))
+    outcome = folder.pytest("-k", "hardened and none or (hardened and c.kvmatrix)")
+    assert outcome.counts["failed"] == 3, outcome.text
+    assert outcome.counts["passed"] == 1, outcome.text
+    assert "\ntimed-out: took longer than its budget of 0.2 s\n" in outcome.text
+    assert "\nout-of-memory: took more memory than its budget of 5 MB\n" in outcome.text
+    assert "\ninconclusive: " in outcome.text
+    assert "'lost' never fired" in outcome.text
+    assert ".py:" not in outcome.text.partition("= FAILURES =")[2]
+
+
+def test_recordings_are_in_a_temporary_folder_of_pytest(folder):
+    folder.write("deep/faults.kvmatrix.toml", MATRIX)
+    outcome = folder.pytest("-k", "hardened and none", "--basetemp", "mine")
+    assert outcome.code == 0, outcome.text
+    (recording,) = (folder.path / "mine" / "kvmatrix" / "deep" / "faults" / "cells").glob(
+        "*/run.json"
+    )
+    assert recording.is_file()
+    assert not list(recording.parents[1].glob("*.html"))
+
+
+def test_a_file_is_no_place_for_recordings(matrix_folder):
+    matrix_folder.write("kept", "")
+    outcome = matrix_folder.pytest("--kvmatrix-out", "kept")
+    assert outcome.code == 4
+    assert "ERROR: --kvmatrix-out kept: is a file; name a directory" in outcome.text
+
+
+def test_from_another_folder_the_line_names_the_file_from_there(matrix_folder):
+    (matrix_folder.path / "elsewhere").mkdir()
+    outcome = matrix_folder.pytest("-k", "sglang and lossy", "..", cwd="elsewhere")
+    assert outcome.counts["failed"] == 1
+    assert (
+        f"reproduce: kvreplay run '{matrix_folder.path}/faults.kvmatrix.toml#tiny'" in outcome.text
+    )
