@@ -98,20 +98,25 @@ class Folder:
             code = pytest.main([str(word) for word in words], plugins=[found])
         return int(code), found.ids, output.getvalue()
 
-    def pytest(self, *words, cwd="."):
+    def start(self, *words, cwd="."):
+        """Start pytest in a process of its own."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "COV_"))}
         # Temporary folders of nested runs are this test's own.
         environment |= {"PYTEST_DEBUG_TEMPROOT": str(self.path.parent), "COLUMNS": "100"}
-        done = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "pytest", *map(str, words)],
             cwd=self.path / cwd,
             env=environment,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
-            check=False,
         )
-        return Outcome(done.returncode, done.stdout + done.stderr)
+
+    def pytest(self, *words, cwd="."):
+        """Run it to its end."""
+        with self.start(*words, cwd=cwd) as running:
+            text, _ = running.communicate(timeout=120)
+        return Outcome(running.returncode, text)
 
 
 @pytest.fixture

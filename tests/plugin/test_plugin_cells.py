@@ -1,9 +1,12 @@
 """Cells that pytest runs: their outcomes, what a failed one says, and what is kept of them."""
 
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -71,36 +74,91 @@ def test_workers_of_xdist_share_the_traces_and_find_the_same(matrix_folder):
     assert len(list(root.glob("popen-gw*/kvmatrix/faults/cells/*/run.json"))) == 4
 
 
-def test_it_stops_at_the_first_failure_when_asked_to(folder):
-    folder.write("faults.kvmatrix.toml", MATRIX.replace('["clean", "transient"]', '"persistent"'))
-    outcome = folder.pytest("-x")
-    assert outcome.counts == {"failed": 1}, outcome.text
+#: In the place of what runs a cell: one that hangs, one that dies, and all others as ever.
+ODD_TASK = """
+import os
+import signal
+import time
+
+from replay.matrix.run_one import run_message
 
 
-def test_a_cell_that_tests_nothing_hangs_or_eats_the_memory_fails_and_the_others_go_on(folder):
-    long = MATRIX.replace("requests = 20", "requests = 4000").replace("_s = 8", "_s = 40")
-    folder.write("a.kvmatrix.toml", long + "\n[budget]\ncell_s = 0.2\n")
-    folder.write("b.kvmatrix.toml", long + "\n[budget]\nmemory_mb = 5\n")
-    folder.write("c.kvmatrix.toml", MATRIX.replace("probability = 0.3", 'request_ids = ["nobody"]'))
-    outcome = folder.pytest("-k", "hardened and none or (hardened and c.kvmatrix)")
-    assert outcome.counts["failed"] == 3, outcome.text
+def run(message):
+    trace = message["options"]["trace"]
+    if trace.startswith("hangs"):
+        time.sleep(600)
+    if trace.startswith("dies"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if trace.startswith("eats"):
+        time.sleep(0.5)
+    return run_message(message)
+"""
+
+
+def test_a_cell_that_tests_nothing_hangs_dies_or_eats_the_memory_fails_and_the_rest_go_on(folder):
+    folder.write("odd_task.py", ODD_TASK)
+    folder.write(
+        "conftest.py",
+        "import odd_task\nimport replay.testing.session as session\n\nsession.run_message = odd_task.run\n",
+    )
+    folder.write("dies.kvmatrix.toml", MATRIX)
+    folder.write("eats.kvmatrix.toml", MATRIX + "\n[budget]\nmemory_mb = 5\n")
+    folder.write("hangs.kvmatrix.toml", MATRIX + "\n[budget]\ncell_s = 0.5\n")
+    folder.write(
+        "tests_nothing.kvmatrix.toml",
+        MATRIX.replace("probability = 0.3", 'request_ids = ["nobody"]'),
+    )
+    outcome = folder.pytest("-k", "hardened and none or (hardened and tests_nothing)")
+    assert outcome.counts["failed"] == 4, outcome.text
     assert outcome.counts["passed"] == 1, outcome.text
-    assert "\ntimed-out: took longer than its budget of 0.2 s\n" in outcome.text
+    assert "\ncrashed: the process was killed by SIGSEGV\n" in outcome.text
     assert "\nout-of-memory: took more memory than its budget of 5 MB\n" in outcome.text
+    assert "\ntimed-out: took longer than its budget of 0.5 s\n" in outcome.text
     assert "\ninconclusive: " in outcome.text
     assert "'lost' never fired" in outcome.text
     assert ".py:" not in outcome.text.partition("= FAILURES =")[2]
 
 
-def test_recordings_are_in_a_temporary_folder_of_pytest(folder):
-    folder.write("deep/faults.kvmatrix.toml", MATRIX)
-    outcome = folder.pytest("-k", "hardened and none", "--basetemp", "mine")
-    assert outcome.code == 0, outcome.text
-    (recording,) = (folder.path / "mine" / "kvmatrix" / "deep" / "faults" / "cells").glob(
-        "*/run.json"
+def test_ctrl_c_in_a_cell_ends_the_session_and_the_cell(folder):
+    folder.write(
+        "odd_task.py",
+        ODD_TASK.replace("time.sleep(600)", "hang()")
+        + """
+
+def hang():
+    with open("worker.pid.part", "w") as note:
+        note.write(str(os.getpid()))
+    os.rename("worker.pid.part", "worker.pid")
+    time.sleep(600)
+""",
     )
-    assert recording.is_file()
-    assert not list(recording.parents[1].glob("*.html"))
+    folder.write(
+        "conftest.py",
+        "import odd_task\nimport replay.testing.session as session\n\nsession.run_message = odd_task.run\n",
+    )
+    folder.write("hangs.kvmatrix.toml", MATRIX)
+    running = folder.start("-x")
+    note = folder.path / "worker.pid"
+    deadline = time.monotonic() + 60
+    while not note.exists():
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    text, _ = running.communicate(timeout=30)
+    assert running.returncode == 2, text
+    assert "KeyboardInterrupt" in text
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
+
+
+def test_it_stops_when_asked_to_and_recordings_are_in_a_temporary_folder_of_pytest(folder):
+    text = MATRIX.replace('["clean", "transient"]', '"persistent"')
+    folder.write("deep/faults.kvmatrix.toml", text)
+    outcome = folder.pytest("-x", "--basetemp", "mine")
+    assert outcome.counts == {"failed": 1}, outcome.text
+    cells = folder.path / "mine" / "kvmatrix" / "deep" / "faults" / "cells"
+    assert len(list(cells.glob("*/run.json"))) == 1
+    assert not list(cells.glob("*.html"))
 
 
 def test_a_file_is_no_place_for_recordings(matrix_folder):
@@ -108,12 +166,3 @@ def test_a_file_is_no_place_for_recordings(matrix_folder):
     outcome = matrix_folder.pytest("--kvmatrix-out", "kept")
     assert outcome.code == 4
     assert "ERROR: --kvmatrix-out kept: is a file; name a directory" in outcome.text
-
-
-def test_from_another_folder_the_line_names_the_file_from_there(matrix_folder):
-    (matrix_folder.path / "elsewhere").mkdir()
-    outcome = matrix_folder.pytest("-k", "sglang and lossy", "..", cwd="elsewhere")
-    assert outcome.counts["failed"] == 1
-    assert (
-        f"reproduce: kvreplay run '{matrix_folder.path}/faults.kvmatrix.toml#tiny'" in outcome.text
-    )

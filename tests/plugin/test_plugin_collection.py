@@ -81,17 +81,30 @@ def test_the_matrices_of_this_repository_are_no_tests_unasked():
     assert not list((ROOT / "tests").rglob("*.kvmatrix.toml"))
 
 
-def test_a_session_that_asks_for_no_matrix_loads_nothing_of_kvreplay_but_the_plugin(matrix_folder):
+def test_a_session_that_asks_for_no_matrix_loads_the_plugin_only_and_may_have_its_own_fixture(
+    matrix_folder,
+):
     matrix_folder.write(
         "test_modules.py",
         """
         import sys
 
-        def test_modules():
+        def test_modules(kvreplay):
+            assert kvreplay == "a fixture of a user's own"
             ours = {"replay", "faults", "traces", "reports"}
             loaded = {name for name in sys.modules if name.split(".")[0] in ours}
             assert loaded == {"replay", "replay.testing", "replay.testing.plugin"}
             assert not {"torch", "pyarrow", "pydantic", "numpy", "click"} & set(sys.modules)
+        """,
+    )
+    matrix_folder.write(
+        "conftest.py",
+        """
+        import pytest
+
+        @pytest.fixture
+        def kvreplay():
+            return "a fixture of a user's own"
         """,
     )
     alone = ["-p", "no:hypothesispytest", "-p", "no:faker"]
@@ -99,10 +112,13 @@ def test_a_session_that_asks_for_no_matrix_loads_nothing_of_kvreplay_but_the_plu
     assert outcome.counts == {"passed": 1}, outcome.text
 
 
-def test_the_last_failed_cells_run_again_alone(folder):
+def test_the_last_failed_cells_run_again_alone_and_a_line_names_the_file_from_where_one_is(folder):
     folder.write("pytest.ini", "[pytest]\n")
-    folder.write("faults.kvmatrix.toml", FALSIFIED)
-    assert folder.pytest("-q").counts == {"failed": 1, "passed": 3}
+    path = folder.write("faults.kvmatrix.toml", FALSIFIED)
+    (folder.path / "elsewhere").mkdir()
+    outcome = folder.pytest("..", cwd="elsewhere")
+    assert outcome.counts == {"failed": 1, "passed": 3}
+    assert f"reproduce: kvreplay run '{path}#tiny'" in outcome.text
     _, ids, _ = folder.collect("--lf")
     assert len(ids) == 1
     assert "profile=sglang-0.4.6.post4" in ids[0]
