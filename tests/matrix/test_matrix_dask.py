@@ -1,5 +1,6 @@
 """A matrix on a real Dask cluster of two worker processes, of which one is killed."""
 
+import concurrent.futures
 import os
 import signal
 import threading
@@ -9,6 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 from matrix_helpers import SMALL, bytes_without_timing, kill_workers_at_seed_one
+
+from replay.matrix.dask_pool import DaskPool
 
 distributed = pytest.importorskip("distributed")
 
@@ -95,6 +98,46 @@ def test_a_cell_that_kills_every_worker_has_crashed_and_no_other_is_blamed(
     (crashed,) = document["unexpected"]
     assert crashed["error"] == "every worker that ran it died"
     assert "profile=hardened" in crashed["cell"] and "plan=none seed=1" in crashed["cell"]
+
+
+class Blaming:
+    """A cluster that blames a cell which only waited where another one killed its worker."""
+
+    status = "running"
+
+    def __init__(self):
+        self.sent = []
+
+    def nthreads(self):
+        return {"a": 1}
+
+    def submit(self, _task, message):
+        key = message["job"]["slug"]
+        future = concurrent.futures.Future()
+        if key == "killer" or (key == "innocent" and key not in self.sent):
+            future.set_exception(distributed.KilledWorker(key, None, 3))
+        else:
+            future.set_result({"document": {"of": key}})
+        self.sent.append(key)
+        return future
+
+
+def test_who_only_waited_where_a_worker_died_runs_once_more_alone(monkeypatch):
+    monkeypatch.setattr(
+        "replay.matrix.dask_pool.store_remote", lambda _cells, _key, answer: answer["document"]
+    )
+    pool, cluster = DaskPool("dask://x:1"), Blaming()
+    pool._client = pool._executor = cluster
+    keys = ("killer", "innocent", "other")
+    jobs = [(key, {"slug": key, "trace_path": "t", "cells": "c"}) for key in keys]
+    ended = {each.key: each for each in pool.run(jobs)}
+    assert {key: each.state for key, each in ended.items()} == {
+        "killer": "crashed",
+        "innocent": "finished",
+        "other": "finished",
+    }
+    assert ended["innocent"].value == {"of": "innocent"}
+    assert cluster.sent == [*keys, "killer", "innocent"]
 
 
 def test_without_dask_one_sentence_says_what_to_install(matrix_file, kvreplay, monkeypatch):
