@@ -40,6 +40,10 @@ output_tokens_median = 64
 [[plan.lossy.rule]]
 fault = "drop"
 probability = 0.01
+
+# Every cell as expected: pages of others have charts, which cost more than their replay.
+[[expect]]
+verdict = ["clean", "transient", "persistent"]
 """
 
 
