@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,7 @@ class RunOptions:
 
     def make_profile(self) -> EngineProfile:
         """The profile with its defects and settings."""
-        return override(with_defects(find_profile(self.profile), self.defects), dict(self.settings))
+        return _make_profile(self.profile, self.defects, self.settings)
 
     def make_plan(self) -> FaultPlan:
         """The plan's rules and those of the shortcuts."""
@@ -137,6 +138,14 @@ class RunOptions:
         words += ["--audit", "every-step"] if self.every_step else []
         words += ["--stop-on-engine-error"] if self.stop_on_engine_error else []
         return shlex.join(words)
+
+
+@lru_cache(maxsize=64)
+def _make_profile(
+    name: str, defects: tuple[str, ...], settings: tuple[tuple[str, str], ...]
+) -> EngineProfile:
+    """A profile follows from these alone and never changes; the cells of a matrix ask again and again."""
+    return override(with_defects(find_profile(name), defects), dict(settings))
 
 
 def _number(value: float) -> str:

@@ -95,6 +95,7 @@ class JobSettings:
     device: str = "auto"
     reports: Which = "all"
     keep: Which = "all"
+    kvreplay: str = field(default_factory=lambda: version("kvreplay"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def make_job(
         trace_path=str(trace.path),
         trace_sha256=trace.sha256,
         trace_options=trace.options,
-        fingerprint=_fingerprint(checked, trace.sha256, settings.device),
+        fingerprint=_fingerprint(checked, trace.sha256, settings),
         device=settings.device,
         reports=settings.reports,
         keep=settings.keep,
@@ -137,16 +138,16 @@ def _plan_as_text(plan: FaultPlan | None) -> tuple[str, str] | None:
     return (text, plan.source) if again == plan else None
 
 
-def _fingerprint(checked: CheckedCell, trace_sha256: str, device: str) -> str:
+def _fingerprint(checked: CheckedCell, trace_sha256: str, settings: JobSettings) -> str:
     """What the cell's recording follows from, as a hash."""
     options = checked.cell.options
     facts = {
-        "kvreplay": version("kvreplay"),
+        "kvreplay": settings.kvreplay,
         "trace": trace_sha256,
         "profile": checked.profile.to_dict(),
         "plan": repr(_in_order(checked.plan)),
         "reproduce": options.command_line(),
-        "device": device,
+        "device": settings.device,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=list).encode()).hexdigest()
 

@@ -9,40 +9,9 @@ import sys
 import textwrap
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from pathlib import Path
 
 import pytest
-
-#: Four cells that take a moment each; with `{verdict}` persistent all are as expected.
-MATRIX = """\
-[axes]
-profile = ["hardened", "sglang-0.4.6.post4"]
-topology = ["tp1:tp1"]
-total_tokens = [65536]
-plan = ["none", "lossy"]
-
-[trace.tiny]
-requests = 20
-rate_per_s = 8
-prompt_tokens_median = 128
-output_tokens_median = 16
-
-[plan.lossy]
-[[plan.lossy.rule]]
-name = "lost"
-fault = "drop"
-probability = 0.3
-
-[[expect]]
-verdict = ["clean", "transient"]
-
-[[expect]]
-cells = { profile = "sglang-*", plan = "lossy" }
-verdict = "persistent"
-"""
-FALSIFIED = MATRIX.replace('verdict = "persistent"', 'verdict = "clean"')
-#: Line of the falsified [[expect]].
-FALSIFIED_LINE = 1 + MATRIX[: MATRIX.rindex("[[expect]]")].count("\n")
+from plugin_helpers import FALSIFIED
 
 
 @dataclass(frozen=True)
@@ -132,8 +101,3 @@ def matrix_folder(folder):
     """The same with a matrix whose one expectation is wrong."""
     folder.write("faults.kvmatrix.toml", FALSIFIED)
     return folder
-
-
-def temporary(folder):
-    """pytest's folder of temporary directories of the last run."""
-    return max(Path(folder.path.parent).glob("pytest-of-*/pytest-[0-9]*"))

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
-from conftest import FALSIFIED_LINE, MATRIX, temporary
+from plugin_helpers import FALSIFIED_LINE, MATRIX, temporary
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import FALSIFIED, MATRIX
+from plugin_helpers import FALSIFIED, MATRIX
 
 ROOT = Path(__file__).resolve().parents[2]
 HARDENED_LOSSY = "trace=tiny profile=hardened topology=tp1:tp1 total_tokens=65536 plan=lossy"  # the name of one cell
