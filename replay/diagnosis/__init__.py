@@ -1,0 +1,1 @@
+"""Verdicts from the logs of real servers."""
