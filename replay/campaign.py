@@ -63,8 +63,11 @@ def replay(
     request: ReplayRequest,
     out: Path | None = None,
     progress: Callable[[int], None] | None = None,
+    make_session: Callable[..., Session] = Session,
 ) -> dict[str, Any]:
     """Replay, record to `out` (or nowhere for good) and return the summary.
+
+    `make_session` takes what `Session` takes; one that only watches gives the same recording.
 
     Raises:
         TraceError: the trace breaks a rule of its schema.
@@ -75,7 +78,7 @@ def replay(
     device = choose_device(request.device)
     with enough_memory(request.profile, device), recording_directory(out) as directory:
         recorder = RecordingWriter(directory)
-        session = Session(
+        session = make_session(
             request.trace,
             request.profile,
             request.plan,
