@@ -19,17 +19,18 @@ _WIDTH = 100
 _RANGES_MAX = 6
 #: Characters of a text from outside that are shown, such as an id.
 _TEXT_MAX = 300
+_NAME_MAX = 60
 
 
 def print_life(life: Life, recording: Recording, steps_max: int) -> None:
     """Print the headline, the facts and the steps."""
-    click.secho(f"{life.subject} {_short(life.name)}", bold=True)
+    click.secho(f"{life.subject} {_short(life.name, _NAME_MAX)}", bold=True)
     _print_wrapped(life.headline, colour="green" if life.blame is None else "red")
     for text in (life.chosen, life.note):
         if text:
             _print_wrapped(text, colour="cyan")
     for name, value in life.facts:
-        click.echo(f"  {name + ':':<16}{_short(value)}")
+        click.echo(f"  {name + ':':<16}{_short(value, _NAME_MAX)}")
     shown = shown_steps(life, steps_max)
     places = {at: _place(life.steps[at].where, recording) for at in shown}
     width = max((len(place) for place in places.values()), default=0)
@@ -63,7 +64,7 @@ def _print_step(life: Life, at: int, place: str, width: int) -> None:
 
 def _words(step: Step) -> str:
     """What a step says, whose it is, which pages, and where the recording has it."""
-    words = f"{_short(step.request_id)}: {step.what}" if step.request_id else step.what
+    words = f"{_short(step.request_id, _NAME_MAX)}: {step.what}" if step.request_id else step.what
     if step.page_numbers:
         words += f" [{_numbers(step)}]"
     return _short(f"{words}{''.join(f' ({each})' for each in references(step))}", _TEXT_MAX * 3)

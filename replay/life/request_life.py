@@ -13,6 +13,9 @@ from replay.life.sightings import Sighted
 from replay.life.state_steps import END_WORDS, arrival_step, row_steps, unended_steps
 from replay.life.steps import Life, Step, first_departure, in_order
 
+#: (decode state, prefill state) of a request that was served.
+_WELL = ("finished", "done")
+
 
 def request_life(facts: RequestFacts, sighted: Sighted | None = None, note: str = "") -> Life:
     """Tell the life of a request.
@@ -69,7 +72,8 @@ def _headline(facts: RequestFacts, steps: tuple[Step, ...], departure: Step | No
         return f"It {told}."
     rule = f" (rule {departure.rule!r})" if departure.rule else ""
     blame = departure.blame or f"at {seconds(departure.time_us)} {departure.what}"
-    return f"It {told}: {blame}{rule}."
+    is_well = len(outcome) == 1 and (row["decode_state"], row["prefill_state"]) == _WELL
+    return f"It {told}{', although ' if is_well else ': '}{blame}{rule}."
 
 
 def _ending(facts: RequestFacts) -> str:
