@@ -37,6 +37,11 @@ class EventFact(NamedTuple):
     observed: bool | None
 
     @property
+    def is_aimed(self) -> bool:
+        """Whether it is no event but an abort or a timeout that a fault aimed at a state."""
+        return self.prefill_tp_rank < 0
+
+    @property
     def came_us(self) -> int:
         """When it arrived, or should have."""
         return self.due_us if self.delivered_us is None else self.delivered_us

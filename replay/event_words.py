@@ -8,14 +8,13 @@ from replay.event_facts import EventFact
 
 
 def seconds(time_us: int) -> str:
-    """A moment or a length of virtual time, to the millisecond where that is enough."""
-    digits = 3 if time_us % 1000 == 0 or abs(time_us) >= 1_000_000 else 6
-    return f"{time_us / 1e6:.{digits}f} s"
+    """A moment or a length of virtual time, in milliseconds where it is shorter than a hundred."""
+    return f"{time_us / 1e3:g} ms" if abs(time_us) < 100_000 else f"{time_us / 1e6:.3f} s"
 
 
 def name_of_event(event: EventFact) -> str:
     """Which event it is: its direction, its room and the ranks it goes between."""
-    if event.prefill_tp_rank < 0:
+    if event.is_aimed:
         return f"room {event.bootstrap_room}"
     if event.direction == "prefill":
         return (
@@ -32,7 +31,7 @@ def what_a_fault_did(event: EventFact) -> str:
     """What became of an event that a rule touched, as the rest of a sentence about it."""
     name, came = name_of_event(event), seconds(event.came_us)
     faults = (event.fault or "").split(" + ")
-    if event.prefill_tp_rank < 0:
+    if event.is_aimed:
         return _aimed(event, faults[0])
     if event.result == "lost":
         return f"{name} was dropped at {seconds(event.sent_us)}"

@@ -19,6 +19,10 @@ import pyarrow.compute as pc
 from replay.pool.ledger import LedgerViolations
 from replay.recording import Recording
 
+#: States in which a side is done with a request.
+DECODE_ENDED = ("finished", "aborted", "lost", "failed")
+PREFILL_ENDED = ("done", "dropped")
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -147,7 +151,7 @@ def _count_requests(batches: Iterable[pa.RecordBatch]) -> tuple[dict[str, int], 
     prefill_stuck = 0
     for (decode_state, prefill_state), count in states.items():
         decode[decode_state] += count
-        if decode_state in _DECODE_ENDED and prefill_state not in ("done", "dropped"):
+        if decode_state in DECODE_ENDED and prefill_state not in PREFILL_ENDED:
             prefill_stuck += count
     counts: dict[str, Any] = {
         "total": decode.total(),
@@ -155,8 +159,5 @@ def _count_requests(batches: Iterable[pa.RecordBatch]) -> tuple[dict[str, int], 
         "aborted": decode["aborted"] + decode["lost"],
         "failed": decode["failed"],
     }
-    counts["stuck"] = counts["total"] - sum(decode[state] for state in _DECODE_ENDED)
+    counts["stuck"] = counts["total"] - sum(decode[state] for state in DECODE_ENDED)
     return counts, prefill_stuck
-
-
-_DECODE_ENDED = ("finished", "aborted", "lost", "failed")

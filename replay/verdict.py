@@ -19,11 +19,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from replay.audit_series import AuditSeries, read_audits
-from replay.episodes import Episode, faulted_events, find_episodes, read_owners
+from replay.blame import blame
+from replay.blame_without_gap import blame_crash, blame_never_ended, blame_wrong_contents
+from replay.episodes import Episode, find_episodes, read_owners
+from replay.event_facts import read_events
+from replay.evidence import evidence_of
+from replay.growth import gaps_at_end, growth_of_all, growth_of_pools
 from replay.messages import PoolCounts, token_pool_message
 from replay.oracles import Findings, read_findings
 from replay.recording import Recording
-from replay.recording_schema import GROWTH_CYCLES_MIN, SUMMARY_SCHEMA
+from replay.recording_schema import SUMMARY_SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +41,30 @@ class Verdict:
 
 def judge(recording: Recording) -> Verdict:
     """Find the episodes of a recording and give its verdict."""
-    audits = read_audits(recording)
+    audits, run = read_audits(recording), recording.run
     owners = read_owners(recording.table("owners"))
-    faulted = faulted_events(recording.batches("events", ("event", "pool", "request_id", "rule")))
-    episodes = find_episodes(audits.spans, owners, faulted)
+    faulted = read_events(recording, {owner.request_id for owner in owners}, touched_only=True)
+    episodes = find_episodes(
+        audits.spans,
+        owners,
+        faulted,
+        growth_of_pools(run, audits),
+        _last_audit_of_healing(audits),
+    )
     findings = read_findings(recording)
-    run = recording.run
-    verdict, why = _verdict(run, episodes, _last_audit_of_healing(audits), findings)
+    verdict, why = _verdict(run, episodes, findings)
     worst = worst_episode(episodes)
     mismatch = None if worst is None else _mismatch(recording, worst)
     summary = {
         "schema": SUMMARY_SCHEMA,
         "verdict": verdict,
         "why": why,
-        "growth": _growth(run, audits),
+        "blame": _blame(recording, worst, findings),
+        "growth": growth_of_all(run, audits),
         "direction": None if worst is None else worst.direction,
         "kinds": _kinds(episodes, findings),
         "mismatch": mismatch,
+        "evidence": None if worst is None else evidence_of(recording, worst),
         "final_gap": _final_gap(run, audits),
         "engine_message": _engine_message(run, mismatch),
         "engine_check_fired": run["engine"]["check_fired"],
@@ -83,19 +95,15 @@ def judge(recording: Recording) -> Verdict:
 
 
 def _verdict(
-    run: dict[str, Any], episodes: tuple[Episode, ...], healed: int, findings: Findings
+    run: dict[str, Any], episodes: tuple[Episode, ...], findings: Findings
 ) -> tuple[str, str]:
-    """The verdict and one sentence that says why; `healed` is the last audit of the heal phase."""
+    """The verdict and one sentence that says why."""
     if run["stopped_early"]:
         return "persistent" if _any_stuck(episodes) else "inconclusive", (
             "the replay stopped where the engine would have died"
         )
     # What a repeat cycle closes was still open when healing ended: it came too late to count.
-    open_ones = tuple(
-        episode
-        for episode in episodes
-        if episode.closed_audit is None or episode.opened_audit <= healed < episode.closed_audit
-    )
+    open_ones = tuple(each for each in episodes if each.is_open or each.closed_too_late)
     return (
         _wrong_contents(findings)
         or _open_gaps(open_ones)
@@ -230,10 +238,21 @@ def worst_episode(episodes: tuple[Episode, ...]) -> Episode | None:
     )
 
 
+def _blame(recording: Recording, worst: Episode | None, findings: Findings) -> str | None:
+    """One sentence about what the verdict is put down to; None where there is nothing to blame."""
+    if findings.content_pages or findings.wrong_first_tokens:
+        return blame_wrong_contents(recording)
+    if worst is not None:
+        return blame(recording.run, worst)
+    if findings.requests["stuck"] or findings.prefill_stuck:
+        return blame_never_ended(recording)
+    return (findings.died_message and blame_crash(recording)) or None
+
+
 def _mismatch(recording: Recording, worst: Episode) -> dict[str, Any]:
     """The widest quiet gap of the worst episode; the widest of all if none was quiet."""
     number = worst.quiet_audit if worst.quiet_audit is not None else worst.widest_audit
-    row, run = recording.audit_row(number), recording.run
+    row, run = recording.audit_rows([number])[number], recording.run
     page_size = run["profile"]["page_size"]
     return {
         "pool": worst.pool,
@@ -275,32 +294,10 @@ def _kinds(episodes: tuple[Episode, ...], findings: Findings) -> dict[str, int]:
 
 def _final_gap(run: dict[str, Any], audits: AuditSeries) -> dict[str, Any]:
     """Every pool's gap when healing ended, and their sum."""
-    gaps = _gaps_at_end(audits, ["inject", "heal"])
+    gaps = gaps_at_end(audits, ["inject", "heal"])
     pools = {pool: gap for pool, gap in sorted(gaps.items()) if gap}
     tokens = sum(pools.values())
     return {"tokens": tokens, "pages": tokens // run["profile"]["page_size"], "pools": pools}
-
-
-def _gaps_at_end(audits: AuditSeries, phases: list[str]) -> dict[str, int]:
-    """Each pool's gap in its last audit of these phases, which follow each other, in tokens."""
-    gaps: dict[str, int] = {}
-    for phase in phases:
-        gaps |= audits.last_gaps.get(phase, {})
-    return gaps
-
-
-def _growth(run: dict[str, Any], audits: AuditSeries) -> str | None:
-    """Whether the gap grew over the clean cycles: one-off, growing, or unknown."""
-    cycles = [phase["phase"] for phase in run["phases"] if phase["phase"].startswith("repeat-")]
-    ends = [
-        sum(abs(gap) for gap in _gaps_at_end(audits, ["inject", "heal", *cycles[:count]]).values())
-        for count in range(len(cycles) + 1)
-    ]
-    if ends[-1] == 0:
-        return None
-    if len(cycles) < GROWTH_CYCLES_MIN:
-        return "unknown"
-    return "growing" if ends[-1] > ends[0] else "one-off"
 
 
 def _pool_totals(run: dict[str, Any]) -> dict[str, int]:

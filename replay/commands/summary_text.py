@@ -20,6 +20,8 @@ def print_summary(summary: dict[str, Any], out: Path | None) -> None:
     sign = f"[{_SIGNS[verdict]}] {verdict.upper()}"
     click.secho(sign, fg=_COLOURS[verdict], bold=True, nl=False)
     click.echo(f"  {summary['why']}")
+    if summary["blame"]:
+        click.echo(f"  {summary['blame']}")
     kinds = ", ".join(f"{pages} {kind}" for kind, pages in summary["kinds"].items())
     if kinds and summary["mismatch"] is None:
         click.echo(f"  pages by kind, though every count balances: {kinds}")
