@@ -30,7 +30,7 @@ def event_steps(
     """
     for _, group in groupby(events, key=lambda event: event.event):
         deliveries = list(group)
-        if deliveries[0].prefill_tp_rank < 0:
+        if deliveries[0].is_aimed:
             yield from (_aimed_step(event, foreign) for event in deliveries)
             continue
         yield _sent_step(deliveries, sender, foreign)

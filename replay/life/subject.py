@@ -1,22 +1,23 @@
 """Whose life is told: the page or the request that was asked for, or the guilty one.
 
-Without a question it is the request with the most pages in the worst episode; where there is no
-episode, one that read wrong bytes or never ended.
+Without a question it is the request that the worst episode is put down to; where there is no episode,
+one that read wrong bytes or never ended.
 """
 
 from __future__ import annotations
 
+from replay.blame import first_cause, owners_that_count
 from replay.episodes import Episode
 from replay.errors import RecordingError
 from replay.life.page_life import PageName
 from replay.life.request_facts import shown_id
+from replay.life.state_steps import END_WORDS
 from replay.recording import Recording
 from replay.verdict import judge, worst_episode
 
 #: Stands in owners.parquet for pages that no request explains.
 _NOBODY = "(nobody)"
 _POOLS_NAMED_MAX = 8
-_ENDED = ("finished", "aborted", "failed", "lost")
 
 
 def find_page(recording: Recording, text: str, pool: str | None) -> PageName:
@@ -49,13 +50,15 @@ def find_page(recording: Recording, text: str, pool: str | None) -> PageName:
 
 
 def guilty_requests(episode: Episode) -> list[str]:
-    """Requests with pages in an episode, the most pages first."""
+    """Requests whose pages make an episode: first that of the event it is put down to, then by pages."""
     pages: dict[str, int] = {}
-    for owner in episode.owners:
+    for owner in owners_that_count(episode):
         if owner.request_id != _NOBODY:
             most = max(pages.get(owner.request_id, 0), abs(owner.pages))
             pages[owner.request_id] = most
-    return sorted(pages, key=lambda request_id: -pages[request_id])
+    cause = first_cause(episode)
+    named = None if cause is None else cause.request_id
+    return sorted(pages, key=lambda request_id: (request_id != named, -pages[request_id]))
 
 
 def choose_request(recording: Recording) -> tuple[str, str]:
@@ -66,15 +69,14 @@ def choose_request(recording: Recording) -> tuple[str, str]:
     """
     worst = worst_episode(judge(recording).episodes)
     if worst is not None and (guilty := guilty_requests(worst)):
-        others = "" if len(guilty) == 1 else f" of its {len(guilty):,} requests"
-        return guilty[0], f"It has the most pages in the worst episode{others}, in {worst.pool}."
+        others = "" if len(guilty) == 1 else f", one of {len(guilty):,}"
+        return guilty[0], f"It is the guilty request of the worst episode, in {worst.pool}{others}."
     for batch in recording.batches("contents", ("request_id",)):
         if len(batch):
             return batch["request_id"][0].as_py(), "It is the first to read wrong bytes."
     for batch in recording.batches("requests", ("request_id", "prefill_state", "decode_state")):
-        table = batch.to_pylist()
-        for row in table:
-            if row["decode_state"] not in _ENDED or row["prefill_state"] not in ("done", "dropped"):
+        for row in batch.to_pylist():
+            if row["decode_state"] not in END_WORDS or row["prefill_state"] not in END_WORDS:
                 return row["request_id"], "It is the first that never ended."
     raise RecordingError(
         f"{recording.directory}: no request of it is guilty of anything; name one with --request"

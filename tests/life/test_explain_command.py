@@ -39,7 +39,7 @@ def test_without_a_question_it_is_the_guilty_request(dropped, explain):
     assert out.startswith(
         "request q1\nIt never ended and 7 pages on decode DP 0 never left the gap"
     )
-    assert "It has the most pages in the worst episode, in decode0/dp0." in out
+    assert "It is the guilty request of the worst episode, in decode0/dp0." in out
     (blame,) = [line for line in out.splitlines() if line.startswith(">>")]
     assert "the completion of room 1 from prefill TP 0 is sent: it is lost" in blame
     assert max(map(len, out.splitlines())) <= 100
