@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from life_helpers import every, record
@@ -198,10 +197,3 @@ def test_help_has_an_example(explain):
     code, out, _ = explain("--help")
     assert code == 0
     assert "Example: kvreplay explain" in out
-
-
-def test_an_ordinary_replay_knows_nothing_of_watching():
-    """The classes of an ordinary replay are the plain ones: watching costs nothing when off."""
-    source = Path(__file__).parents[2] / "replay"
-    for name in ("session.py", "campaign.py", "pool/pool.py", "deployment.py", "transfer.py"):
-        assert "replay.life" not in (source / name).read_text()
