@@ -83,6 +83,18 @@ def test_a_page_and_a_request_agree_on_who_took_it_when(recording):
         assert any(9 in step.page_numbers for step in life.steps if step.where == "decode0/dp0")
 
 
+def test_of_a_batch_only_the_watched_requests_pages_are_seen(recording):
+    """Whose pages grow in one step with those of others is not taken for their victim."""
+    events = recording.table("events").to_pylist()
+    touched = {row["request_id"] for row in events if row["rule"] is not None}
+    healthy = [name for name in (f"q{at}" for at in range(30)) if name not in touched]
+    for name in healthy[-3:]:
+        life, _ = watched(recording, name)
+        assert life.blame is None, life.headline
+        took = [step for step in life.steps if step.what.startswith("takes")]
+        assert sum(step.pages for step in took if step.where == "decode0/dp0") == 14
+
+
 def test_many_hits_are_fetched_in_pieces(recording, monkeypatch):
     whole = page_of(recording, "prefill0/dp0", 1)[1].pages
     monkeypatch.setattr("replay.life.sightings._PENDING_MAX", 2)

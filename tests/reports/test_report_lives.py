@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from report_helpers import HOSTILE
 
+from replay.life.subject import choose_request
+from replay.recording import Recording
 from reports.page import render_report
 
 HEADING = "What happened to the first owners of the worst gap"
@@ -39,7 +41,7 @@ def test_it_needs_no_trace(recordings, tmp_path):
 def test_hostile_names_are_text(recordings, tmp_path, hostile):
     copy = tmp_path / "copy"
     shutil.copytree(recordings["leak"], copy)
-    guilty = pq.read_table(copy / "owners.parquet")["request_id"][0].as_py()
+    guilty, _ = choose_request(Recording.open(copy))
     for table in ("owners", "requests", "events"):
         path = copy / f"{table}.parquet"
         before = pq.read_table(path)
