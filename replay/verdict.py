@@ -84,7 +84,9 @@ def judge(recording: Recording) -> Verdict:
             "count": len(episodes),
             "ledger": findings.ledger.total,
             "contents": findings.content_pages + findings.wrong_first_tokens,
-            "liveness": findings.requests["stuck"] + findings.prefill_stuck,
+            "liveness": findings.requests["stuck"]
+            + findings.prefill_stuck
+            + findings.stuck_in_cycles,
         },
         "audits": audits.rows,
         "iterations": audits.iterations,
@@ -108,6 +110,7 @@ def _verdict(
         _wrong_contents(findings)
         or _open_gaps(open_ones)
         or _never_ended(findings, run["budget_exhausted"])
+        or _never_ended_in_cycles(findings, run["pending_at_end"])
         or _wrong_owners(findings)
         or _nothing_to_go_by(run, findings)
         or _all_well(episodes, findings)
@@ -162,6 +165,16 @@ def _never_ended(findings: Findings, budget_exhausted: bool) -> tuple[str, str] 
         f"{_counted(findings.prefill_stuck, 'request')} never ended on the prefill side, although "
         "no page is missing",
     )
+
+
+def _never_ended_in_cycles(findings: Findings, pending_at_end: bool) -> tuple[str, str] | None:
+    """What the inject phase has left behind can wedge those that come later."""
+    if not findings.stuck_in_cycles:
+        return None
+    if pending_at_end:
+        return "inconclusive", "the replay ended while requests of a clean cycle were under way"
+    count = _counted(findings.stuck_in_cycles, "request")
+    return "persistent", f"{count} of the clean cycles never ended, although no page is missing"
 
 
 def _wrong_owners(findings: Findings) -> tuple[str, str] | None:
@@ -244,7 +257,7 @@ def _blame(recording: Recording, worst: Episode | None, findings: Findings) -> s
         return blame_wrong_contents(recording)
     if worst is not None:
         return blame(recording.run, worst)
-    if findings.requests["stuck"] or findings.prefill_stuck:
+    if findings.requests["stuck"] or findings.prefill_stuck or findings.stuck_in_cycles:
         return blame_never_ended(recording)
     return (findings.died_message and blame_crash(recording)) or None
 
