@@ -52,14 +52,13 @@ def blame_crash(recording: Recording) -> str:
 def blame_never_ended(recording: Recording) -> str:
     """One sentence about the first request that never ended on a side; empty for none."""
     first: tuple[int, str, str, str] | None = None
-    columns = ("cycle", "arrival_us", "request_id", "prefill_state", "decode_state")
+    columns = ("arrival_us", "request_id", "prefill_state", "decode_state")
     for batch in recording.batches("requests", columns):
         ended = pc.and_(
             pc.is_in(batch["decode_state"].cast(pa.string()), pa.array(DECODE_ENDED)),
             pc.is_in(batch["prefill_state"].cast(pa.string()), pa.array(PREFILL_ENDED)),
         )
-        left = batch.filter(pc.and_(pc.invert(ended), pc.equal(batch["cycle"], 0)))
-        for row in left.to_pylist():
+        for row in batch.filter(pc.invert(ended)).to_pylist():
             mine = (row["arrival_us"], row["request_id"], row["prefill_state"], row["decode_state"])
             first = mine if first is None else min(first, mine)
     if first is None:

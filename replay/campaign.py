@@ -154,6 +154,7 @@ def _run_document(
         "phases": [asdict(phase) for phase in result.phases],
         "budget_exhausted": result.budget_exhausted,
         "stopped_early": result.stopped_early,
+        "pending_at_end": result.pending_at_end,
         "engine": {
             "check_fired": auditor.engine_check_fired,
             "died_us": auditor.died_us,

@@ -185,3 +185,19 @@ def test_a_gap_that_a_clean_cycle_closes_came_too_late():
     assert found.verdict == "inconclusive"
     assert found.summary["episodes_open"] == 0
     assert found.summary["blame"].endswith("only after healing had ended")
+
+
+@pytest.mark.parametrize(
+    ("profile", "verdict", "stuck"), [(LOSES, "persistent", 12), ("hardened", "clean", 0)]
+)
+def test_requests_of_clean_cycles_that_never_end_count_too(profile, verdict, stuck):
+    fields = WIDE_SMALL | {"bootstrap_rooms": 6, "used_rooms": "forgotten"}
+    if profile == LOSES:
+        fields["used_rooms"] = "wedge"
+    found = record(profile, requests_every(50_000, 6), options=SessionOptions(repeats=2), **fields)
+    assert found.verdict == verdict
+    assert found.summary["requests"]["stuck"] == 0
+    assert found.summary["oracles"]["liveness"] == stuck
+    if stuck:
+        assert found.summary["why"].startswith("12 requests of the clean cycles never ended")
+        assert found.summary["blame"].startswith("q0#1 is bootstrap on the prefill and prealloc")
