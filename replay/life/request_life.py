@@ -102,7 +102,6 @@ def _facts(facts: RequestFacts) -> tuple[tuple[str, str], ...]:
         ("decode", f"{row['decode_pool']}, {row['decode_state']}"),
         ("bootstrap room", str(row["bootstrap_room"])),
         ("prompt", f"{row['input_tokens']:,} tokens, {row['prompt_pages']:,} pages"),
-        ("prefix cache", f"{counted(row['prefix_pages'], 'page')} of its prompt at the last"),
         ("output", f"{row['output_tokens']:,} tokens"),
         ("cycle", str(row["cycle"])),
     )

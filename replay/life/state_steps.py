@@ -65,6 +65,12 @@ def row_steps(facts: RequestFacts) -> Iterator[Step]:
         if row[column] >= 0:
             where = row[f"{side}_pool"]
             yield state_step(state, row[column], where)
+    # Recordings made before these columns were have neither.
+    gave_up_us, prefill_ended_us = row.get("gave_up_us", -1), row.get("prefill_ended_us", -1)
+    if gave_up_us >= 0 and gave_up_us != row["ended_us"]:
+        yield state_step("deferred", gave_up_us, row["decode_pool"])
+    if prefill_ended_us >= 0 and row["prefill_state"] in END_WORDS:
+        yield end_step(row["prefill_state"], prefill_ended_us, row["prefill_pool"])
     if row["ended_us"] >= 0:
         yield end_step(row["decode_state"], row["ended_us"], row["decode_pool"])
 
