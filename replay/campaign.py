@@ -63,8 +63,11 @@ def replay(
     request: ReplayRequest,
     out: Path | None = None,
     progress: Callable[[int], None] | None = None,
+    engine_log: Path | None = None,
 ) -> dict[str, Any]:
     """Replay, record to `out` (or nowhere for good) and return the summary.
+
+    With `engine_log` the servers' logs are written as well, see `replay.engine_log.writing`.
 
     Raises:
         TraceError: the trace breaks a rule of its schema.
@@ -102,6 +105,10 @@ def replay(
             },
         }
         write_json(directory / "summary.json", summary)
+        if engine_log is not None:
+            from replay.engine_log.writing import write_engine_logs
+
+            write_engine_logs(Recording.open(directory), engine_log)
         return summary
 
 

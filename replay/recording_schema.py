@@ -111,7 +111,11 @@ REQUESTS_SCHEMA = pa.schema(
         "landed_us": pa.int64(),
         "consumed_us": pa.int64(),
         "running_us": pa.int64(),
+        # Decode gave the transfer up; its pages may be held longer, until nobody writes them.
+        "gave_up_us": pa.int64(),
+        # Decode was done with it, then prefill.
         "ended_us": pa.int64(),
+        "prefill_ended_us": pa.int64(),
     }
 )
 

@@ -319,6 +319,8 @@ class Session:
 
     def request_ended(self, request: Request) -> None:
         """Write a request down once both sides are done with it, and let go of it."""
+        if request.prefill_ended and request.prefill_ended_us < 0:
+            request.prefill_ended_us = self.clock.now_us
         if not (request.decode_ended and request.prefill_ended):
             return
         self._write_request(request)
@@ -375,6 +377,8 @@ class Session:
                 request.landed_us,
                 request.consumed_us,
                 request.running_us,
+                request.gave_up_us,
                 request.ended_us,
+                request.prefill_ended_us,
             )
         )

@@ -157,7 +157,9 @@ class Request:
     landed_us: int = -1
     consumed_us: int = -1
     running_us: int = -1
+    gave_up_us: int = -1
     ended_us: int = -1
+    prefill_ended_us: int = -1
 
     def __post_init__(self) -> None:
         """Make the tag of the first attempt."""
