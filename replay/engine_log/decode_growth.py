@@ -50,6 +50,16 @@ class RunningBatch:
             self._members = np.concatenate((self._members, came))
             self._tokens = np.concatenate((self._tokens, self._input_tokens[came]))
 
+    def changes_between(self, start_us: int, end_us: int) -> list[int]:
+        """When somebody begins or ends after the one time and before the other, each time once."""
+        times = set()
+        for request in self._order[self._next :]:
+            if self._running_us[request] >= end_us:
+                break
+            times |= {int(self._running_us[request]), int(self._ended_us[request])}
+        times |= set(self._ended_us[self._members].tolist())
+        return sorted(time_us for time_us in times if start_us < time_us < end_us)
+
     def grown_tokens(self, steps: int) -> int:
         """Tokens of pages that so many more steps take from the pool."""
         pages = self._pages(self._tokens + steps) - self._pages(self._tokens)

@@ -39,14 +39,24 @@ class DecodeStatus:
         if last is None:
             return
         self._batch.move_to(last.time_us)
-        running, steps = len(self._batch), row.iterations
+        used = self._rank.total_tokens - last.available - last.evictable
+        taken_us, start_us, done = row.time_us - last.time_us, last.time_us, 0
+        # A change of the batch without an audit has left the counts as they were: one request began
+        # with pages that it had, or what others grew by is just what one that ended gave back.
+        for end_us in (*self._batch.changes_between(start_us, row.time_us), row.time_us):
+            steps = row.iterations * (end_us - last.time_us) // max(1, taken_us) - done
+            yield from self._decode(start_us, end_us, steps, used)
+            self._batch.move_to(end_us)
+            start_us, done = end_us, done + steps
+
+    def _decode(self, start_us: int, end_us: int, steps: int, used: int) -> Iterator[Line]:
+        """Lines of a stretch in which the same requests run, from `used` tokens on."""
+        running = len(self._batch)
         if not running or not steps:
             return
-        used = self._rank.total_tokens - last.available - last.evictable
-        taken = row.time_us - last.time_us
         told = 0
         for step in range(INTERVAL - self._decodes % INTERVAL, steps + 1, INTERVAL):
-            time_us = last.time_us + taken * step // steps
+            time_us = start_us + (end_us - start_us) * step // steps
             self._generated += running * (step - told)
             told = step
             yield self._line(time_us, running, used + self._batch.grown_tokens(step))

@@ -69,15 +69,24 @@ class DecodeEngine:
         if last is None:
             return
         self._batch.move_to(last.time_us)
-        running, steps = len(self._batch), row.iterations if len(self._batch) else 0
-        taken_us, done = row.time_us - last.time_us, 0
-        while self._next_us < row.time_us:
-            by_then = steps * (self._next_us - last.time_us) // taken_us
-            self._interval.generation += running * (by_then - done)
-            done = by_then
-            used = self._rank.total_tokens - last.available - last.evictable
-            yield from self._tell(used + self._batch.grown_tokens(done))
-        self._interval.generation += running * (steps - done)
+        used = self._rank.total_tokens - last.available - last.evictable
+        taken_us, start_us, done = max(1, row.time_us - last.time_us), last.time_us, 0
+        # As in SGLang's status lines: a change of the batch without an audit changes no count.
+        for end_us in (*self._batch.changes_between(start_us, row.time_us), row.time_us):
+            steps = row.iterations * (end_us - last.time_us) // taken_us - done
+            yield from self._decode(start_us, end_us, steps, used)
+            self._batch.move_to(end_us)
+            start_us, done = end_us, done + steps
+
+    def _decode(self, start_us: int, end_us: int, steps: int, used: int) -> Iterator[Line]:
+        """Lines of a stretch in which the same requests run, from `used` tokens on."""
+        running, told = len(self._batch), 0
+        while start_us <= self._next_us < end_us:
+            by_then = steps * (self._next_us - start_us) // (end_us - start_us)
+            self._interval.generation += running * (by_then - told)
+            told = by_then
+            yield from self._tell(used + self._batch.grown_tokens(told))
+        self._interval.generation += running * (steps - told)
         self._batch.step(steps)
 
     def finish(self, end_us: int) -> Iterator[Line]:
