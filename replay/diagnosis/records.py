@@ -29,6 +29,9 @@ class Place:
     rank: str
     #: sglang, sglang-jax, vllm, vllm-ascend, trtllm or lmcache.
     engine: str
+    #: Which of several servers in one log said it, where a collector tells them apart: a pod, a
+    #: container, a file that grep named; empty elsewhere. Ranks count within an instance.
+    instance: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
