@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from replay.diagnosis.records import Place
+from replay.diagnosis.source import family_of
 
 #: Two equal checks closer than this say no more than one: an idle engine checks in every turn.
 CHECK_SPACING_S_MIN = 1.0
@@ -103,8 +104,6 @@ class GapRun:
     def _is_another(self, value: float, place: Place) -> bool:
         if value != self.last or self._worked or self.last_place is None:
             return True
-        if place.source != self.last_place.source:
-            return True
         passed_s = seconds_between(self.last_place, place)
         # Without times these may be the same moment in the words of several processes.
         return passed_s is not None and passed_s >= CHECK_SPACING_S_MIN
@@ -114,6 +113,6 @@ def seconds_between(start: Place | None, end: Place | None) -> float | None:
     """Seconds from one place to another; None where that cannot be known."""
     if start is None or end is None or start.time_s is None or end.time_s is None:
         return None
-    if start.source != end.source:
+    if (family_of(start.source), start.instance) != (family_of(end.source), end.instance):
         return None
     return end.time_s - start.time_s

@@ -5,17 +5,21 @@ from __future__ import annotations
 from replay.diagnosis.finding import Finding
 from replay.diagnosis.gap_run import seconds_between
 from replay.diagnosis.next_steps import steps_for_load, steps_for_transfers
-from replay.diagnosis.records import Transfer, TransferTrouble
+from replay.diagnosis.records import Place, Transfer, TransferTrouble
 from replay.diagnosis.transfer_watch import FAILING, TransferWatch
 
 #: From here on a transfer that still waits is lost: the longest timeout that engines set by default.
 _WAITS_S_MAX = 600.0
 
 
-def judge_transfers(watch: TransferWatch) -> Finding | None:
-    """The worst that the transfer lines say, or None when they say nothing to worry about."""
+def judge_transfers(watch: TransferWatch, idle_again: Place | None) -> Finding | None:
+    """The worst that the transfer lines say, or None when they say nothing to worry about.
+
+    `idle_again` is where the server was seen idle with nothing in use after all of them.
+    """
     return (
         _read_late(watch)
+        or _healed(watch, idle_again)
         or _timed_out(watch)
         or _still_waiting(watch)
         or _failed(watch)
@@ -49,6 +53,20 @@ def _read_late(watch: TransferWatch) -> Finding | None:
             "its pages: a release by timeout before the read makes the answer wrong",
             *steps_for_transfers(watch.engine),
         ),
+    )
+
+
+def _healed(watch: TransferWatch, idle_again: Place | None) -> Finding | None:
+    """Transfers that went wrong and left nothing behind."""
+    last = watch.last_trouble
+    if idle_again is None or last is None:
+        return None
+    return Finding(
+        verdict="transient",
+        kind="held",
+        why=f"{watch.engine}: {_many(watch.kept.total, 'line')} of transfers that went wrong, the "
+        f"last at line {last.place.line} ({last.reason}); at line {idle_again.line} nothing runs "
+        "and nothing is in use, so all pages came back",
     )
 
 

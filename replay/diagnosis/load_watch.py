@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from replay.diagnosis.gap_run import GapRun
-from replay.diagnosis.records import Load
+from replay.diagnosis.records import Load, Place
 from replay.diagnosis.transfer_floor import TransferFloor
 
 #: From here on a pool is called full.
@@ -43,6 +43,8 @@ class LoadWatch:
     #: What was in use along that run.
     waiting_usage: GapRun = field(default_factory=GapRun)
     floor: TransferFloor = field(default_factory=TransferFloor)
+    #: Where it was last seen idle with nothing in use.
+    idle_at: Place | None = None
     running_max: int = 0
     full_lines: int = 0
     #: Since the pool was last full: the least usage.
@@ -81,6 +83,8 @@ class LoadWatch:
             self.waiting_usage.add(used or 0, load.place)
         elif used is not None:
             self.idle.add(used, load.place)
+            if not used:
+                self.idle_at = load.place
 
     def _note_usage(self, load: Load) -> None:
         if load.usage is None:

@@ -6,7 +6,6 @@ or crashed starts again with an empty pool: nothing that it printed before can h
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 from replay.diagnosis.gap_run import GapRun
@@ -14,14 +13,8 @@ from replay.diagnosis.kept import Kept
 from replay.diagnosis.load_watch import LoadWatch
 from replay.diagnosis.records import Load, Observation
 
-_ROTATION = re.compile(r"(?:\.\d{1,5}|[.-]\d{4}-?\d\d-?\d\d|\.gz|\.bz2|\.xz|\.zst)+$")
 #: Earlier lives of an engine whose last check is remembered.
 _LIVES_MAX = 16
-
-
-def server_of(source: str) -> str:
-    """The log that a file is a rotation of."""
-    return _ROTATION.sub("", source) or source
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +22,9 @@ class SeriesKey:
     """Whose pool a series is about."""
 
     engine: str
+    #: The log without what rotation adds to its name, and the pod or container in it.
     server: str
+    instance: str
     rank: str
     pool: str
 
@@ -97,6 +92,7 @@ class Series:
     #: What checks and loads of earlier lives came to, the latest few.
     earlier: list[tuple[Checks, LoadWatch]] = field(default_factory=list)
     deaths: int = 0
+    loads_total: int = 0
     _is_dead: bool = False
 
     def add_observation(self, observation: Observation) -> None:
@@ -112,6 +108,7 @@ class Series:
         """Take a status line or a scrape."""
         if self._is_dead:
             self._start_again()
+        self.loads_total += 1
         self.checks.note_load(load)
         self.loads.add(load)
 
@@ -140,6 +137,6 @@ class Series:
 
 def who(series: Series) -> str:
     """Whose pool it is, as a sentence begins."""
-    rank = f" {series.key.rank}" if series.key.rank else ""
-    pool = "" if series.key.pool == "full" else f" pool {series.key.pool}"
-    return f"{series.key.engine}{rank}{pool}"
+    key = series.key
+    pool = "" if key.pool == "full" else f"pool {key.pool}"
+    return " ".join(part for part in (key.engine, key.instance, key.rank, pool) if part)

@@ -66,6 +66,7 @@ class TransferWatch:
             self.waiting_lines = 0
 
     @property
-    def still_waiting(self) -> bool:
-        """Whether some request was last said to wait."""
-        return self.waiting_first is not None
+    def last_trouble(self) -> Transfer | None:
+        """The last line of something that went wrong; a hold alone is as it should be."""
+        wrong = [each for kind, each in self.latest.items() if kind is not TransferTrouble.HELD]
+        return max(wrong, key=lambda each: each.place.line, default=None)
