@@ -1,0 +1,71 @@
+"""SGLang's status lines: how full the pools are and how many requests are where.
+
+    Decode batch. #running-req: 3, #token: 2624, token usage: 0.02, ... #queue-req: 0        0.2 to 0.5.2
+    Decode batch, #running-req: 4, #full token: 26, full token usage: 0.10, #swa token: ...  0.5.3 on
+    Prefill batch. #new-seq: 1, ..., #unbootstrapped-req: 0, #queue-req: 0, #transferring-req: 0   0.4.6
+    Prefill batch, #new-seq: 1, ..., #bootstrap-req: 0, #inflight-req: 0                    0.5
+
+Sources: sglang 0.4.6.post4 `managers/scheduler.py` (log_decode_stats, log_prefill_stats), 0.5.23
+`managers/scheduler_components/{metrics_reporter,pool_stats_observer}.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from replay.diagnosis.formats.base import Format, PlaceOf
+from replay.diagnosis.lines import Line
+from replay.diagnosis.records import Load, Record
+
+#: `[123]` is the iteration, which SGLANG_LOG_FORWARD_ITERS adds.
+_STATUS = re.compile(r"(?:Decode|Prefill) batch(?: \[\d+\])?[.,]? +(.*)")
+_FIELD = re.compile(r"(#?[A-Za-z][A-Za-z -]*): (-?\d+(?:\.\d+)?)")
+
+#: Pools by the names of their usage and of their used tokens.
+_POOLS = (
+    ("full", "token usage", "#token"),
+    ("full", "full token usage", "#full token"),
+    ("swa", "swa token usage", "#swa token"),
+    ("mamba", "mamba usage", "mamba num"),
+)
+
+
+def _read(line: Line, place_of: PlaceOf) -> Iterator[Record]:
+    found = _STATUS.search(line.text)
+    if found is None:
+        return
+    fields = dict(_FIELD.findall(found[1]))
+
+    def count(*names: str) -> int | None:
+        return next((_whole(fields[name]) for name in names if name in fields), None)
+
+    place = place_of("sglang", "")
+    for pool, usage, used in _POOLS:
+        if usage not in fields and used not in fields:
+            continue
+        yield Load(
+            place=place,
+            pool=pool,
+            usage=_share(fields, usage),
+            used_tokens=count(used),
+            running=count("#running-req"),
+            queued=count("#queue-req"),
+            prealloc=count("#prealloc-req"),
+            transferring=count("#transfer-req"),
+            preallocated_usage=_share(fields, "pre-allocated usage"),
+            inflight=count("#inflight-req", "#transferring-req"),
+            bootstrapping=count("#bootstrap-req", "#unbootstrapped-req"),
+            retracted=count("#retracted-req"),
+        )
+
+
+def _whole(number: str) -> int:
+    return int(number.split(".")[0])
+
+
+def _share(fields: Mapping[str, str], name: str) -> float | None:
+    return float(fields[name]) if name in fields else None
+
+
+SGLANG_LOAD = Format("sglang load", ("Decode batch", "Prefill batch"), _read)
