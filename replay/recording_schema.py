@@ -101,6 +101,7 @@ REQUESTS_SCHEMA = pa.schema(
         "input_tokens": pa.int32(),
         "output_tokens": pa.int32(),
         "prompt_pages": pa.int32(),
+        # Found in the prefix cache.
         "prefix_pages": pa.int32(),
         "prefill_state": _WORD,
         "decode_state": _WORD,

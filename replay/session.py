@@ -367,7 +367,7 @@ class Session:
                 request.input_tokens,
                 request.output_tokens,
                 request.decode.pool.pages_for(request.input_tokens),
-                request.cached_pages,
+                request.prefix_pages,
                 request.prefill_state.value,
                 request.decode_state.value,
                 request.arrival_us,

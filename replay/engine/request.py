@@ -127,6 +127,8 @@ class Request:
     prefill_pages: int = 0
     #: Prompt pages sent off so far.
     sent_pages: int = 0
+    #: Pages that the prefix cache had of the prompt when its computation began.
+    prefix_pages: int = 0
     #: Leading pages of the row that the prefix cache owns.
     cached_pages: int = 0
     cancelled: bool = False
