@@ -37,10 +37,13 @@ class Judge:
         self._transfers: dict[tuple[str, str], TransferWatch] = {}
         self._crashes: dict[tuple[str, str], CrashWatch] = {}
         self._order: dict[str, int] = {}
+        #: How many were taken.
+        self.records = 0
 
     def add(self, record: Record) -> None:
         """Take the next record of its log."""
         place = record.place
+        self.records += 1
         self._order.setdefault(place.source, len(self._order))
         if isinstance(record, Load):
             self._series_of(place, record.pool).add_load(record)
