@@ -18,7 +18,16 @@ from replay.diagnosis.heads import Head
 from replay.diagnosis.lines import Line
 from replay.diagnosis.records import Crash, Place
 
-CRASH_WORDS = ("Traceback", "hit an exception", "fatal error", "Error", "Exception", "assert ")
+#: Not a bare "Error": access lines have "500 Internal Server Error".
+CRASH_WORDS = (
+    "Traceback (most",
+    "hit an exception",
+    "fatal error",
+    "AssertionError",
+    "Error: ",
+    "Exception: ",
+    "assert ",
+)
 
 #: A traceback is no longer than this.
 TRACEBACK_LINES = 400

@@ -9,13 +9,18 @@ from functools import partial
 from replay.diagnosis.check_assembly import CHECK_WORDS, WAIT_LINES, CheckAssembly, OpenCheck
 from replay.diagnosis.crashes import CRASH_WORDS, Tracebacks
 from replay.diagnosis.formats.registry import FORMATS
+from replay.diagnosis.formats.sglang_load import SGLANG_LOAD
 from replay.diagnosis.heads import Head, HeadReader
 from replay.diagnosis.lines import Line, clean_lines
 from replay.diagnosis.records import Record
 from replay.diagnosis.tally import ReadingTally
 
-#: Lines that have none of these say nothing.
-WORDS = (*CHECK_WORDS, *CRASH_WORDS, *(word for one in FORMATS for word in one.words))
+#: Lines that have none of these say nothing; the status lines' own are searched for apart.
+WORDS = (
+    *CHECK_WORDS,
+    *CRASH_WORDS,
+    *(word for one in FORMATS if one is not SGLANG_LOAD for word in one.words),
+)
 
 #: Records that wait behind a check that is not complete.
 _WAITING_MAX = 4096
@@ -85,4 +90,4 @@ class LogReader:
                 first.merge(twin)
                 self._checks.drop(twin)
                 waiting.remove(twin)
-            yield from first.observations()
+            yield from first.records()
