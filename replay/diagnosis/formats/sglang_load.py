@@ -50,6 +50,7 @@ def _read(line: Line, place_of: PlaceOf) -> Iterator[Record]:
             usage=_share(fields, usage),
             used_tokens=count(used),
             running=count("#running-req"),
+            prefilling=count("#new-seq"),
             queued=count("#queue-req"),
             prealloc=count("#prealloc-req"),
             transferring=count("#transfer-req"),
