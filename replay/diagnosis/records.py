@@ -72,7 +72,11 @@ class Load:
     #: Share of the pool in use, 0 to 1.
     usage: float | None = None
     used_tokens: int | None = None
+    #: Size of the pool, where it is scraped beside.
+    total_tokens: int | None = None
     running: int | None = None
+    #: Requests of the prefill batch that the line announces: it is not idle, whatever `running` is.
+    prefilling: int | None = None
     #: Requests waiting to be taken up.
     queued: int | None = None
     #: Decode: requests that wait for pages, and for their KV.

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from replay.diagnosis.lines import clean_lines
@@ -113,9 +114,15 @@ def _source(name: str) -> LogSource:
         raise LogError(
             f"{name}: cannot be read: {problem.strerror or problem}; check its name and permissions"
         ) from problem
+    return LogSource(name, size, family_of(name))
+
+
+@lru_cache(maxsize=4096)
+def family_of(name: str) -> str:
+    """The log that a file is a rotation of, itself where it is none."""
+    path = Path(name)
     found = _ROTATED.match(path.name)
-    stem = path.name if found is None else found[1]
-    return LogSource(name, size, str(path.with_name(stem)))
+    return name if found is None else str(path.with_name(found[1]))
 
 
 def _in_order(family: list[LogSource]) -> list[LogSource]:

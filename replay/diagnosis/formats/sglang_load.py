@@ -60,6 +60,7 @@ def read_status(line: Line, place_of: PlaceOf) -> list[Load]:
             usage=_share(fields, usage),
             used_tokens=count(used),
             running=count("#running-req"),
+            prefilling=count("#new-seq"),
             queued=count("#queue-req"),
             prealloc=count("#prealloc-req"),
             transferring=count("#transfer-req"),
