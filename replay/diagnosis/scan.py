@@ -50,19 +50,18 @@ class Scanner:
 
     Args:
         words: ASCII; without the status lines' own, which are always looked for.
-        thins: whether status lines may be left out where there are many.
     """
 
-    def __init__(self, words: Sequence[str], thins: bool) -> None:
+    def __init__(self, words: Sequence[str]) -> None:
         self._words = sorted(set(words))
         self._any_word = "|".join(re.escape(word) for word in self._words)
-        self._thins = thins
 
-    def lines(self, block: bytes) -> Found:
+    def lines(self, block: bytes, *, thins: bool = False) -> Found:
         """The lines of a block that may say something.
 
         Args:
             block: whole lines; the last one may lack its line end.
+            thins: whether status lines may be left out where there are many.
         """
         data = np.frombuffer(block, np.uint8)
         ends = np.flatnonzero(data == _NEWLINE)
@@ -72,7 +71,7 @@ class Scanner:
         rare_lines = np.unique(_near(self._rare(block), starts))
         status = find_status_lines(block + _PADDING)
         status_lines = _near(status.first_signs, starts)
-        if self._thins and len(status_lines) == len(status):
+        if thins and len(status_lines) == len(status):
             kept = kept_status_lines(status, starts[status_lines], starts[rare_lines])
             status_lines = status_lines[kept]
         wanted = np.unique(np.concatenate((rare_lines, status_lines)))

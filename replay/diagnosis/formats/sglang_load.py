@@ -41,6 +41,8 @@ _COUNTS = frozenset(
         "#transferring-req",
         "#bootstrap-req",
         "#unbootstrapped-req",
+        "#new-seq",
+        "#cached-token",
     )
 )
 
@@ -68,6 +70,7 @@ def read_status(line: Line, place_of: PlaceOf) -> list[Load]:
             inflight=count("#inflight-req", count("#transferring-req")),
             bootstrapping=count("#bootstrap-req", count("#unbootstrapped-req")),
             retracted=count("#retracted-req"),
+            cached_tokens=count("#cached-token"),
         )
         for pool, usage, used in _POOLS
         if usage in fields or used in fields
