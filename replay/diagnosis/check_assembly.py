@@ -18,19 +18,33 @@ from replay.diagnosis.formats.sglang_checks import (
     TOTAL,
     UNCACHED,
     PoolTerms,
+    accounted_and_total,
     pool_terms,
 )
 from replay.diagnosis.heads import Head
 from replay.diagnosis.lines import Line
-from replay.diagnosis.records import Observation, Place
+from replay.diagnosis.records import Crash, Observation, Place
 
 #: How far apart the lines of one check, and two prints of one check, may stand.
 WAIT_LINES = 64
 #: Two prints of one check carry times this close.
 SAME_CHECK_S = 2.0
 
+MESSAGE_CHARACTERS = 300
+
 #: Any of these is in every line of a check.
-CHECK_WORDS = ("eak detected", "eak Detected", "avail", "evict", "Mem Check", "cur_batch")
+CHECK_WORDS = (
+    "eak detected",
+    "eak Detected",
+    "available_size",
+    "available=",
+    "_avail=",
+    "available req slots",
+    "evictable_size",
+    "evictable=",
+    "Mem Check",
+    "cur_batch",
+)
 
 _LEAK_WORDS = ("eak detected", "eak Detected", "Mem Check")
 #: The watchdog prints the pools of a busy scheduler: no check, and no gap.
@@ -49,10 +63,13 @@ class OpenCheck:
     pools: dict[str, dict[str, int]] = field(default_factory=dict)
     #: The first line of 0.4.x: its `available_size` includes evictable, and two lines follow.
     is_inclusive: bool = False
+    #: That size as printed.
+    printed_available: int | None = None
     #: Its own available size, when the second of those lines told it.
     is_available_told: bool = False
     #: It broke off after a comma.
     is_wrapped: bool = False
+    message: str = ""
 
     def observations(self) -> list[Observation]:
         """One for each pool whose gap can be told."""
@@ -68,10 +85,18 @@ class OpenCheck:
                 total=terms[TOTAL],
                 busy=self.is_busy,
                 raised=self.is_raised,
+                printed_available=self.printed_available if pool == "full" else None,
             )
             for pool, terms in self.pools.items()
             if AVAILABLE in terms and TOTAL in terms
         ]
+
+    def records(self) -> list[Observation | Crash]:
+        """What is told of it in the end: without its numbers, at most that it killed a scheduler."""
+        told: list[Observation | Crash] = list(self.observations())
+        if not told and self.is_raised:
+            told.append(Crash(place=self.place, message=self.message))
+        return told
 
     def is_same_as(self, other: OpenCheck) -> bool:
         """Whether another, later one is this check printed again."""
@@ -127,17 +152,23 @@ class CheckAssembly:
         text = line.text
         engine = "sglang-jax" if "full_avail=" in text else "sglang"
         terms = {pool.pool: pool.terms for pool in pools}
+        sums = accounted_and_total(text)
+        if sums is not None:
+            terms = {"full": self._busy_terms(head, *sums)}
         full = terms.get("full", {})
+        is_inclusive = "available_size=" in text and AVAILABLE in full and EVICTABLE not in full
         check = OpenCheck(
             place=head.place(engine),
             is_raised=is_raised,
-            is_busy="Pool Mem Leak" in text
+            is_busy="Mem Leak Detected" in text
             or "(BUSY)" in text
             or any(one.get(UNCACHED, 0) for one in terms.values()),
             last_line=line.number,
             pools=terms,
-            is_inclusive="available_size=" in text and bool(full) and EVICTABLE not in full,
+            is_inclusive=is_inclusive,
+            printed_available=full[AVAILABLE] if is_inclusive else None,
             is_wrapped=text.endswith(","),
+            message=text[:MESSAGE_CHARACTERS],
         )
         self._open.append(check)
         return check
@@ -160,6 +191,20 @@ class CheckAssembly:
                     taken = True
                     break
         return taken
+
+    def _busy_terms(self, head: Head, accounted: int, total: int) -> dict[str, int]:
+        """The terms of a busy check: those of the line before it, where it was printed.
+
+        What the sum has more is held by sessions, which that line leaves out.
+        """
+        for check in reversed(self._open):
+            known = check.pools.get("full", {})
+            if check.place.instance != head.instance or TOTAL in known or AVAILABLE not in known:
+                continue
+            rest = accounted - sum(known.values())
+            if rest >= 0 and head.rank in ("", check.place.rank):
+                return {**known, SESSION_HELD: known.get(SESSION_HELD, 0) + rest, TOTAL: total}
+        return {AVAILABLE: accounted, TOTAL: total}
 
     def _is_watchdog(self, line: Line) -> bool:
         last = self._watchdog_line

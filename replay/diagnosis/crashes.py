@@ -18,7 +18,16 @@ from replay.diagnosis.heads import Head
 from replay.diagnosis.lines import Line
 from replay.diagnosis.records import Crash, Place
 
-CRASH_WORDS = ("Traceback", "hit an exception", "fatal error", "Error", "Exception", "assert ")
+#: Not a bare "Error": access lines have "500 Internal Server Error".
+CRASH_WORDS = (
+    "Traceback (most",
+    "hit an exception",
+    "fatal error",
+    "AssertionError",
+    "Error: ",
+    "Exception: ",
+    "assert ",
+)
 
 #: A traceback is no longer than this.
 TRACEBACK_LINES = 400
@@ -32,7 +41,7 @@ _SERVER_PROCESS = re.compile(r"\((?:APIServer|ApiServer|MultiprocessingGPUExecut
 #: What stands before a message in vllm's lines, and in others'.
 _BEFORE_MESSAGE = r"(?:^|[\]\)] +|(?:ERROR|WARNING|INFO)[^\]]*\] +|\| +)"
 _EXCEPTION = re.compile(
-    _BEFORE_MESSAGE + r"((?:[\w.]+\.)?([A-Z]\w*(?:Error|Exception))(?::\s.*|:?$))"
+    _BEFORE_MESSAGE + r"((?:[\w.]+\.)?((?:[A-Z]\w*)?(?:Error|Exception))(?::\s.*|:?$))"
 )
 _ASSERT = re.compile(_BEFORE_MESSAGE + r"\s*(assert [^\"].*)$")
 

@@ -53,6 +53,19 @@ class Diagnosis:
         shown = self.worst.observation
         return self.worst.gap_tokens if shown is None else shown.gap
 
+    @property
+    def summary(self) -> tuple[object, ...]:
+        """What makes a diagnosis another one for who watches a log."""
+        worst = self.worst
+        return (
+            self.engine,
+            worst.verdict,
+            worst.kind,
+            worst.direction,
+            worst.growth,
+            self.gap_tokens,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The document, schema `kvreplay.diagnosis/1`."""
         worst = self.worst

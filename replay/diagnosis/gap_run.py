@@ -41,6 +41,8 @@ class GapRun:
     closed_at: Place | None = None
     #: Widest gap that went.
     widest_closed: float = 0.0
+    #: Most checks that showed a gap that went.
+    checks_closed: int = 0
     #: Checks without a gap.
     clean_checks: int = 0
     #: Values of the run's gap with the checks that gave them, the first few that differ.
@@ -94,6 +96,7 @@ class GapRun:
         if self.is_open:
             self.closed += 1
             self.closed_at = place
+            self.checks_closed = max(self.checks_closed, self.checks)
             self.widest_closed = max(self.widest_closed, self.widest)
             self.checks = self.lines = self.rises = self.falls = self.checks_since_fall = 0
             self.opened = self.last_place = None

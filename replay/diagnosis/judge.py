@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from replay.diagnosis.diagnosis import Diagnosis, SeriesVerdict
-from replay.diagnosis.finding import Finding
+from replay.diagnosis.finding import Finding, Weight
 from replay.diagnosis.judge_checks import judge_checks
 from replay.diagnosis.judge_crashes import CrashWatch, judge_crashes
 from replay.diagnosis.judge_loads import judge_loads
@@ -20,7 +20,7 @@ from replay.diagnosis.reproduce_line import reproduce_line
 from replay.diagnosis.series import Series, SeriesKey
 from replay.diagnosis.settled import settle
 from replay.diagnosis.source import family_of
-from replay.diagnosis.transfer_watch import TransferWatch
+from replay.diagnosis.transfer_watch import ENDED, TransferWatch
 
 #: Series of a log that is not garbled; beyond, further ranks are not told apart.
 _SERIES_MAX = 4096
@@ -37,10 +37,13 @@ class Judge:
         self._transfers: dict[tuple[str, str], TransferWatch] = {}
         self._crashes: dict[tuple[str, str], CrashWatch] = {}
         self._order: dict[str, int] = {}
+        #: How many were taken.
+        self.records = 0
 
     def add(self, record: Record) -> None:
         """Take the next record of its log."""
         place = record.place
+        self.records += 1
         self._order.setdefault(place.source, len(self._order))
         if isinstance(record, Load):
             self._series_of(place, record.pool).add_load(record)
@@ -54,6 +57,9 @@ class Judge:
             self._series_of(place, record.pool).add_observation(record)
         elif isinstance(record, Transfer):
             self._transfers_of(place).add(record)
+            if record.trouble in ENDED:
+                for series in self._series_at(place):
+                    series.loads.floor.forget_levels()
         else:
             self._crash(record)
 
@@ -106,11 +112,18 @@ class Judge:
     def _crash(self, crash: Crash) -> None:
         server, instance = _server(crash.place)
         self._crashes.setdefault((server, instance), CrashWatch(crash.place.engine)).add(crash)
-        for (other, its_instance, rank), found in self._of_rank.items():
-            same_server = (other, its_instance) == (server, instance)
-            if same_server and (not crash.place.rank or rank == crash.place.rank):
-                for series in found:
-                    series.die()
+        for series in self._series_at(crash.place):
+            series.die()
+
+    def _series_at(self, place: Place) -> list[Series]:
+        """The series of the rank that a line is about; of its whole server where it says none."""
+        server = _server(place)
+        return [
+            series
+            for (other, instance, rank), found in self._of_rank.items()
+            if (other, instance) == server and place.rank in ("", rank)
+            for series in found
+        ]
 
     def _verdicts(self) -> list[SeriesVerdict]:
         """One for each series and each server's transfers and crashes, the worst first."""
@@ -123,7 +136,7 @@ class Judge:
                 count, lines = series.observations.total, series.loads_total
                 verdicts.append(_verdict(key, finding, count, lines))
         for (server, instance), watch in self._transfers.items():
-            found = judge_transfers(watch, self._idle_again(server, instance, watch))
+            found = judge_transfers(watch, self._well_again(server, instance, watch, verdicts))
             if found is not None:
                 key = SeriesKey(watch.engine, server, instance, "", "")
                 verdicts.append(_verdict(key, found, 0, 0))
@@ -134,19 +147,25 @@ class Judge:
                 verdicts.append(_verdict(key, found, 0, 0))
         return sorted(verdicts, key=_badness)
 
-    def _idle_again(self, server: str, instance: str, watch: TransferWatch) -> Place | None:
-        """Where the server was seen idle with nothing in use after its last trouble, if it was."""
+    def _well_again(
+        self, server: str, instance: str, watch: TransferWatch, verdicts: list[SeriesVerdict]
+    ) -> Place | None:
+        """Where a server was last seen without transfers after its last trouble, if all is well."""
         last = watch.last_trouble
         if last is None:
             return None
-        for (other, its_instance, _), found in self._of_rank.items():
-            if (other, its_instance) != (server, instance):
-                continue
-            for series in found:
-                place = series.loads.idle_at
-                if place is not None and self._where(place) > self._where(last.place):
-                    return place
-        return None
+        here = [each for each in verdicts if (each.server, each.instance) == (server, instance)]
+        if any(each.finding.weight > Weight.TRANSIENT for each in here):
+            return None
+        places = [
+            place
+            for (other, its_instance, _), found in self._of_rank.items()
+            if (other, its_instance) == (server, instance)
+            for series in found
+            for place in (series.loads.idle_at, series.loads.floor.last_zero)
+            if place is not None and self._where(place) > self._where(last.place)
+        ]
+        return max(places, key=self._where, default=None)
 
     def _observations(self) -> list[Observation]:
         return [each for series in self._series.values() for each in series.observations.items()]

@@ -12,12 +12,14 @@ from replay.diagnosis.load_watch import FULL_USAGE, RELAXED_USAGE, LoadWatch
 from replay.diagnosis.next_steps import steps_for_load
 from replay.diagnosis.series import Series, who
 from replay.diagnosis.transfer_floor import in_transfer
-from replay.diagnosis.transfer_levels import judge_floor
+from replay.diagnosis.transfer_levels import judge_floor, judge_late
 from replay.recording_schema import GROWTH_CYCLES_MIN
 
 #: Quiet lines that must agree, and how long they must span, before what is held counts as lost.
 _QUIET_LINES_MIN = 3
-_QUIET_SPAN_S_MIN = 10.0
+_QUIET_SPAN_S_MIN = 25.0
+#: What is seen in one line and gone in the next is how transfers work.
+_NOTED_LINES_MIN = 2
 #: Lines of a working engine from which something can be said at all.
 _LINES_MIN = 3
 
@@ -34,6 +36,7 @@ def judge_loads(series: Series) -> Finding | None:
         or _idle(watch, series)
         or judge_floor(watch, who(series), series.key.engine)
         or _pressure(watch, series)
+        or judge_late(watch, who(series))
         or _went(watch, series)
         or _working(watch, series)
     )
@@ -75,20 +78,7 @@ def _idle(watch: LoadWatch, series: Series) -> Finding | None:
     if last is None or not (run.is_open or run.closed or run.clean_checks):
         return None
     if not run.is_open:
-        if run.closed:
-            where = "" if run.closed_at is None else f" at line {run.closed_at.line}"
-            return Finding(
-                verdict="transient",
-                kind="held",
-                direction="leak",
-                why=f"{who(series)}: {_amount(run.widest_closed, watch)} was in use with nothing "
-                f"running, and came back{where}",
-            )
-        return Finding(
-            verdict="clean",
-            kind="none",
-            why=f"{who(series)}: nothing in use when idle ({_counted(run.clean_checks)})",
-        )
+        return _idle_now(watch, series)
     lost = _lasts(run)
     told = f"{who(series)}: {_amount(run.last, watch)} in use with nothing running or waiting, on "
     return Finding(
@@ -101,6 +91,29 @@ def _idle(watch: LoadWatch, series: Series) -> Finding | None:
         next=() if lost else steps_for_load(series.key.engine),
         gap_tokens=int(run.last) if last.used_tokens is not None else 0,
         stuck_of_total=_stuck(watch),
+    )
+
+
+def _idle_now(watch: LoadWatch, series: Series) -> Finding | None:
+    """Nothing is in use when idle: it never was, or it came back."""
+    run = watch.idle
+    if run.checks_closed >= _NOTED_LINES_MIN:
+        where = "" if run.closed_at is None else f" at line {run.closed_at.line}"
+        return Finding(
+            verdict="transient",
+            kind="held",
+            direction="leak",
+            why=f"{who(series)}: {_amount(run.widest_closed, watch)} was in use with nothing "
+            f"running, and came back{where}",
+        )
+    if not run.clean_checks or _went(watch, series) is not None:
+        return None
+    if judge_late(watch, who(series)) is not None:
+        return None
+    return Finding(
+        verdict="clean",
+        kind="none",
+        why=f"{who(series)}: nothing in use when idle ({_counted(run.clean_checks)})",
     )
 
 
@@ -130,7 +143,7 @@ def _pressure(watch: LoadWatch, series: Series) -> Finding | None:
 
 def _went(watch: LoadWatch, series: Series) -> Finding | None:
     """Requests that waited while nothing ran, and no longer do."""
-    if not watch.waiting.closed:
+    if watch.waiting.checks_closed < _NOTED_LINES_MIN:
         return None
     where = "" if watch.waiting.closed_at is None else f" at line {watch.waiting.closed_at.line}"
     return Finding(
@@ -145,10 +158,11 @@ def _working(watch: LoadWatch, series: Series) -> Finding:
     last = watch.last
     if last is None or watch.lines < _LINES_MIN:
         return _nothing(series, f"only {_counted(watch.lines)}, none of them idle")
-    if in_transfer(last):
+    if last.transferring or last.preallocated_usage:
         return Finding(
             verdict="inconclusive",
             kind="held",
+            growth="unknown",
             why=f"{who(series)}: the log ends with {_transfers(in_transfer(last))} under way",
             next=steps_for_load(series.key.engine),
         )

@@ -12,14 +12,15 @@ from replay.diagnosis.transfer_watch import FAILING, TransferWatch
 _WAITS_S_MAX = 600.0
 
 
-def judge_transfers(watch: TransferWatch, idle_again: Place | None) -> Finding | None:
+def judge_transfers(watch: TransferWatch, well_again: Place | None) -> Finding | None:
     """The worst that the transfer lines say, or None when they say nothing to worry about.
 
-    `idle_again` is where the server was seen idle with nothing in use after all of them.
+    `well_again` is where the server was seen without transfers after all of them, if nothing else
+    is wrong with it.
     """
     return (
         _read_late(watch)
-        or _healed(watch, idle_again)
+        or _healed(watch, well_again)
         or _timed_out(watch)
         or _still_waiting(watch)
         or _failed(watch)
@@ -56,17 +57,17 @@ def _read_late(watch: TransferWatch) -> Finding | None:
     )
 
 
-def _healed(watch: TransferWatch, idle_again: Place | None) -> Finding | None:
+def _healed(watch: TransferWatch, well_again: Place | None) -> Finding | None:
     """Transfers that went wrong and left nothing behind."""
     last = watch.last_trouble
-    if idle_again is None or last is None:
+    if well_again is None or last is None:
         return None
     return Finding(
         verdict="transient",
         kind="held",
         why=f"{watch.engine}: {_many(watch.kept.total, 'line')} of transfers that went wrong, the "
-        f"last at line {last.place.line} ({last.reason}); at line {idle_again.line} nothing runs "
-        "and nothing is in use, so all pages came back",
+        f"last at line {last.place.line} ({last.reason}); at line {well_again.line} nothing is "
+        "in transfer, and no more is in use than before",
     )
 
 

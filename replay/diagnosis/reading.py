@@ -4,56 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from replay.diagnosis.lines import LINE_BYTES_MAX
+from replay.diagnosis.blocks import BlockCutter
 from replay.diagnosis.log_reader import WORDS, LogReader
 from replay.diagnosis.records import Record
+from replay.diagnosis.scan import Scanner
 from replay.diagnosis.source import LogSource
 from replay.diagnosis.tally import ReadingTally
 
-_WORDS = tuple(word.encode() for word in WORDS)
+#: What is searched at once, where status lines may be thinned.
+BLOCK_BYTES = 4 * 2**20
+#: The beginning of a log of which every status line is read: more than 50,000 of them.
+WHOLE_BYTES = 16 * 2**20
 
 
 class LineReader:
-    """Reads one log as its bytes come, cut anywhere."""
+    """Reads one log as its bytes come, cut anywhere.
 
-    def __init__(self, source: str, tally: ReadingTally | None = None) -> None:
+    Args:
+        source: the log's name, for the places of its records.
+        tally: counts what is read.
+        thins: leaves out status lines where there are many (see `thinning`), from `WHOLE_BYTES` on.
+            Records then come a block at a time.
+    """
+
+    def __init__(
+        self, source: str, tally: ReadingTally | None = None, *, thins: bool = False
+    ) -> None:
         self.tally = ReadingTally() if tally is None else tally
+        self._cutter = BlockCutter(BLOCK_BYTES if thins else 0)
+        self._scanner = Scanner(WORDS)
+        self._thins = thins
+        self._bytes = 0
         self._reader = LogReader(source, self.tally)
-        self._rest = b""
-        self._is_skipping = False
         self._number = 0
 
     def feed(self, data: bytes) -> Iterator[Record]:
         """The records that can be told with these further bytes of the log."""
         self.tally.bytes_read += len(data)
-        lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()
-        for raw in lines:
-            yield from self._line(raw)
-        yield from self._reader.advance(self._number)
-        if len(self._rest) > LINE_BYTES_MAX:
-            # The rest of this line will not be examined.
-            self._rest = self._rest[: LINE_BYTES_MAX + 1]
+        for block in self._cutter.feed(data):
+            yield from self._read(block)
 
     def flush(self) -> Iterator[Record]:
         """The records that wait for further lines: for a log that has gone quiet and may go on."""
+        yield from self._read(self._cutter.whole_lines())
         yield from self._reader.finish()
 
     def finish(self) -> Iterator[Record]:
         """The records that are left when the log ends."""
-        rest, self._rest = self._rest, b""
-        if rest:
-            yield from self._line(rest)
+        yield from self._read(self._cutter.finish())
         yield from self._reader.finish()
 
-    def _line(self, raw: bytes) -> Iterator[Record]:
-        self._number += 1
-        self.tally.lines += 1
-        if len(raw) > LINE_BYTES_MAX:
-            self.tally.long_lines += 1
-            raw = raw[:LINE_BYTES_MAX]
-        if any(word in raw for word in _WORDS):
-            yield from self._reader.read(self._number, raw)
+    def _read(self, block: bytes) -> Iterator[Record]:
+        if not block:
+            return
+        found = self._scanner.lines(block, thins=self._thins and self._bytes >= WHOLE_BYTES)
+        self._bytes += len(block)
+        self.tally.lines += found.lines
+        self.tally.long_lines += found.long_lines
+        for index, raw in found.wanted:
+            yield from self._reader.read(self._number + index + 1, raw)
+        self._number += found.lines
+        yield from self._reader.advance(self._number)
 
 
 def read_records(
@@ -62,6 +73,8 @@ def read_records(
     tally: ReadingTally | None = None,
 ) -> Iterator[Record]:
     """The records of logs, each log in its own order, one log after the other.
+
+    Status lines are thinned in logs longer than `WHOLE_BYTES`.
 
     Args:
         sources: what `open_logs` gives.
@@ -73,7 +86,7 @@ def read_records(
     """
     tally = ReadingTally() if tally is None else tally
     for source in sources:
-        reader = LineReader(source.name, tally)
+        reader = LineReader(source.name, tally, thins=True)
         for chunk in source.chunks(progress, tally.problems):
             yield from reader.feed(chunk)
         yield from reader.finish()

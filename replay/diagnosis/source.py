@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 import zlib
@@ -163,7 +164,8 @@ def _opened(name: str) -> Iterator[Callable[[int], bytes]]:
     """What gives up to so many bytes, and none at the end."""
     if name == STDIN:
         # read1 gives what a pipe has by now.
-        yield sys.stdin.buffer.read1
+        buffer = sys.stdin.buffer
+        yield buffer.read1 if isinstance(buffer, io.BufferedReader) else buffer.read
         return
     with Path(name).open("rb", buffering=0) as file:
         yield lambda size: file.read(size) or b""

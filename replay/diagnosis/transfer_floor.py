@@ -42,10 +42,24 @@ class TransferFloor:
     #: Lines on which nothing was in transfer.
     at_zero: int = 0
     last_zero: Place | None = None
-    #: Longest time between two lines with nothing in transfer.
-    longest_busy_s: float = 0.0
+    #: Times between lines with nothing in transfer, from the first other line to the last.
+    stretches: int = 0
+    stretches_s: float = 0.0
+    longest_s: float = 0.0
+    longest_end: Place | None = None
     levels: list[Level] = field(default_factory=list)
     _running: int | None = None
+    _busy_from: Place | None = None
+    _busy_to: Place | None = None
+
+    @property
+    def mean_other_s(self) -> float:
+        """Mean of the stretches without the longest."""
+        return (self.stretches_s - self.longest_s) / max(1, self.stretches - 1)
+
+    def forget_levels(self) -> None:
+        """A transfer has ended otherwise: what was never below a level may be below it now."""
+        self.levels = []
 
     def add(self, load: Load) -> None:
         """Take the next line; lines that do not say how many are in transfer are passed over."""
@@ -66,7 +80,10 @@ class TransferFloor:
             level.admissions += admitted
         if requests == 0:
             self._note_zero(load.place)
-        elif len(self.levels) < _LEVELS_MAX and (
+            return
+        self._busy_from = self._busy_from or load.place
+        self._busy_to = load.place
+        if len(self.levels) < _LEVELS_MAX and (
             not self.levels or self.levels[-1].requests < requests
         ):
             self.levels.append(
@@ -74,11 +91,15 @@ class TransferFloor:
             )
 
     def _note_zero(self, place: Place) -> None:
-        passed_s = seconds_between(self.last_zero, place)
+        passed_s = seconds_between(self._busy_from, self._busy_to)
         if passed_s is not None:
-            self.longest_busy_s = max(self.longest_busy_s, passed_s)
+            self.stretches += 1
+            self.stretches_s += passed_s
+            if passed_s > self.longest_s:
+                self.longest_s, self.longest_end = passed_s, place
         self.at_zero += 1
         self.last_zero = place
+        self._busy_from = self._busy_to = None
 
 
 def in_transfer(load: Load) -> int | None:

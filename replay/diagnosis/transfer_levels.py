@@ -18,7 +18,11 @@ _LINES_AT_MIN = 3
 _SHARE_AT_MIN = 0.2
 #: How much longer than any time that the queue was busy before, in time.
 _TIMES_LONGER = 3.0
-_LASTS_S_MIN = 10.0
+_LASTS_S_MIN = 30.0
+#: A stretch that ended is called late when it was this long, and so many times the others' mean.
+_LATE_S_MIN = 10.0
+_LATE_TIMES = 5.0
+_STRETCHES_MIN = 4
 
 
 def judge_floor(watch: LoadWatch, who: str, engine: str) -> Finding | None:
@@ -41,7 +45,7 @@ def judge_floor(watch: LoadWatch, who: str, engine: str) -> Finding | None:
             kind="hang",
             growth="unknown",
             why=f"{told}; before, the queue was empty on {watch.floor.at_zero} lines and busy for "
-            f"{watch.floor.longest_busy_s:.0f} s at most: their completions are lost",
+            f"{watch.floor.longest_s:.0f} s at most: their completions are lost",
         )
     return Finding(
         verdict="inconclusive",
@@ -57,4 +61,20 @@ def _is_stuck(watch: LoadWatch, level: Level, lasted_s: float | None) -> bool:
         return False
     if not watch.floor.at_zero or lasted_s is None:
         return False
-    return lasted_s > max(_LASTS_S_MIN, _TIMES_LONGER * watch.floor.longest_busy_s)
+    return lasted_s > max(_LASTS_S_MIN, _TIMES_LONGER * watch.floor.longest_s)
+
+
+def judge_late(watch: LoadWatch, who: str) -> Finding | None:
+    """Transfers that came much later than the others, and did come."""
+    floor = watch.floor
+    if floor.stretches < _STRETCHES_MIN or floor.longest_s < _LATE_S_MIN:
+        return None
+    if floor.longest_s < _LATE_TIMES * floor.mean_other_s or floor.longest_end is None:
+        return None
+    return Finding(
+        verdict="transient",
+        kind="held",
+        why=f"{who}: transfers were under way for {floor.longest_s:.0f} s, where "
+        f"{floor.mean_other_s:.1f} s are usual here, and were done by line "
+        f"{floor.longest_end.line}",
+    )

@@ -17,6 +17,15 @@ HANGING = (
     TransferTrouble.TIMED_OUT_WAITING,
     TransferTrouble.STILL_WAITING,
 )
+#: After these a transfer is in no queue any more.
+ENDED = (
+    TransferTrouble.TIMED_OUT_BOOTSTRAPPING,
+    TransferTrouble.TIMED_OUT_WAITING,
+    TransferTrouble.ABORTED,
+    TransferTrouble.FAILED,
+    TransferTrouble.FAILED_ON_ANOTHER_RANK,
+    TransferTrouble.HOLD_EXPIRED,
+)
 FAILING = (TransferTrouble.FAILED, TransferTrouble.FAILED_ON_ANOTHER_RANK)
 
 

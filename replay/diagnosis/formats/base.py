@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from replay.diagnosis.lines import Line
-from replay.diagnosis.records import Place, Record
+from replay.diagnosis.records import Place, Record, Transfer, TransferTrouble
 
 #: Makes the place of a line, for an engine and, where the line has no tag, the rank it names itself.
 PlaceOf = Callable[[str, str], Place]
+
+#: A reason in an engine's words is cut here.
+REASON_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +30,49 @@ class Format:
     name: str
     words: tuple[str, ...]
     read: Callable[[Line, PlaceOf], Iterator[Record]]
+
+
+@dataclass(frozen=True, slots=True)
+class TransferLine:
+    """A line about one transfer.
+
+    Attributes:
+        pattern: may name the groups `room`, `request`, `seconds`, `milliseconds` and `pages`; the
+            reason begins where it begins.
+    """
+
+    engine: str
+    trouble: TransferTrouble
+    pattern: re.Pattern[str]
+
+
+def transfer_reader(lines: Sequence[TransferLine]) -> Callable[[Line, PlaceOf], Iterator[Record]]:
+    """Reads lines by the first pattern that fits."""
+
+    def read(line: Line, place_of: PlaceOf) -> Iterator[Record]:
+        for one in lines:
+            found = one.pattern.search(line.text)
+            if found is None:
+                continue
+            said = found.groupdict()
+            pages = said.get("pages")
+            yield Transfer(
+                place=place_of(one.engine, ""),
+                trouble=one.trouble,
+                room=said.get("room") or "",
+                request_id=said.get("request") or "",
+                reason=line.text[found.start() :][:REASON_CHARACTERS].strip(),
+                timeout_s=_timeout_s(said),
+                pages=int(pages) if pages else None,
+            )
+            return
+
+    return read
+
+
+def _timeout_s(said: dict[str, str | None]) -> float | None:
+    if seconds := said.get("seconds"):
+        return float(seconds)
+    if milliseconds := said.get("milliseconds"):
+        return float(milliseconds) / 1000
+    return None

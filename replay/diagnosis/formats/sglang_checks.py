@@ -19,11 +19,18 @@ import re
 from dataclasses import dataclass, field
 
 #: `self.tree_cache.evictable_size()=0`: a dotted name, perhaps called, and a whole number.
-_TERM = re.compile(r"([A-Za-z_][\w.]*?)(?:\(\))?=(-?\d+)(?![\w.])")
+_TERM = re.compile(r"([A-Za-z_][\w.]*?)(?:\(\))?=(-?\d+)(?!\w|\.\d)")
+#: 2024's words for request slots.
+_SLOTS = re.compile(r"available req slots=(\d+), total slots=(\d+)")
+#: 0.5.6's busy check, whose terms stand in the line before it.
+_ACCOUNTED = re.compile(r"total_tokens=(-?\d+) vs self\.max_total_num_tokens=(-?\d+)")
 _EXPECTED = re.compile(r"\(expected (-?\d+)\)")
 _BRACKET = re.compile(r"\[(full|swa|mamba|mamba-active|mamba-int8)\]")
 #: In the order in which a key is asked for them.
 _POOL_WORDS = ("swa", "mamba", "full")
+REQUEST_SLOTS = "req_to_token"
+#: Until early 2025 the request slots were called the memory pool.
+_SLOT_WORDS = ("req_to_token_pool", "Memory pool leak")
 _TOTALS = ("total", "total_size", "max_total_num_tokens", "max_total_num_token", "tokens_per_layer")
 
 AVAILABLE, EVICTABLE, PROTECTED, SESSION_HELD, UNCACHED, TOTAL = (
@@ -49,8 +56,16 @@ class PoolTerms:
         return AVAILABLE in self.terms and TOTAL in self.terms
 
 
+def accounted_and_total(text: str) -> tuple[int, int] | None:
+    """Both sides of a busy check that prints only their sums."""
+    found = _ACCOUNTED.search(text)
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
 def pool_terms(text: str) -> list[PoolTerms]:
     """The pools of a line and their terms, in its order; empty for a line without any."""
+    if found := _SLOTS.search(text):
+        return [PoolTerms(REQUEST_SLOTS, {AVAILABLE: int(found[1]), TOTAL: int(found[2])})]
     pools: dict[str, PoolTerms] = {}
     for bracket, part in _parts(text):
         for key, value in _TERM.findall(part):
@@ -80,7 +95,8 @@ def _pool(key: str, text: str) -> str:
     for word in _POOL_WORDS:
         if word in key:
             return word
-    return "req_to_token" if "req_to_token_pool" in text else "full"
+    is_slots = any(words in text for words in _SLOT_WORDS) or key.endswith("total_size")
+    return REQUEST_SLOTS if is_slots else "full"
 
 
 def _role(key: str) -> str | None:
