@@ -11,8 +11,8 @@ import click
 from replay.commands.options import progress_bar
 
 _SILENT = (
-    "silent: wrong bytes or owners while every count is right; no log shows it, so `persistent` "
-    "is what would be wrong there"
+    "silent: what no log can show, because every count in it is right: wrong bytes or owners, or a "
+    "counter that no line prints; wrong is only to call that persistent"
 )
 
 

@@ -53,7 +53,10 @@ def draw_cell(seed: int, number: int) -> LabelledCell:
     random_ = random.Random(f"kvreplay labelled {seed} {number}")
     profiles, defects = builtin_profiles(), sorted(all_defects())
     engine = sorted(profiles)[number % len(profiles)]
-    profile = dataclasses.replace(profiles[engine], **_deployment(random_, profiles[engine]))
+    profile = dataclasses.replace(
+        profiles[engine],
+        **_deployment(random_, profiles[engine]),  # type: ignore[arg-type]
+    )
     defect = None
     if random_.random() < 0.5:
         defect = defects[number // len(profiles) % len(defects)]
@@ -84,7 +87,8 @@ def _deployment(random_: random.Random, profile: EngineProfile) -> dict[str, obj
         "total_tokens": 64 * random_.choice((128, 512, 4096)),
         "prefill_total_tokens": 64 * random_.choice((128, 512, 4096)),
         "client_abort_reaches": random_.choice(("both", "decode")),
-        "bootstrap_rooms": random_.choice((0, 0, 0, 8)),
+        # Routers draw rooms from many; few use some again soon.
+        "bootstrap_rooms": random_.choice((0,) * 9 + (8,)),
         "transfer_us_per_page": page_size * random_.choice((1, 20, 500)),
     }
     if profile.check_strictness == "error" and random_.random() < 0.5:

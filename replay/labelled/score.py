@@ -21,9 +21,17 @@ def score(outcomes: Sequence[Outcome], seed: int) -> dict[str, Any]:
         "seed": seed,
         "truth": dict(Counter(each.truth for each in outcomes)),
         "white_box": _half(
-            outcomes, lambda each: each.white_box, lambda each: each.is_white_box_wrong
+            outcomes,
+            lambda each: each.truth,
+            lambda each: each.white_box,
+            lambda each: each.is_white_box_wrong,
         ),
-        "logs": _half(outcomes, lambda each: each.blind, lambda each: each.is_blind_wrong)
+        "logs": _half(
+            outcomes,
+            lambda each: each.log_truth,
+            lambda each: each.blind,
+            lambda each: each.is_blind_wrong,
+        )
         | {"with_three_quiet_checks": _with_checks(outcomes)},
         "engines": {
             engine: _of_engine([each for each in outcomes if each.engine == engine])
@@ -39,13 +47,14 @@ def _is_wrong(outcome: Outcome) -> bool:
 
 def _half(
     outcomes: Sequence[Outcome],
+    truth: Callable[[Outcome], str],
     verdict: Callable[[Outcome], str],
     is_wrong: Callable[[Outcome], bool],
 ) -> dict[str, Any]:
     """One half of the benchmark: what was said of cells of each label, and how often that is so."""
     confusion = {
         label.value: {
-            said: sum(each.truth == label and verdict(each) == said for each in outcomes)
+            said: sum(truth(each) == label and verdict(each) == said for each in outcomes)
             for said in VERDICTS
         }
         for label in Label

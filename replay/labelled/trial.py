@@ -7,6 +7,7 @@ cell --replay without end--> truth -----------------+
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tempfile
 from collections.abc import Mapping
@@ -44,6 +45,8 @@ class Outcome:
     defect: str | None
     faults: str
     truth: str
+    #: The truth as far as a log can show it.
+    log_truth: str
     #: What is broken for good, by pool.
     broken: dict[str, str]
     white_box: str
@@ -64,7 +67,7 @@ class Outcome:
     @property
     def is_blind_wrong(self) -> bool:
         """Whether the diagnosis says the opposite; what no log can show does not count."""
-        if self.truth == Label.PERSISTENT:
+        if self.log_truth == Label.PERSISTENT:
             return self.blind in ("clean", "transient")
         return self.blind == "persistent"
 
@@ -74,8 +77,6 @@ def run_trial(message: Mapping[str, Any]) -> dict[str, Any]:
 
     With `keep`, the recording and the logs stay in that directory.
     """
-    import dataclasses
-
     cell, keep = draw_cell(message["seed"], message["number"]), message.get("keep")
     if keep is not None:
         Path(keep).mkdir(parents=True, exist_ok=True)
@@ -117,6 +118,7 @@ def _try(cell: LabelledCell, directory: Path) -> Outcome:
         defect=cell.defect,
         faults=cell.faults,
         truth=truth.label.value,
+        log_truth=truth.log_label.value,
         broken=truth.broken,
         white_box=summary["verdict"],
         white_box_why=summary["why"],

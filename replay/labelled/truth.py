@@ -9,6 +9,7 @@ long ago whose request still waits for them, and checks of the engine that faile
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -39,7 +40,8 @@ class Label(StrEnum):
     TRANSIENT = "transient"
     #: Pages, slots or requests are lost for good.
     PERSISTENT = "persistent"
-    #: All counts are right and every request ended, but pages or bytes were another's. No log shows it.
+    #: All counts are right and every request ended, but pages or bytes were another's. No log shows
+    #: it, nor a counter that drifted where no line prints it.
     SILENT = "silent"
 
 
@@ -53,12 +55,20 @@ class Truth:
     #: Pools in which something waited longer than it had to, or a check failed.
     disturbed: set[str] = field(default_factory=set)
     wrong_pages: int = 0
+    #: Whether anything broken is such that an engine of this kind could print it: pages, slots,
+    #: requests, or a counter that its check reads.
+    shows: bool = False
+
+    @property
+    def log_label(self) -> Label:
+        """The label as far as a log can tell."""
+        if self.label is Label.PERSISTENT and not self.shows:
+            return Label.SILENT
+        return self.label
 
 
 def find_truth(request: ReplayRequest) -> Truth:
     """Replay to the end of all time and look."""
-    import dataclasses
-
     options = dataclasses.replace(request.options, heal_budget_us=UNLIMITED_US)
     with tempfile.TemporaryDirectory(prefix="kvreplay-truth-") as directory:
         session = _WatchedSession(
@@ -141,14 +151,21 @@ class _WatchedSession(Session):
         super()._close()
 
     def _look(self) -> None:
+        shows_drift = self._profile.check_strictness != "none" and (
+            self._profile.check_counts_protected
+        )
         for rank in self._pair.ranks():
-            if (wrong := _what_is_broken(rank)) is not None:
-                self.truth.broken.setdefault(rank.name, wrong)
+            lost, drifted = _what_is_lost(rank), _what_drifted(rank)
+            if lost is not None or drifted is not None:
+                self.truth.broken.setdefault(rank.name, lost or drifted or "")
+            self.truth.shows |= lost is not None or (drifted is not None and shows_drift)
         for request in self._requests.values():
             if not request.decode_ended:
                 self.truth.broken.setdefault(request.decode.name, "a request never ended")
+                self.truth.shows = True
             if not request.prefill_ended:
                 self.truth.broken.setdefault(request.prefill.name, "a request never ended")
+                self.truth.shows = True
 
 
 def _waiting(rank: Rank) -> list[Request]:
@@ -158,23 +175,28 @@ def _waiting(rank: Rank) -> list[Request]:
     return list(rank.inflight.open.values())
 
 
-def _what_is_broken(rank: Rank) -> str | None:
-    """What is wrong with a pool in which nothing will ever happen again, or None."""
+def _what_is_lost(rank: Rank) -> str | None:
+    """What is lost of a pool in which nothing will ever happen again, or None."""
     pool = rank.pool
     owned = pool.ledger.count_by_owner()
     cached = owned.pop(CACHE, 0)
     if owned:
         return f"{sum(owned.values())} pages belong to {len(owned)} requests"
-    counted = 0
+    if difference := pool.total_pages - pool.available_pages - cached:
+        return f"{difference} pages are neither free nor cached"
     if isinstance(rank, DecodeRank):
         missing_slots = rank.profile.request_slots - rank.memory.free_request_slots
         if missing_slots:
             return f"{missing_slots} request slots are missing"
-    else:
-        counted = rank.cache.evictable_pages + rank.cache.protected_pages
-        if rank.cache.protected_pages:
-            return f"{rank.cache.protected_pages} cached pages are locked"
-    difference = pool.total_pages - pool.available_pages - counted
-    if difference:
-        return f"{difference} pages are neither free nor cached ({cached} are)"
     return None
+
+
+def _what_drifted(rank: Rank) -> str | None:
+    """What is wrong with the counters of a pool that lacks nothing, or None."""
+    if isinstance(rank, DecodeRank):
+        return None
+    cache = rank.cache
+    if cache.protected_pages:
+        return f"{cache.protected_pages} pages count as locked, and nobody locks any"
+    difference = rank.pool.total_pages - rank.pool.available_pages - cache.evictable_pages
+    return f"the cache counts {-difference} pages too many" if difference else None

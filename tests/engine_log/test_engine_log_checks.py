@@ -108,7 +108,7 @@ def test_all_tp_ranks_of_a_rank_warn_alike() -> None:
     assert one == other
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_random_schedules_say_nothing_that_no_audit_says(seed: int) -> None:
     profile = ("sglang-0.5.23", "sglang-0.4.6.post3")[seed % 2]
     run = logged_schedule(seed, profile, check_strictness="warn", total_tokens=64 * 64)
