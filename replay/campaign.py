@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 import torch
 
 from faults.kinds import FaultPlan, FaultRule
+from replay.blame import blame
 from replay.device import arrays_on, choose_device
 from replay.footprint import enough_memory
 from replay.pool.arrays import Arrays
@@ -94,8 +95,9 @@ def replay(
         elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
         write_json(directory / "run.json", _run_document(request, session, result, device))
         session.let_go()
-        verdict = judge(Recording.open(directory))
-        _write_episodes(directory / "episodes.parquet", verdict)
+        recording = Recording.open(directory)
+        verdict = judge(recording)
+        _write_episodes(directory / "episodes.parquet", recording.run, verdict)
         summary = verdict.summary | {
             "recording_sha256": hash_recording(directory),
             "timing": {
@@ -156,6 +158,7 @@ def _run_document(
         "phases": [asdict(phase) for phase in result.phases],
         "budget_exhausted": result.budget_exhausted,
         "stopped_early": result.stopped_early,
+        "pending_at_end": result.pending_at_end,
         "engine": {
             "check_fired": auditor.engine_check_fired,
             "died_us": auditor.died_us,
@@ -203,13 +206,15 @@ def _rule_document(rule: FaultRule) -> dict[str, Any]:
     }
 
 
-def _write_episodes(path: Path, verdict: Verdict) -> None:
+def _write_episodes(path: Path, run: dict[str, Any], verdict: Verdict) -> None:
     rows = [
         {
             "episode": episode.number,
             "pool": episode.pool,
             "direction": episode.direction,
-            "verdict": "persistent" if episode.is_open else "transient",
+            "verdict": episode.verdict,
+            "growth": episode.growth,
+            "blame": blame(run, episode),
             "kinds": ", ".join(f"{kind} {pages}" for kind, pages in episode.kinds.items()),
             "opened_audit": episode.opened_audit,
             "opened_us": episode.opened_us,
@@ -219,7 +224,7 @@ def _write_episodes(path: Path, verdict: Verdict) -> None:
             "gap_tokens": episode.gap_tokens,
             "quiet_gap_tokens": episode.quiet_gap_tokens,
             "owners": len({owner.request_id for owner in episode.owners}),
-            "causes": list(episode.causes),
+            "causes": list(episode.cause_numbers),
         }
         for episode in verdict.episodes
     ]

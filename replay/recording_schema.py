@@ -141,6 +141,7 @@ EPISODES_SCHEMA = pa.schema(
         "pool": _WORD,
         "direction": _WORD,
         "verdict": _WORD,
+        "growth": _WORD,
         "kinds": pa.string(),
         "opened_audit": pa.int64(),
         "opened_us": pa.int64(),
@@ -151,6 +152,7 @@ EPISODES_SCHEMA = pa.schema(
         "quiet_gap_tokens": pa.int64(),
         "owners": pa.int32(),
         "causes": pa.list_(pa.int64()),
+        "blame": pa.string(),
     }
 )
 

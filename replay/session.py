@@ -70,6 +70,8 @@ class SessionResult:
     requests: int
     budget_exhausted: bool
     stopped_early: bool
+    #: Whether something was still under way, such as a timer, when the replay ended.
+    pending_at_end: bool
 
 
 #: Requests between two progress reports.
@@ -172,8 +174,11 @@ class Session:
             self._feed(self._trace.iter_requests(), cycle, shift_us=start)
             self._run_until_quiet()
             self._end_phase(self.auditor.phase, start)
+        pending_at_end = self._is_anything_left()
         self._close()
-        return SessionResult(tuple(self._phases), self._ordinal, budget_exhausted, self._stop)
+        return SessionResult(
+            tuple(self._phases), self._ordinal, budget_exhausted, self._stop, pending_at_end
+        )
 
     # Phases.
 

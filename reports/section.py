@@ -43,6 +43,7 @@ class Section:
     sign: str
     meaning: str
     why: str
+    blame: str | None
     equation: Equation | None
     facts: tuple[tuple[str, str], ...]
     engine_message: str | None
@@ -80,6 +81,7 @@ def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Sectio
         sign=sign,
         meaning=meaning,
         why=_sentence(summary["why"]),
+        blame=summary["blame"],
         equation=make_equation(evidence),
         facts=_facts(evidence),
         engine_message=None if summary["mismatch"] is None else summary["engine_message"],

@@ -18,6 +18,8 @@ def print_summary(summary: dict[str, Any], out: Path | None) -> None:
     """Print the verdict, the equation, who owns the gap and how the requests fared."""
     verdict_sign(summary["verdict"])
     click.echo(f"  {summary['why']}")
+    if summary["blame"]:
+        click.echo(f"  {summary['blame']}")
     kinds = ", ".join(f"{pages} {kind}" for kind, pages in summary["kinds"].items())
     if kinds and summary["mismatch"] is None:
         click.echo(f"  pages by kind, though every count balances: {kinds}")
