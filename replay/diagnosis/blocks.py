@@ -32,8 +32,10 @@ class BlockCutter:
             data = data[end + 1 :]
         self._buffer += data
         while (end := self._block_end()) > 0:
-            yield bytes(self._buffer[:end])
+            with memoryview(self._buffer) as view:
+                block = bytes(view[:end])
             del self._buffer[:end]
+            yield block
         self._bound()
 
     def whole_lines(self) -> bytes:

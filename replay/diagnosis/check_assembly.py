@@ -63,6 +63,8 @@ class OpenCheck:
     pools: dict[str, dict[str, int]] = field(default_factory=dict)
     #: The first line of 0.4.x: its `available_size` includes evictable, and two lines follow.
     is_inclusive: bool = False
+    #: That size as printed.
+    printed_available: int | None = None
     #: Its own available size, when the second of those lines told it.
     is_available_told: bool = False
     #: It broke off after a comma.
@@ -83,6 +85,7 @@ class OpenCheck:
                 total=terms[TOTAL],
                 busy=self.is_busy,
                 raised=self.is_raised,
+                printed_available=self.printed_available if pool == "full" else None,
             )
             for pool, terms in self.pools.items()
             if AVAILABLE in terms and TOTAL in terms
@@ -153,6 +156,7 @@ class CheckAssembly:
         if sums is not None:
             terms = {"full": self._busy_terms(head, *sums)}
         full = terms.get("full", {})
+        is_inclusive = "available_size=" in text and AVAILABLE in full and EVICTABLE not in full
         check = OpenCheck(
             place=head.place(engine),
             is_raised=is_raised,
@@ -161,7 +165,8 @@ class CheckAssembly:
             or any(one.get(UNCACHED, 0) for one in terms.values()),
             last_line=line.number,
             pools=terms,
-            is_inclusive="available_size=" in text and bool(full) and EVICTABLE not in full,
+            is_inclusive=is_inclusive,
+            printed_available=full[AVAILABLE] if is_inclusive else None,
             is_wrapped=text.endswith(","),
             message=text[:MESSAGE_CHARACTERS],
         )

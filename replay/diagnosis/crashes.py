@@ -41,7 +41,7 @@ _SERVER_PROCESS = re.compile(r"\((?:APIServer|ApiServer|MultiprocessingGPUExecut
 #: What stands before a message in vllm's lines, and in others'.
 _BEFORE_MESSAGE = r"(?:^|[\]\)] +|(?:ERROR|WARNING|INFO)[^\]]*\] +|\| +)"
 _EXCEPTION = re.compile(
-    _BEFORE_MESSAGE + r"((?:[\w.]+\.)?([A-Z]\w*(?:Error|Exception))(?::\s.*|:?$))"
+    _BEFORE_MESSAGE + r"((?:[\w.]+\.)?((?:[A-Z]\w*)?(?:Error|Exception))(?::\s.*|:?$))"
 )
 _ASSERT = re.compile(_BEFORE_MESSAGE + r"\s*(assert [^\"].*)$")
 

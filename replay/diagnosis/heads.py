@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from replay.diagnosis.lines import Line, instance_of, rank_of
+from replay.diagnosis.lines import Line, instance_of, plain_head, rank_of
 from replay.diagnosis.records import Place
 from replay.diagnosis.times import LogClock, Stamp
 
@@ -49,6 +49,11 @@ class HeadReader:
 
     def read(self, line: Line) -> Head:
         """The head of the next line."""
+        plain = None if line.outer_time else plain_head(line)
+        if plain is not None:
+            stamp = self._clock.read(plain[0])
+            self._last_s = self._last_s if stamp is None else stamp.time_s
+            return Head(self._source, line.number, stamp, self._last_s, plain[1], "")
         stamp = self._clock.read(line.outer_time or line.head)
         if stamp is not None:
             self._last_s = stamp.time_s

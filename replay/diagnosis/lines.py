@@ -33,6 +33,11 @@ _RANK_GPU = re.compile(r"\[(gpu=\d+)\]")
 #: vllm's processes: `(EngineCore_DP3 pid=546)`, `(Worker_DP3_TP1_EP25 pid=649)`.
 _RANK_PROCESS = re.compile(rf"\([A-Za-z]+((?:[_ ]{_RANK_TOKEN})+)(?: pid=\d+)?\)")
 
+#: `[2025-10-15 11:03:35 DP6 TP6 EP6] `, which most lines of sglang begin with.
+_PLAIN = re.compile(
+    rf"\[(\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?)((?: {_RANK_TOKEN})*)\](?=\s|$)"
+)
+
 _INSTANCE = re.compile(
     r"\[(pod/[^\]\s]+)\] "
     r"|([\w.-]+(?:[_-]\d+)?)\s+\| "
@@ -64,9 +69,12 @@ def clean_lines(number: int, raw: bytes) -> Iterator[Line]:
     """The lines in one line of a file: several where carriage returns or a JSON wrapper hold them."""
     text = raw[:LINE_BYTES_MAX].decode("utf-8", errors="replace")
     outer_time = ""
-    stripped = text.strip("\x00 \t\r\n")
-    if stripped.startswith("{"):
+    if text[:1] in "{\x00 \t" and (stripped := text.strip("\x00 \t\r\n")).startswith("{"):
         text, outer_time = _unwrapped(stripped)
+    if text.isprintable():
+        if text := text.rstrip():
+            yield Line(number, text, outer_time)
+        return
     text = _COLOURS.sub("", text)
     for part in re.split(r"[\r\n]+", text):
         part = _CONTROLS.sub("", part).rstrip()
@@ -93,6 +101,12 @@ def _unwrapped(text: str) -> tuple[str, str]:
         if isinstance(time, str):
             return message, time
     return message, ""
+
+
+def plain_head(line: Line) -> tuple[str, str] | None:
+    """Time and ranks of a line that begins as sglang's do; None for others."""
+    found = _PLAIN.match(line.text)
+    return None if found is None else (found[1], found[2][1:])
 
 
 def rank_of(line: Line) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from functools import partial
 
 from replay.diagnosis.check_assembly import CHECK_WORDS, WAIT_LINES, CheckAssembly, OpenCheck
 from replay.diagnosis.crashes import CRASH_WORDS, Tracebacks
 from replay.diagnosis.formats.registry import FORMATS
-from replay.diagnosis.formats.sglang_load import SGLANG_LOAD
-from replay.diagnosis.heads import Head, HeadReader
+from replay.diagnosis.formats.sglang_load import read_status
+from replay.diagnosis.heads import HeadReader
 from replay.diagnosis.lines import Line, clean_lines
 from replay.diagnosis.records import Record
 from replay.diagnosis.tally import ReadingTally
@@ -19,7 +18,7 @@ from replay.diagnosis.tally import ReadingTally
 WORDS = (
     *CHECK_WORDS,
     *CRASH_WORDS,
-    *(word for one in FORMATS if one is not SGLANG_LOAD for word in one.words),
+    *(word for one in FORMATS for word in one.words),
 )
 
 #: Records that wait behind a check that is not complete.
@@ -52,6 +51,11 @@ class LogReader:
 
     def _read_line(self, line: Line) -> None:
         head = self._heads.read(line)
+        status = read_status(line, head.place)
+        if status:
+            self._tally.count("sglang load")
+            self._waiting.extend(status)
+            return
         known = False
         if any(word in line.text for word in CHECK_WORDS):
             is_raised = self._tracebacks.is_raised(line)
@@ -62,7 +66,7 @@ class LogReader:
                 known = True
         for one in FORMATS:
             if any(word in line.text for word in one.words):
-                records = list(one.read(line, partial(Head.place, head)))
+                records = list(one.read(line, head.place))
                 if records:
                     self._tally.count(one.name)
                     self._waiting.extend(records)

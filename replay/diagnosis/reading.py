@@ -13,6 +13,8 @@ from replay.diagnosis.tally import ReadingTally
 
 #: What is searched at once, where status lines may be thinned.
 BLOCK_BYTES = 4 * 2**20
+#: The beginning of a log of which every status line is read: more than 50,000 of them.
+WHOLE_BYTES = 16 * 2**20
 
 
 class LineReader:
@@ -21,8 +23,8 @@ class LineReader:
     Args:
         source: the log's name, for the places of its records.
         tally: counts what is read.
-        thins: leaves out status lines where there are many (see `thinning`). Records then come a
-            block at a time.
+        thins: leaves out status lines where there are many (see `thinning`), from `WHOLE_BYTES` on.
+            Records then come a block at a time.
     """
 
     def __init__(
@@ -30,7 +32,9 @@ class LineReader:
     ) -> None:
         self.tally = ReadingTally() if tally is None else tally
         self._cutter = BlockCutter(BLOCK_BYTES if thins else 0)
-        self._scanner = Scanner(WORDS, thins)
+        self._scanner = Scanner(WORDS)
+        self._thins = thins
+        self._bytes = 0
         self._reader = LogReader(source, self.tally)
         self._number = 0
 
@@ -53,7 +57,8 @@ class LineReader:
     def _read(self, block: bytes) -> Iterator[Record]:
         if not block:
             return
-        found = self._scanner.lines(block)
+        found = self._scanner.lines(block, thins=self._thins and self._bytes >= WHOLE_BYTES)
+        self._bytes += len(block)
         self.tally.lines += found.lines
         self.tally.long_lines += found.long_lines
         for index, raw in found.wanted:
@@ -69,7 +74,7 @@ def read_records(
 ) -> Iterator[Record]:
     """The records of logs, each log in its own order, one log after the other.
 
-    Status lines are thinned where a log has many of them.
+    Status lines are thinned in logs longer than `WHOLE_BYTES`.
 
     Args:
         sources: what `open_logs` gives.

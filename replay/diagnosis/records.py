@@ -52,6 +52,8 @@ class Observation:
     busy: bool
     #: Whether the engine raised (and died) rather than warned.
     raised: bool
+    #: The line's own number where it includes evictable: until sglang 0.5.2.
+    printed_available: int | None = None
 
     @property
     def gap(self) -> int:
@@ -88,6 +90,8 @@ class Load:
     inflight: int | None = None
     bootstrapping: int | None = None
     retracted: int | None = None
+    #: Prefill: tokens of the batch that were found in the cache; in use while the line is printed.
+    cached_tokens: int | None = None
 
 
 class TransferTrouble(StrEnum):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import calendar
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _ISO = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?"
@@ -100,5 +101,10 @@ def _seconds(year: int, parts: tuple[str | None, ...]) -> float | None:
     if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 61):
         return None
     fraction = parts[5]
-    whole_s = calendar.timegm((year, month, day, hour, minute, second, 0, 0, 0))
+    whole_s = _day_s(year, month, day) + hour * 3600 + minute * 60 + second
     return whole_s + (float(f"0.{fraction}") if fraction else 0.0)
+
+
+@lru_cache(maxsize=64)
+def _day_s(year: int, month: int, day: int) -> int:
+    return calendar.timegm((year, month, day, 0, 0, 0, 0, 0, 0))

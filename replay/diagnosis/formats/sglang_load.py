@@ -12,11 +12,11 @@ Sources: sglang 0.4.6.post4 `managers/scheduler.py` (log_decode_stats, log_prefi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from replay.diagnosis.formats.base import Format, PlaceOf
+from replay.diagnosis.formats.base import PlaceOf
 from replay.diagnosis.lines import Line
-from replay.diagnosis.records import Load, Record
+from replay.diagnosis.records import Load
 
 #: `[123]` is the iteration, which SGLANG_LOG_FORWARD_ITERS adds.
 _STATUS = re.compile(r"(?:Decode|Prefill) batch(?: \[\d+\])?[.,]? +(.*)")
@@ -29,22 +29,34 @@ _POOLS = (
     ("swa", "swa token usage", "#swa token"),
     ("mamba", "mamba usage", "mamba num"),
 )
+_COUNTS = frozenset(
+    (
+        *(used for _, _, used in _POOLS),
+        "#running-req",
+        "#queue-req",
+        "#prealloc-req",
+        "#transfer-req",
+        "#retracted-req",
+        "#inflight-req",
+        "#transferring-req",
+        "#bootstrap-req",
+        "#unbootstrapped-req",
+        "#new-seq",
+        "#cached-token",
+    )
+)
 
 
-def _read(line: Line, place_of: PlaceOf) -> Iterator[Record]:
+def read_status(line: Line, place_of: PlaceOf) -> list[Load]:
+    """What a status line says of each pool; empty for another line."""
     found = _STATUS.search(line.text)
     if found is None:
-        return
+        return []
     fields = dict(_FIELD.findall(found[1]))
-
-    def count(*names: str) -> int | None:
-        return next((_whole(fields[name]) for name in names if name in fields), None)
-
+    count = {name: int(fields[name].split(".")[0]) for name in fields if name in _COUNTS}.get
     place = place_of("sglang", "")
-    for pool, usage, used in _POOLS:
-        if usage not in fields and used not in fields:
-            continue
-        yield Load(
+    return [
+        Load(
             place=place,
             pool=pool,
             usage=_share(fields, usage),
@@ -55,18 +67,15 @@ def _read(line: Line, place_of: PlaceOf) -> Iterator[Record]:
             prealloc=count("#prealloc-req"),
             transferring=count("#transfer-req"),
             preallocated_usage=_share(fields, "pre-allocated usage"),
-            inflight=count("#inflight-req", "#transferring-req"),
-            bootstrapping=count("#bootstrap-req", "#unbootstrapped-req"),
+            inflight=count("#inflight-req", count("#transferring-req")),
+            bootstrapping=count("#bootstrap-req", count("#unbootstrapped-req")),
             retracted=count("#retracted-req"),
+            cached_tokens=count("#cached-token"),
         )
-
-
-def _whole(number: str) -> int:
-    return int(number.split(".")[0])
+        for pool, usage, used in _POOLS
+        if usage in fields or used in fields
+    ]
 
 
 def _share(fields: Mapping[str, str], name: str) -> float | None:
     return float(fields[name]) if name in fields else None
-
-
-SGLANG_LOAD = Format("sglang load", ("Decode batch", "Prefill batch"), _read)
