@@ -25,7 +25,7 @@ def warning(second: int, gap: int) -> str:
     )
 
 
-class Enough(Exception):
+class EnoughError(Exception):
     """The script of a test is at its end."""
 
 
@@ -39,7 +39,7 @@ def followed(path: Path, script: list[object]) -> list[str]:
         try:
             step = next(steps)
         except StopIteration:
-            raise Enough from None
+            raise EnoughError from None
         if isinstance(step, str):
             with path.open("a") as file:
                 file.write(step)
@@ -49,7 +49,7 @@ def followed(path: Path, script: list[object]) -> list[str]:
     def show(diagnosis: Diagnosis) -> None:
         shown.append(f"{diagnosis.worst.verdict} {diagnosis.worst.growth}")
 
-    with pytest.raises(Enough):
+    with pytest.raises(EnoughError):
         watch(Follower(str(path)), show, wait)
     return shown
 
