@@ -6,9 +6,9 @@ runs; transfers that never leave their queue while others do; a pool that is ful
 
 from __future__ import annotations
 
-from replay.diagnosis.finding import Finding, Growth
+from replay.diagnosis.finding import Finding, Growth, Weight
 from replay.diagnosis.gap_run import GapRun
-from replay.diagnosis.load_watch import FULL_USAGE, RELAXED_USAGE, LoadWatch
+from replay.diagnosis.load_watch import FULL_USAGE, RELAXED_USAGE, LoadWatch, is_disaggregated
 from replay.diagnosis.next_steps import steps_for_load
 from replay.diagnosis.series import Series, who
 from replay.diagnosis.transfer_floor import in_transfer
@@ -20,6 +20,8 @@ _QUIET_LINES_MIN = 3
 _QUIET_SPAN_S_MIN = 25.0
 #: What is seen in one line and gone in the next is how transfers work.
 _NOTED_LINES_MIN = 2
+#: Lines after an idle one, and their share of all, from which it is no news any more.
+_STALE_LINES = 5
 #: Lines of a working engine from which something can be said at all.
 _LINES_MIN = 3
 
@@ -106,7 +108,9 @@ def _idle_now(watch: LoadWatch, series: Series) -> Finding | None:
             why=f"{who(series)}: {_amount(run.widest_closed, watch)} was in use with nothing "
             f"running, and came back{where}",
         )
-    if not run.clean_checks or _went(watch, series) is not None:
+    if not run.clean_checks or watch.lines_since_idle > max(_STALE_LINES, watch.lines // 10):
+        return None
+    if _went(watch, series) is not None:
         return None
     if judge_late(watch, who(series)) is not None:
         return None
@@ -154,10 +158,10 @@ def _went(watch: LoadWatch, series: Series) -> Finding | None:
 
 
 def _working(watch: LoadWatch, series: Series) -> Finding:
-    """An engine that was never seen idle."""
+    """An engine that was not seen idle, or not lately."""
     last = watch.last
     if last is None or watch.lines < _LINES_MIN:
-        return _nothing(series, f"only {_counted(watch.lines)}, none of them idle")
+        return _open(series, f"only {_counted(watch.lines)}, none of them idle", few=True)
     if last.transferring or last.preallocated_usage:
         return Finding(
             verdict="inconclusive",
@@ -166,6 +170,18 @@ def _working(watch: LoadWatch, series: Series) -> Finding:
             why=f"{who(series)}: the log ends with {_transfers(in_transfer(last))} under way",
             next=steps_for_load(series.key.engine),
         )
+    if series.key.engine.startswith("sglang") and not is_disaggregated(last):
+        return _serving_alone(watch, series)
+    return _open(
+        series,
+        f"on {_counted(watch.lines)} it works, and "
+        + ("was last seen idle long before the end" if watch.idle_at else "was never seen idle")
+        + ": neither leak nor health shows",
+    )
+
+
+def _serving_alone(watch: LoadWatch, series: Series) -> Finding:
+    """No transfers that could hang in silence, and a check that speaks when something is missing."""
     if watch.steady and watch.step is not None:
         return Finding(
             verdict="clean",
@@ -175,28 +191,26 @@ def _working(watch: LoadWatch, series: Series) -> Finding:
         )
     early, late = _floors(watch)
     if early is None or late is None:
-        return _nothing(series, f"{_counted(watch.lines)}, none of them says how full the pool is")
+        return _open(series, f"{_counted(watch.lines)}, none of them says how full the pool is")
+    told = (
+        f"never seen idle; the least in use was {_amount(early, watch)} in the first third of the "
+        f"lines and {_amount(late, watch)} in the last"
+    )
     if late > early:
-        return _nothing(
-            series,
-            f"never seen idle; the least in use was {_amount(early, watch)} in the first third of "
-            f"the lines and {_amount(late, watch)} in the last, which more or longer requests "
-            "explain as well as a leak",
-        )
+        return _open(series, f"{told}, which other requests explain as well as a leak")
     return Finding(
         verdict="clean",
         kind="none",
-        why=f"{who(series)}: never seen idle, but the least in use was {_amount(late, watch)} in "
-        f"the last third of the lines and {_amount(early, watch)} in the first: no more can be "
-        "missing than that",
+        why=f"{who(series)}: {told}: no more can be missing than that",
     )
 
 
-def _nothing(series: Series, why: str) -> Finding:
+def _open(series: Series, why: str, few: bool = False) -> Finding:
     return Finding(
         verdict="inconclusive",
         kind="none",
-        suspicious=False,
+        growth="unknown",
+        own_weight=Weight.NOTHING_TO_GO_BY if few else Weight.NEVER_IDLE,
         why=f"{who(series)}: {why}",
         next=steps_for_load(series.key.engine),
     )

@@ -43,8 +43,9 @@ class LoadWatch:
     #: What was in use along that run.
     waiting_usage: GapRun = field(default_factory=GapRun)
     floor: TransferFloor = field(default_factory=TransferFloor)
-    #: Where it was last seen idle with nothing in use.
+    #: Where it was last seen idle with nothing in use, and lines since.
     idle_at: Place | None = None
+    lines_since_idle: int = 0
     running_max: int = 0
     full_lines: int = 0
     #: Since the pool was last full: the least usage.
@@ -65,6 +66,7 @@ class LoadWatch:
         self._note_usage(load)
         self._note_window(load)
         self.floor.add(load)
+        self.lines_since_idle += 1
         self._note_quiet(load)
 
     def _note_quiet(self, load: Load) -> None:
@@ -72,7 +74,10 @@ class LoadWatch:
         if not waiting:
             self.waiting.close(load.place)
             self.waiting_usage.close(load.place)
-        if load.running is None or load.running or load.prefilling:
+        if _is_before_prefill(load):
+            # Printed before the batch takes its pages, and to two digits.
+            self._note_idle(load.place)
+        elif load.running is None or load.running or load.prefilling:
             for run in (self.idle, self.waiting, self.waiting_usage):
                 run.note_work()
             if used is not None and used < self.idle.last:
@@ -84,7 +89,13 @@ class LoadWatch:
         elif used is not None:
             self.idle.add(used, load.place)
             if not used:
-                self.idle_at = load.place
+                self._note_idle(load.place, counted=True)
+
+    def _note_idle(self, place: Place, counted: bool = False) -> None:
+        if not counted:
+            self.idle.add(0, place)
+        self.idle_at = place
+        self.lines_since_idle = 0
 
     def _note_usage(self, load: Load) -> None:
         if load.usage is None:
@@ -147,3 +158,16 @@ def waiting_requests(load: Load) -> int:
     )
     known = sum(count or 0 for count in counts)
     return known or int(bool(load.preallocated_usage))
+
+
+def is_disaggregated(load: Load) -> bool:
+    """Whether the engine has a queue of transfers at all."""
+    counts = (load.transferring, load.prealloc, load.inflight, load.bootstrapping)
+    return load.preallocated_usage is not None or any(count is not None for count in counts)
+
+
+def _is_before_prefill(load: Load) -> bool:
+    """The first batch of a prefill instance after a pause, with nothing in use yet."""
+    if not load.prefilling or load.running or waiting_requests(load):
+        return False
+    return load.inflight is not None and load.usage == 0
