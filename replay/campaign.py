@@ -65,10 +65,12 @@ def replay(
     out: Path | None = None,
     progress: Callable[[int], None] | None = None,
     make_session: Callable[..., Session] = Session,
+    engine_log: Path | None = None,
 ) -> dict[str, Any]:
     """Replay, record to `out` (or nowhere for good) and return the summary.
 
-    `make_session` takes what `Session` takes; one that only watches gives the same recording.
+    `make_session` takes what `Session` takes; one that only watches gives the same recording. With
+    `engine_log` the servers' logs are written as well, see `replay.engine_log.writing`.
 
     Raises:
         TraceError: the trace breaks a rule of its schema.
@@ -107,6 +109,10 @@ def replay(
             },
         }
         write_json(directory / "summary.json", summary)
+        if engine_log is not None:
+            from replay.engine_log.writing import write_engine_logs
+
+            write_engine_logs(Recording.open(directory), engine_log)
         return summary
 
 

@@ -9,6 +9,7 @@
       replay.errors.MatrixError         a matrix file, its directory, or how it is to be run
       replay.errors.AllocatorError      a user's allocator that gives no pages of its pool
       replay.errors.NoSuchGapError      no set of requests makes the gap that was asked for
+      replay.errors.LogError            a server's log that cannot be read
     RuntimeError
       replay.errors.ReplayError         the replay itself is broken; the command line exits with 4
         replay.errors.InvariantError    two sides of an equation differ; the message shows both
@@ -37,6 +38,10 @@ class RecordingError(ValueError):
 
 class NoSuchGapError(ValueError):
     """No set of requests and faults makes the gap that was asked for."""
+
+
+class LogError(ValueError):
+    """A server's log is missing, is no file, or cannot be read."""
 
 
 class AllocatorError(ValueError):
@@ -73,4 +78,5 @@ USER_ERRORS = (
     MatrixError,
     AllocatorError,
     NoSuchGapError,
+    LogError,
 )

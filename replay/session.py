@@ -329,6 +329,8 @@ class Session:
 
     def request_ended(self, request: Request) -> None:
         """Write a request down once both sides are done with it, and let go of it."""
+        if request.prefill_ended and request.prefill_ended_us < 0:
+            request.prefill_ended_us = self.clock.now_us
         if not (request.decode_ended and request.prefill_ended):
             return
         self._write_request(request)
@@ -375,7 +377,7 @@ class Session:
                 request.input_tokens,
                 request.output_tokens,
                 request.decode.pool.pages_for(request.input_tokens),
-                request.cached_pages,
+                request.prefix_pages,
                 request.prefill_state.value,
                 request.decode_state.value,
                 request.arrival_us,
@@ -385,6 +387,8 @@ class Session:
                 request.landed_us,
                 request.consumed_us,
                 request.running_us,
+                request.gave_up_us,
                 request.ended_us,
+                request.prefill_ended_us,
             )
         )

@@ -1,0 +1,267 @@
+"""What status lines and scraped metrics of one rank and pool mean.
+
+In the order of how much they say: what is in use when nothing runs or waits; who waits while nothing
+runs; transfers that never leave their queue while others do; a pool that is full while it works.
+"""
+
+from __future__ import annotations
+
+from replay.diagnosis.finding import Finding, Growth, Weight
+from replay.diagnosis.gap_run import GapRun
+from replay.diagnosis.load_watch import FULL_USAGE, RELAXED_USAGE, LoadWatch, is_disaggregated
+from replay.diagnosis.next_steps import steps_for_load
+from replay.diagnosis.series import Series, who
+from replay.diagnosis.transfer_floor import in_transfer
+from replay.diagnosis.transfer_levels import judge_floor, judge_late
+from replay.recording_schema import GROWTH_CYCLES_MIN
+
+#: Quiet lines that must agree, and how long they must span, before what is held counts as lost.
+_QUIET_LINES_MIN = 3
+_QUIET_SPAN_S_MIN = 25.0
+#: What is seen in one line and gone in the next is how transfers work.
+_NOTED_LINES_MIN = 2
+#: Lines after an idle one, and their share of all, from which it is no news any more.
+_STALE_LINES = 5
+#: Lines of a working engine from which something can be said at all.
+_LINES_MIN = 3
+
+
+def judge_loads(series: Series) -> Finding | None:
+    """The finding of a pool's status lines since its engine last started; None without any."""
+    watch = series.loads
+    if not watch.lines and series.earlier:
+        watch = series.earlier[-1][1]
+    if not watch.lines:
+        return None
+    return (
+        _waiting(watch, series)
+        or _idle(watch, series)
+        or judge_floor(watch, who(series), series.key.engine)
+        or _pressure(watch, series)
+        or judge_late(watch, who(series))
+        or _went(watch, series)
+        or _working(watch, series)
+    )
+
+
+def _waiting(watch: LoadWatch, series: Series) -> Finding | None:
+    """Requests in a queue while nothing runs."""
+    run = watch.waiting
+    last = watch.last
+    if not run.is_open or last is None:
+        return None
+    since = f"since line {run.opened.line}" if run.opened else ""
+    usage = "" if last.usage is None else f", {last.usage:.1%} of the pool in use"
+    full = last.usage is not None and last.usage >= FULL_USAGE
+    lost = _lasts(run)
+    what = (
+        "the pool is full though nothing runs: it has drained"
+        if full
+        else "transfers hang, whatever the counts of pages say"
+    )
+    return Finding(
+        verdict="persistent" if lost else "inconclusive",
+        kind="hang",
+        direction="leak" if full else "none",
+        growth=_growth(watch.waiting_usage) if lost else "unknown",
+        why=(
+            f"{who(series)}: {run.last:.0f} requests wait while nothing runs, {since} on "
+            f"{_counted(run.checks)}{usage}; "
+            + (what if lost else "too few quiet lines to tell a slow transfer from a lost one")
+        ),
+        next=() if lost else steps_for_load(series.key.engine),
+        stuck_of_total=_stuck(watch),
+    )
+
+
+def _idle(watch: LoadWatch, series: Series) -> Finding | None:
+    """What is in use when nothing runs and nobody waits."""
+    run, last = watch.idle, watch.last
+    if last is None or not (run.is_open or run.closed or run.clean_checks):
+        return None
+    if not run.is_open:
+        return _idle_now(watch, series)
+    lost = _lasts(run)
+    told = f"{who(series)}: {_amount(run.last, watch)} in use with nothing running or waiting, on "
+    return Finding(
+        verdict="persistent" if lost else "inconclusive",
+        kind="orphaned" if lost else "unknown",
+        direction="leak",
+        growth=_growth(run) if lost else "unknown",
+        why=f"{told}{_counted(run.checks)}; "
+        + (_course(run) if lost else "too few to tell whether somebody still holds it for a while"),
+        next=() if lost else steps_for_load(series.key.engine),
+        gap_tokens=int(run.last) if last.used_tokens is not None else 0,
+        stuck_of_total=_stuck(watch),
+    )
+
+
+def _idle_now(watch: LoadWatch, series: Series) -> Finding | None:
+    """Nothing is in use when idle: it never was, or it came back."""
+    run = watch.idle
+    if run.checks_closed >= _NOTED_LINES_MIN:
+        where = "" if run.closed_at is None else f" at line {run.closed_at.line}"
+        return Finding(
+            verdict="transient",
+            kind="held",
+            direction="leak",
+            why=f"{who(series)}: {_amount(run.widest_closed, watch)} was in use with nothing "
+            f"running, and came back{where}",
+        )
+    if not run.clean_checks or watch.lines_since_idle > max(_STALE_LINES, watch.lines // 10):
+        return None
+    if _went(watch, series) is not None:
+        return None
+    if judge_late(watch, who(series)) is not None:
+        return None
+    return Finding(
+        verdict="clean",
+        kind="none",
+        why=f"{who(series)}: nothing in use when idle ({_counted(run.clean_checks)})",
+    )
+
+
+def _pressure(watch: LoadWatch, series: Series) -> Finding | None:
+    """A pool that is full while requests run: what they need is in use, as it should be."""
+    last, least = watch.last, watch.usage_min_since_full
+    if not watch.full_lines or last is None or least is None:
+        return None
+    told = (
+        f"{who(series)}: the pool was up to {FULL_USAGE:.0%} full or more on "
+        f"{_counted(watch.full_lines)}, with up to {watch.running_max} requests running"
+    )
+    if least <= RELAXED_USAGE:
+        return Finding(
+            verdict="clean",
+            kind="pressure",
+            why=f"{told}, and came down to {least:.0%} afterwards: it was only busy",
+        )
+    return Finding(
+        verdict="inconclusive",
+        kind="pressure",
+        why=f"{told}: pressure, which these requests explain; only lines with nothing running "
+        "would show whether something is lost besides",
+        next=steps_for_load(series.key.engine),
+    )
+
+
+def _went(watch: LoadWatch, series: Series) -> Finding | None:
+    """Requests that waited while nothing ran, and no longer do."""
+    if watch.waiting.checks_closed < _NOTED_LINES_MIN:
+        return None
+    where = "" if watch.waiting.closed_at is None else f" at line {watch.waiting.closed_at.line}"
+    return Finding(
+        verdict="transient",
+        kind="held",
+        why=f"{who(series)}: requests waited while nothing ran, and went on{where}",
+    )
+
+
+def _working(watch: LoadWatch, series: Series) -> Finding:
+    """An engine that was not seen idle, or not lately."""
+    last = watch.last
+    if last is None or watch.lines < _LINES_MIN:
+        return _open(series, f"only {_counted(watch.lines)}, none of them idle", few=True)
+    if last.transferring or last.preallocated_usage:
+        return Finding(
+            verdict="inconclusive",
+            kind="held",
+            growth="unknown",
+            why=f"{who(series)}: the log ends with {_transfers(in_transfer(last))} under way",
+            next=steps_for_load(series.key.engine),
+        )
+    if series.key.engine.startswith("sglang") and not is_disaggregated(last):
+        return _serving_alone(watch, series)
+    return _open(
+        series,
+        f"on {_counted(watch.lines)} it works, and "
+        + ("was last seen idle long before the end" if watch.idle_at else "was never seen idle")
+        + ": neither leak nor health shows",
+    )
+
+
+def _serving_alone(watch: LoadWatch, series: Series) -> Finding:
+    """No transfers that could hang in silence, and a check that speaks when something is missing."""
+    if watch.steady and watch.step is not None:
+        return Finding(
+            verdict="clean",
+            kind="none",
+            why=f"{who(series)}: use grows by {watch.step:.0f} tokens a line for each of "
+            f"{watch.running_max} requests, as decoding does, and by nothing else",
+        )
+    early, late = _floors(watch)
+    if early is None or late is None:
+        return _open(series, f"{_counted(watch.lines)}, none of them says how full the pool is")
+    told = (
+        f"never seen idle; the least in use was {_amount(early, watch)} in the first third of the "
+        f"lines and {_amount(late, watch)} in the last"
+    )
+    if late > early:
+        return _open(series, f"{told}, which other requests explain as well as a leak")
+    return Finding(
+        verdict="clean",
+        kind="none",
+        why=f"{who(series)}: {told}: no more can be missing than that",
+    )
+
+
+def _open(series: Series, why: str, few: bool = False) -> Finding:
+    return Finding(
+        verdict="inconclusive",
+        kind="none",
+        growth="unknown",
+        own_weight=Weight.NOTHING_TO_GO_BY if few else Weight.NEVER_IDLE,
+        why=f"{who(series)}: {why}",
+        next=steps_for_load(series.key.engine),
+    )
+
+
+def _floors(watch: LoadWatch) -> tuple[float | None, float | None]:
+    """The least in use in the first and in the last third of the lines."""
+    third = -(-len(watch.windows) // 3)
+    if not third:
+        return None, None
+    return (
+        min(window.used for window in watch.windows[:third]),
+        min(window.used for window in watch.windows[-third:]),
+    )
+
+
+def _lasts(run: GapRun) -> bool:
+    """Whether quiet lines agree for long enough, as far as they have times."""
+    if run.checks < _QUIET_LINES_MIN or run.checks_since_fall < _QUIET_LINES_MIN:
+        return False
+    return run.span_s is None or run.span_s >= _QUIET_SPAN_S_MIN
+
+
+def _growth(run: GapRun) -> Growth:
+    if run.checks < GROWTH_CYCLES_MIN:
+        return "unknown"
+    return "growing" if run.last > run.first else "one-off"
+
+
+def _course(run: GapRun) -> str:
+    return "it only rises" if run.last > run.first else "it stays"
+
+
+def _stuck(watch: LoadWatch) -> tuple[int, int] | None:
+    last = watch.last
+    if last is None or not last.used_tokens:
+        return None
+    total = last.total_tokens
+    return None if total is None else (last.used_tokens, total)
+
+
+def _amount(value: float, watch: LoadWatch) -> str:
+    last = watch.last
+    if last is not None and last.used_tokens is not None:
+        return f"{value:.0f} tokens"
+    return f"{value:.1%} of the pool"
+
+
+def _transfers(count: int | None) -> str:
+    return "1 transfer" if count == 1 else f"{count} transfers"
+
+
+def _counted(lines: int) -> str:
+    return "1 line" if lines == 1 else f"{lines} lines"
