@@ -75,7 +75,6 @@ class TransferLink:
         self.completions = CompletionChannel(
             profile, clock, injector, recorder, self.outlook, self._wake
         )
-
         self.timeouts = TransferTimeouts(profile, clock, self.outlook, self._wake, timed_out)
 
     def connect(self, prefills: list[PrefillInstance], decodes: list[DecodeInstance]) -> None:
