@@ -8,6 +8,7 @@
       replay.errors.RecordingError      a recording directory that cannot be read or written
       replay.errors.MatrixError         a matrix file, its directory, or how it is to be run
       replay.errors.AllocatorError      a user's allocator that gives no pages of its pool
+      replay.errors.ShrinkError         a recording that cannot be shrunk, or a place for the result
       replay.errors.NoSuchGapError      no set of requests makes the gap that was asked for
     RuntimeError
       replay.errors.ReplayError         the replay itself is broken; the command line exits with 4
@@ -37,6 +38,10 @@ class RecordingError(ValueError):
 
 class NoSuchGapError(ValueError):
     """No set of requests and faults makes the gap that was asked for."""
+
+
+class ShrinkError(ValueError):
+    """A recording has nothing to shrink, or its result cannot be put where it was asked for."""
 
 
 class AllocatorError(ValueError):
@@ -73,4 +78,5 @@ USER_ERRORS = (
     MatrixError,
     AllocatorError,
     NoSuchGapError,
+    ShrinkError,
 )
