@@ -53,9 +53,9 @@ def shrink_recording(
         RecordingError: the recording or its trace is not to be had.
     """
     started = time.monotonic()
+    case = load_case(recording, options.trace)
     summary = judge(recording).summary
     wanted = _wanted(recording, summary, options.same_gap)
-    case = load_case(recording, options.trace)
     goal = Goal(wanted, options.because_of)
     _check_again(recording, case, goal)
     head = {
