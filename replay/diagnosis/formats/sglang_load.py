@@ -19,8 +19,8 @@ from replay.diagnosis.lines import Line
 from replay.diagnosis.records import Load
 
 #: `[123]` is the iteration, which SGLANG_LOG_FORWARD_ITERS adds.
-_STATUS = re.compile(r"(?:Decode|Prefill) batch(?: \[\d+\])?[.,]? +(.*)")
-_FIELD = re.compile(r"(#?[A-Za-z][A-Za-z -]*): (-?\d+(?:\.\d+)?)")
+_STATUS = re.compile(r"(?:Decode|Prefill) batch(?: \[\d+\])?[.,]? (.*)")
+_FIELD = re.compile(r"(#?[A-Za-z][A-Za-z -]{0,40}): (-?\d{1,18}(?:\.\d{1,18})?)")
 
 #: Pools by the names of their usage and of their used tokens.
 _POOLS = (
