@@ -14,8 +14,8 @@ import numpy as np
 
 from replay.diagnosis.status_lines import Bytes, Flags, Positions, StatusLines, Words, eights
 
-#: Some minutes of a busy rank.
-STRETCH_LINES = 512
+#: A quarter of an hour of a busy rank.
+STRETCH_LINES = 1024
 #: Fewer lines than this in a block are all kept.
 FEW_LINES = 1024
 
