@@ -133,3 +133,10 @@ def test_standard_input_can_be_named_once():
         open_logs(["-", "-"])
     with pytest.raises(LogError, match="no log was given"):
         open_logs([])
+
+
+def test_times_say_more_than_the_numbers_of_a_rotation(tmp_path):
+    names = [str(tmp_path / name) for name in ("s.log.2", "s.log.1", "s.log")]
+    for minute, name in zip((9, 5, 1), names, strict=True):
+        Path(name).write_bytes(lines(minute))
+    assert minutes_of(names) == [1, 5, 9]

@@ -200,3 +200,12 @@ def test_the_watchdog_prints_no_check():
         "self.token_to_kv_pool_allocator.available_size()=100\nself.tree_cache.evictable_size()=20\n"
     )
     assert not read("[swa] unified ring (leak-check skipped): available=1, evictable=2, total=9\n")
+
+
+def test_another_rank_s_line_is_no_continuation():
+    first, second = read(
+        f"{head(rank='TP0')} pool memory leak detected! {new_terms('full', 1, 2, 9)}\n"
+        f"{head(rank='TP1')} {new_terms('swa', 3, 4, 9)}\n"
+    )
+    assert (first.place.rank, first.pool) == ("TP0", "full")
+    assert (second.place.rank, second.pool) == ("TP1", "swa")

@@ -263,6 +263,12 @@ def test_broken_heads_still_tell_the_rank(tag):
     assert seen.place.rank == "TP0"
 
 
+def test_colours_between_numbers_are_taken_off():
+    coloured = CHECK.replace("total=4096", "total=\x1b[1;31m4096\x1b[0m")
+    (seen,) = read(f"\x1b[0;36m{head()}\x1b[0;0m {coloured}\n")
+    assert seen.gap == 100
+
+
 def test_json_around_a_line_is_taken_off():
     wrapped = {"log": decode_line(), "stream": "stderr", "time": "2025-10-15T11:00:05.5Z"}
     (seen,) = read(json.dumps(wrapped) + "\n")

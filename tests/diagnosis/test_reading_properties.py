@@ -220,3 +220,10 @@ def test_no_long_line_is_slow(filling):
     for word in (*WORDS, "Decode batch, #running-req: 1, "):
         read(f"{word}{long}\n{long[: -len(word) - 9]}{word}\n")
     assert time.process_time() - start < 0.3 * len(WORDS)
+
+
+def test_a_block_that_ends_with_a_cut_line_ends_there():
+    data = b"a\n" * 10 + b"x" * 100_000 + b"\n" + b"b\n" * 50_000
+    whole = cut_blocks(data, [], 70_000)
+    pieces = cut_blocks(data, range(0, 100_000, 5000), 70_000)
+    assert [examined(block) for block in pieces] == [examined(block) for block in whole]
