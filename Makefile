@@ -11,7 +11,7 @@ FUZZ_CASES ?= 10000
 # Random schedules against the hardened pair; the nightly job's number.
 SCHEDULES ?= 10000
 
-.PHONY: demo test fuzz schedules mooncake cost lint format types clean
+.PHONY: demo test fuzz schedules mooncake cost biglog lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/kvreplay demo --out demo-out
@@ -30,6 +30,10 @@ mooncake: $(STAMP)
 
 cost: $(STAMP)
 	KVREPLAY_COST=1 $(BIN)/python -m pytest tests/pool/test_pool_cost.py
+
+# Makes logs of 2 GiB in a temporary folder, one after the other, and removes them.
+biglog: $(STAMP)
+	$(BIN)/python tests/diagnosis/measure_big_log.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
