@@ -14,7 +14,7 @@ SCHEDULES ?= 10000
 # Labelled replays on which verdicts are tried.
 VERDICTS ?= 500
 
-.PHONY: demo test fuzz schedules verdicts mooncake cost lint format types clean
+.PHONY: demo test fuzz schedules verdicts mooncake cost biglog lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/kvreplay demo --out demo-out
@@ -36,6 +36,10 @@ mooncake: $(STAMP)
 
 cost: $(STAMP)
 	KVREPLAY_COST=1 $(BIN)/python -m pytest tests/pool/test_pool_cost.py
+
+# Makes logs of 2 GiB in a temporary folder, one after the other, and removes them.
+biglog: $(STAMP)
+	$(BIN)/python tests/diagnosis/measure_big_log.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

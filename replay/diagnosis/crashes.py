@@ -39,11 +39,11 @@ _DEATH = re.compile(
 )
 _SERVER_PROCESS = re.compile(r"\((?:APIServer|ApiServer|MultiprocessingGPUExecutor)")
 #: What stands before a message in vllm's lines, and in others'.
-_BEFORE_MESSAGE = r"(?:^|[\]\)] +|(?:ERROR|WARNING|INFO)[^\]]*\] +|\| +)"
+_BEFORE_MESSAGE = r"(?:^|[\]\)|] )\s{0,60}"
 _EXCEPTION = re.compile(
-    _BEFORE_MESSAGE + r"((?:[\w.]+\.)?((?:[A-Z]\w*)?(?:Error|Exception))(?::\s.*|:?$))"
+    _BEFORE_MESSAGE + r"((?:[\w.]{1,200}\.)?((?:[A-Z]\w{0,99})?(?:Error|Exception))(?::\s.*|:?$))"
 )
-_ASSERT = re.compile(_BEFORE_MESSAGE + r"\s*(assert [^\"].*)$")
+_ASSERT = re.compile(_BEFORE_MESSAGE + r"(assert [^\"].*)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ class Tracebacks:
         """Whether a line ends a traceback."""
         return _is_exception(line)
 
-    def read(self, line: Line, head: Head, is_known: bool) -> Crash | None:
-        """Take in a line; the crash that it ends, unless the line is known to be something else."""
+    def read(self, line: Line, head: Head, is_check: bool) -> Crash | None:
+        """Take in a line; the crash that it ends, unless it is a check."""
         text = line.text
         if _DEATH.search(text):
             self._death = _Death(
@@ -97,7 +97,7 @@ class Tracebacks:
             return None
         death = self._open_death(line, head)
         self._death = None
-        if is_known or _SERVER_PROCESS.search(text):
+        if is_check or _SERVER_PROCESS.search(text):
             return None
         return self._crash(line, head, death, found)
 

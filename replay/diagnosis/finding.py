@@ -20,15 +20,13 @@ Growth = GrowthName | Literal["unknown", "none"]
 class Weight(IntEnum):
     """How much a finding says, the worst last."""
 
-    #: Hardly a line was read.
-    NOTHING_TO_GO_BY = 0
-    CLEAN = 1
-    #: Plenty of lines, none of them of an idle moment: neither good nor bad.
-    NEVER_IDLE = 2
+    CLEAN = 0
+    #: Lines were read, none of them of an idle moment: neither good nor bad.
+    NEVER_IDLE = 1
     #: Nothing wrong that a log can show, though something was late for a while.
-    TRANSIENT = 3
-    SUSPICION = 4
-    PERSISTENT = 5
+    TRANSIENT = 2
+    SUSPICION = 3
+    PERSISTENT = 4
 
 
 _WEIGHTS: dict[VerdictName, Weight] = {

@@ -56,23 +56,23 @@ class LogReader:
             self._tally.count("sglang load")
             self._waiting.extend(status)
             return
-        known = False
+        is_check = False
         if any(word in line.text for word in CHECK_WORDS):
             is_raised = self._tracebacks.is_raised(line)
             check = self._checks.read(line, self._tracebacks.head_of(line, head), is_raised)
             if check is not None:
                 self._waiting.append(check)
                 self._tally.count("sglang check")
-                known = True
+                is_check = True
         for one in FORMATS:
             if any(word in line.text for word in one.words):
                 records = list(one.read(line, head.place))
                 if records:
                     self._tally.count(one.name)
                     self._waiting.extend(records)
-                    known = True
+                    break
         if any(word in line.text for word in CRASH_WORDS):
-            crash = self._tracebacks.read(line, head, known)
+            crash = self._tracebacks.read(line, head, is_check)
             if crash is not None:
                 self._tally.count("crash")
                 self._waiting.append(crash)

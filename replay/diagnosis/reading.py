@@ -13,8 +13,8 @@ from replay.diagnosis.tally import ReadingTally
 
 #: What is searched at once, where status lines may be thinned.
 BLOCK_BYTES = 4 * 2**20
-#: The beginning of a log of which every status line is read: more than 50,000 of them.
-WHOLE_BYTES = 16 * 2**20
+#: The beginning of a log of which every status line is read: more than 25,000 of them.
+WHOLE_BYTES = 8 * 2**20
 
 
 class LineReader:

@@ -21,6 +21,7 @@ CHUNK_BYTES = 2**20
 #: Where the first time of a file is looked for.
 _HEAD_BYTES = 64 * 1024
 _GZIP = b"\x1f\x8b"
+_GZIP_BYTES = 16 * 1024
 #: Compressions that are recognised and not read.
 _OTHERS = {b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PK\x03\x04": "zip"}
 #: `.gz`, then `.1`, `-20251015` and the like: what rotation adds to a name.
@@ -195,10 +196,12 @@ def _gunzipped(
                     if not piece:
                         break
                     unpacker = zlib.decompressobj(wbits=31)
-                unpacked = unpacker.decompress(piece, CHUNK_BYTES)
+                # What is damaged takes the whole call with it, so that few bytes go into each.
+                unpacked = unpacker.decompress(piece[:_GZIP_BYTES], CHUNK_BYTES)
                 if unpacked:
                     yield unpacked
-                piece = unpacker.unconsumed_tail or unpacker.unused_data
+                left = unpacker.unconsumed_tail or unpacker.unused_data
+                piece = left + piece[_GZIP_BYTES:]
             piece = next(pieces, None)
         if unpacker.eof:
             return

@@ -50,12 +50,14 @@ class StatusLines:
         data: the block, with at least 32 bytes of padding.
         first_signs: for each status line, where its first field begins; ascending.
         signs: where any `#` stands, from the first status line on.
+        names: the eight bytes from each of these on.
         lines: for each of these, the status line that it follows.
     """
 
     data: Bytes
     first_signs: Positions
     signs: Positions
+    names: Words
     lines: Positions
 
     def __len__(self) -> int:
@@ -66,9 +68,8 @@ class StatusLines:
         greatest counts.
         """
         words = eights(self.data)
-        names = words[self.signs]
         for name, counts_greatest in _FIELDS:
-            at = np.flatnonzero(names == _name(name))
+            at = np.flatnonzero(self.names == _name(name))
             values_at = self.signs[at] + len(name)
             is_field = self.data[values_at - 2] == _COLON
             at, values_at = at[is_field], values_at[is_field]
@@ -97,11 +98,14 @@ def find_status_lines(padded: bytes) -> StatusLines:
     signs = np.flatnonzero(data[8:-32] == _SIGN) + 8
     names = eights(data)[signs]
     # `batch, #running-req` or `batch [12], #running-req`; in prefill batches a number stands before.
-    before = data[signs - 3]
-    is_decode = (names == _name(_RUNNING)) & ((before == ord("h")) | (before == ord("]")))
-    is_first = is_decode | (names == _name(_NEW))
-    lines = np.cumsum(is_first) - 1
-    return StatusLines(data, signs[is_first], signs[lines >= 0], lines[lines >= 0])
+    running = np.flatnonzero(names == _name(_RUNNING))
+    before = data[signs[running] - 3]
+    is_first = names == _name(_NEW)
+    is_first[running] = (before == ord("h")) | (before == ord("]"))
+    firsts = np.flatnonzero(is_first)
+    start = firsts[0] if len(firsts) else len(signs)
+    lines = np.cumsum(is_first[start:]) - 1
+    return StatusLines(data, signs[firsts], signs[start:], names[start:], lines)
 
 
 def _parsed(words: Words) -> Positions:
@@ -113,9 +117,9 @@ def _parsed(words: Words) -> Positions:
     digits = words ^ np.uint64(0x3030303030303030)
     others = (digits | (digits + np.uint64(0x0606060606060606))) & np.uint64(0xF0F0F0F0F0F0F0F0)
     lowest = others & (~others + np.uint64(1))
-    # Eight digits leave no other byte; then the logarithm of one beyond the last is taken.
-    bits = np.log2(np.where(lowest == 0, 2.0**64, lowest.astype(np.float64)))
-    count = bits.astype(np.uint64) >> np.uint64(3)
+    # The exponent of a power of two, as a float has it; eight digits leave no other byte at all.
+    exponents = (lowest.astype(np.float64).view(np.int64) >> 52) - 1023
+    count = np.where(lowest == 0, 64, exponents).astype(np.uint64) >> np.uint64(3)
     shift = (np.uint64(8) - count) << np.uint64(3)
     value = np.where(count == 0, np.uint64(0), digits << np.minimum(shift, np.uint64(63)))
     value = value * np.uint64(10) + (value >> np.uint64(8))

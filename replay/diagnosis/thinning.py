@@ -3,7 +3,7 @@
 A decode worker writes a line every second or so, for each rank; a day's log has millions that differ
 by a little. Of a rank's lines of one kind those are kept that begin and end a stretch, and in it
 those with the fewest and the most running requests and tokens in use, and with the fewest requests in
-transfer. A stretch is `STRETCH_LINES` long, and shorter at the ends of a block and wherever something
+transfer. A stretch is `STRETCH_LINES` long or up to twice that, and shorter at the ends of a block and wherever something
 other than a status line is said. So the line before and the line after every check is there, and so
 is every idle moment and the trend over hours; what is lost is the way between.
 """
@@ -14,8 +14,8 @@ import numpy as np
 
 from replay.diagnosis.status_lines import Bytes, Flags, Positions, StatusLines, Words, eights
 
-#: Some minutes of a busy rank.
-STRETCH_LINES = 512
+#: A quarter of an hour of a busy rank.
+STRETCH_LINES = 1024
 #: Fewer lines than this in a block are all kept.
 FEW_LINES = 1024
 
@@ -63,8 +63,13 @@ def _stretches(writers: Words, events: Positions) -> tuple[Positions, Positions]
     changes = np.ones(len(order), np.bool_)
     changes[1:] = (np.diff(writers[order]) != 0) | (np.diff(events[order]) != 0)
     runs = np.flatnonzero(changes)
-    place = np.arange(len(order)) - np.repeat(runs, np.diff(np.append(runs, len(order))))
-    return order, np.flatnonzero(place % STRETCH_LINES == 0)
+    lengths = np.diff(np.append(runs, len(order)))
+    parts = np.maximum(lengths // STRETCH_LINES, 1)
+    place = np.arange(len(order)) - np.repeat(runs, lengths)
+    # Stretches of one run are equally long, so that none is a short rest.
+    part = place * np.repeat(parts, lengths) // np.repeat(lengths, lengths)
+    changes[1:] |= np.diff(part) != 0
+    return order, np.flatnonzero(changes)
 
 
 def _writers(status: StatusLines, starts: Positions) -> Words:

@@ -184,6 +184,16 @@ def test_logs_of_two_servers_are_two_series(kvreplay: Run, log: Callable[..., Pa
     assert len(document["series"]) == 2
 
 
+def test_a_silent_log_beside_a_clean_one_is_no_clean_pair(
+    kvreplay: Run, log: Callable[..., Path]
+) -> None:
+    clean, silent = log(warning(1, 0), "decode0.log"), log("starting\n", "decode1.log")
+    assert kvreplay("diagnose", clean)[0] == 0
+    code, out, _ = kvreplay("diagnose", clean, silent)
+    assert code == 3
+    assert "decode1.log: none of its lines is known" in out
+
+
 def test_what_a_log_says_cannot_move_the_cursor(kvreplay: Run, log: Callable[..., Path]) -> None:
     line = "[2026-01-12 10:00:00] Decode transfer failed for request rank=0 "
     line += "decode_req.req.rid='a\x1b[2J' decode_req.req.bootstrap_room=5 with exception "

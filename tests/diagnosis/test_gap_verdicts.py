@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_records import check, checks, crash, diagnosed, load, place, verdict
 
+from replay.diagnosis.records import Load
+
 GAPS = st.lists(st.integers(-3, 6).map(lambda pages: pages * 64), min_size=1, max_size=12)
 
 
@@ -105,6 +107,26 @@ def test_an_error_with_requests_waiting_may_be_a_false_alarm() -> None:
     waiting = load(place(1, 0.0), 0, 64, queued=2)
     assert verdict([waiting, check(place(2, 0.5), 64, raised=True)]).kind == "check-false-alarm"
     assert verdict([waiting, check(place(2, 60.0), 64, raised=True)]).kind == "unknown"
+
+
+def test_a_gap_of_the_size_of_what_runs_next_may_be_its_own() -> None:
+    """An idle check that looks while KV is on its way counts its pages as missing."""
+    again = [
+        record
+        for turn in range(4)
+        for record in (
+            check(place(9 * turn + 1, turn * 40.0), 640),
+            check(place(9 * turn + 2, turn * 40.0), 1, 4096, pool="req_to_token"),
+            load(place(9 * turn + 3, turn * 40.0 + 1), 1, 672, transferring=0),
+        )
+    ]
+    found = verdict(again)
+    assert (found.verdict, found.kind) == ("inconclusive", "check-false-alarm")
+    more = [
+        load(record.place, 1, 1400, transferring=0) if isinstance(record, Load) else record
+        for record in again
+    ]
+    assert verdict(more).verdict == "persistent"
 
 
 def test_both_sides_of_the_equation_and_the_pages_are_told() -> None:

@@ -111,6 +111,40 @@ def test_a_prefill_batch_is_not_idle() -> None:
     assert verdict(lines).verdict != "persistent"
 
 
+def paused(pauses: int, transfers_after: int = 0) -> list[Load]:
+    """A decode rank that works for some seconds, rests for a minute, and works again."""
+    return [
+        load(
+            place(cycle * 5 + n + 1, cycle * 60.0 + n),
+            2,
+            900 + 40 * cycle * n,
+            transferring=transfers_after if n == 0 and cycle else n % 2,
+            queued=0,
+        )
+        for cycle in range(pauses + 1)
+        for n in range(5)
+    ]
+
+
+def test_pauses_without_a_word_of_the_idle_check_are_clean() -> None:
+    assert verdict(paused(3)).verdict == "clean"
+    assert verdict(paused(2)).verdict == "inconclusive"
+    assert verdict(paused(3, transfers_after=1)).verdict != "clean"
+
+
+def test_a_busy_decode_rank_is_no_clean_one_whatever_it_uses() -> None:
+    """Requests that are never admitted leave no line behind."""
+    found = verdict(decode_lines([0, 1, 0, 0, 2, 0, 0, 1, 0]))
+    assert found.verdict == "inconclusive"
+    assert "neither leak nor health" in found.why
+
+
+def test_idle_long_ago_says_nothing_of_now() -> None:
+    rows = [(0, 0, 0.0)] * 3 + [(3, 0, 0.2)] * 40
+    assert verdict(vllm_lines(rows)).verdict == "inconclusive"
+    assert verdict(vllm_lines([*rows, (0, 0, 0.0)])).verdict == "clean"
+
+
 def test_lines_that_say_no_more_than_that_they_run_leave_it_open() -> None:
     found = verdict([load(place(1), 3, 900)])
     assert (found.verdict, found.kind) == ("inconclusive", "none")

@@ -12,6 +12,12 @@ from replay.diagnosis.records import Place, Record, Transfer, TransferTrouble
 #: Makes the place of a line, for an engine and, where the line has no tag, the rank it names itself.
 PlaceOf = Callable[[str, str], Place]
 
+#: Parts of patterns: what a request is called, a time, and a number of pages, each of bounded length.
+REQUEST = r"(?P<request>[\w:/-]{1,200}(?:\.[\w:/-]{1,200}){0,20})"
+SECONDS = r"(?P<seconds>\d{1,9}(?:\.\d{1,9})?)"
+MILLISECONDS = r"(?P<milliseconds>\d{1,12})"
+PAGES = r"(?P<pages>\d{1,12})"
+
 #: A reason in an engine's words is cut here.
 REASON_CHARACTERS = 300
 

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import re
 
-from replay.diagnosis.formats.base import Format, TransferLine, transfer_reader
+from replay.diagnosis.formats.base import (
+    MILLISECONDS,
+    PAGES,
+    REQUEST,
+    SECONDS,
+    Format,
+    TransferLine,
+    transfer_reader,
+)
 from replay.diagnosis.records import TransferTrouble
-
-_REQUEST = r"(?P<request>[\w:/-]+(?:\.[\w:/-]+)*)"
 
 
 def _line(engine: str, trouble: TransferTrouble, pattern: str) -> TransferLine:
@@ -26,13 +32,13 @@ ASCEND = Format(
             _line(
                 "vllm-ascend",
                 TransferTrouble.HELD,
-                rf"Delaying free of (?P<pages>\d+) blocks(?: for request {_REQUEST})?",
+                rf"Delaying free of {PAGES} blocks(?: for request {REQUEST})?",
             ),
             _line(
                 "vllm-ascend",
                 TransferTrouble.HOLD_EXPIRED,
-                rf"Force freed expired request: {_REQUEST}"
-                r"(?:\. Reason: .*?(?:\((?P<seconds>[\d.]+) seconds\)|$))?",
+                rf"Force freed expired request: {REQUEST}"
+                rf"(?:\. Reason: .*?(?:\({SECONDS} seconds\)|$))?",
             ),
             _line(
                 "vllm-ascend",
@@ -52,7 +58,7 @@ TRTLLM = Format(
                 "trtllm",
                 TransferTrouble.TIMED_OUT_WAITING,
                 r"(?:Request (?P<request>\w+) )?[Tt]imed out waiting for \w+ KV cache transfer after"
-                r"(?: (?P<milliseconds>\d+) milliseconds)?",
+                rf"(?: {MILLISECONDS} milliseconds)?",
             ),
             _line(
                 "trtllm",

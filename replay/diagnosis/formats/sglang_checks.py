@@ -19,12 +19,12 @@ import re
 from dataclasses import dataclass, field
 
 #: `self.tree_cache.evictable_size()=0`: a dotted name, perhaps called, and a whole number.
-_TERM = re.compile(r"([A-Za-z_][\w.]*?)(?:\(\))?=(-?\d+)(?!\w|\.\d)")
+_TERM = re.compile(r"(?<![\w.])([A-Za-z_][\w.]{0,99}?)(?:\(\))?=(-?\d{1,18})(?!\w|\.\d)")
 #: 2024's words for request slots.
-_SLOTS = re.compile(r"available req slots=(\d+), total slots=(\d+)")
+_SLOTS = re.compile(r"available req slots=(\d{1,18}), total slots=(\d{1,18})")
 #: 0.5.6's busy check, whose terms stand in the line before it.
-_ACCOUNTED = re.compile(r"total_tokens=(-?\d+) vs self\.max_total_num_tokens=(-?\d+)")
-_EXPECTED = re.compile(r"\(expected (-?\d+)\)")
+_ACCOUNTED = re.compile(r"total_tokens=(-?\d{1,18}) vs self\.max_total_num_tokens=(-?\d{1,18})")
+_EXPECTED = re.compile(r"\(expected (-?\d{1,18})\)")
 _BRACKET = re.compile(r"\[(full|swa|mamba|mamba-active|mamba-int8)\]")
 #: In the order in which a key is asked for them.
 _POOL_WORDS = ("swa", "mamba", "full")

@@ -19,8 +19,8 @@ from replay.diagnosis.lines import Line
 from replay.diagnosis.records import Load
 
 #: `[123]` is the iteration, which SGLANG_LOG_FORWARD_ITERS adds.
-_STATUS = re.compile(r"(?:Decode|Prefill) batch(?: \[\d+\])?[.,]? +(.*)")
-_FIELD = re.compile(r"(#?[A-Za-z][A-Za-z -]*): (-?\d+(?:\.\d+)?)")
+_STATUS = re.compile(r"(?:Decode|Prefill) batch(?: \[\d+\])?[.,]? (.*)")
+_FIELD = re.compile(r"(#?[A-Za-z][A-Za-z -]{0,40}): (-?\d{1,18}(?:\.\d{1,18})?)")
 
 #: Pools by the names of their usage and of their used tokens.
 _POOLS = (
@@ -28,22 +28,6 @@ _POOLS = (
     ("full", "full token usage", "#full token"),
     ("swa", "swa token usage", "#swa token"),
     ("mamba", "mamba usage", "mamba num"),
-)
-_COUNTS = frozenset(
-    (
-        *(used for _, _, used in _POOLS),
-        "#running-req",
-        "#queue-req",
-        "#prealloc-req",
-        "#transfer-req",
-        "#retracted-req",
-        "#inflight-req",
-        "#transferring-req",
-        "#bootstrap-req",
-        "#unbootstrapped-req",
-        "#new-seq",
-        "#cached-token",
-    )
 )
 
 
@@ -53,7 +37,11 @@ def read_status(line: Line, place_of: PlaceOf) -> list[Load]:
     if found is None:
         return []
     fields = dict(_FIELD.findall(found[1]))
-    count = {name: int(fields[name].split(".")[0]) for name in fields if name in _COUNTS}.get
+
+    def count(name: str, other: str = "") -> int | None:
+        said = fields.get(name) or fields.get(other)
+        return None if said is None else int(said.partition(".")[0])
+
     place = place_of("sglang", "")
     return [
         Load(
@@ -67,8 +55,8 @@ def read_status(line: Line, place_of: PlaceOf) -> list[Load]:
             prealloc=count("#prealloc-req"),
             transferring=count("#transfer-req"),
             preallocated_usage=_share(fields, "pre-allocated usage"),
-            inflight=count("#inflight-req", count("#transferring-req")),
-            bootstrapping=count("#bootstrap-req", count("#unbootstrapped-req")),
+            inflight=count("#inflight-req", "#transferring-req"),
+            bootstrapping=count("#bootstrap-req", "#unbootstrapped-req"),
             retracted=count("#retracted-req"),
             cached_tokens=count("#cached-token"),
         )

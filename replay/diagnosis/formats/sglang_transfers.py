@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from replay.diagnosis.formats.base import (
     REASON_CHARACTERS,
+    SECONDS,
     Format,
     PlaceOf,
     TransferLine,
@@ -26,12 +27,10 @@ from replay.diagnosis.records import Record, Transfer, TransferTrouble
 _ROOM = re.compile(r"bootstrap_room=(-?\d+)")
 _REQUEST = re.compile(r"\brid='?([\w.:-]+)'?")
 _RANK = re.compile(r"\brank=(\d+)")
-_REASON = re.compile(
-    r"(?:with exception )?(?:[\w.]*KVTransferError: )?KVTransferError\([^)]*\): (.*)"
-)
+_REASON = re.compile(r"KVTransferError\([^)]{0,99}\): (.*)")
 _EXCEPTION = re.compile(r"with exception (.*)")
 _FAILED = re.compile(r"(?:Decode|Prefill) [a-z]+ failed for request.*|KVTransferError.*")
-_TIMED_OUT = re.compile(r"timed out after ([\d.]+) ?s")
+_TIMED_OUT = re.compile(r"timed out after (\d{1,9}(?:\.\d{1,9})?) ?s")
 
 #: What a reason says, by the first of these words in it.
 _TROUBLES = (
@@ -94,10 +93,10 @@ SGLANG_TRANSFERS = Format(
             _line(TransferTrouble.TIMED_OUT_WAITING, r"Some requests fail to receive KV Cache.*"),
             _line(TransferTrouble.TIMED_OUT_BOOTSTRAPPING, r"Some requests timed out when boot.*"),
             _line(TransferTrouble.FAILED, r"Los(?:t|ing) connection with prefill instance"),
-            _line(TransferTrouble.FAILED, r"(?:\w+ )+error for room (?P<room>-?\d+)"),
+            _line(TransferTrouble.FAILED, r"(?:\w{1,30} ){1,4}error for room (?P<room>-?\d+)"),
             _line(
                 TransferTrouble.HOLD_EXPIRED,
-                r"Deferred KV release for room (?P<room>-?\d+) timed out after (?P<seconds>[\d.]+)s",
+                rf"Deferred KV release for room (?P<room>-?\d+) timed out after {SECONDS}s",
             ),
             _line(TransferTrouble.FAILED, r"Metadata corruption detected"),
             _line(TransferTrouble.FAILED, r"Failed to send kv chunk of (?P<room>-?\d+)"),

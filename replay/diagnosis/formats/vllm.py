@@ -12,16 +12,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from replay.diagnosis.formats.base import Format, PlaceOf, TransferLine, transfer_reader
+from replay.diagnosis.formats.base import (
+    REQUEST,
+    SECONDS,
+    Format,
+    PlaceOf,
+    TransferLine,
+    transfer_reader,
+)
 from replay.diagnosis.lines import Line
 from replay.diagnosis.records import Load, Record, TransferTrouble
 
-_ENGINE = re.compile(r"\bEngine (\d+): ")
-_RUNNING = re.compile(r"\bRunning: (\d+)")
-_WAITING = re.compile(r"\b(?:Waiting|Pending): (\d+)")
+_ENGINE = re.compile(r"\bEngine (\d{1,6}): ")
+_RUNNING = re.compile(r"\bRunning: (\d{1,12})")
+_WAITING = re.compile(r"\b(?:Waiting|Pending): (\d{1,12})")
 #: Not the host's cache, which V0 names after the device's.
-_USAGE = re.compile(r"(?<!CPU )\bKV cache usage: ([\d.]+)%")
-_REQUEST = r"(?P<request>[\w:-]+(?:\.[\w:-]+)*)"
+_USAGE = re.compile(r"(?<!CPU )\bKV cache usage: (\d{1,3}(?:\.\d{1,9})?)%")
 
 
 def _read_load(line: Line, place_of: PlaceOf) -> Iterator[Record]:
@@ -33,17 +39,10 @@ def _read_load(line: Line, place_of: PlaceOf) -> Iterator[Record]:
     yield Load(
         place=place_of("vllm", f"DP{int(engine[1])}" if engine else ""),
         pool="full",
-        usage=_share(usage[1]) if usage else None,
+        usage=round(float(usage[1]) / 100, 6) if usage else None,
         running=int(running[1]) if running else None,
         queued=int(waiting[1]) if waiting else None,
     )
-
-
-def _share(percent: str) -> float | None:
-    try:
-        return round(float(percent) / 100, 6)
-    except ValueError:
-        return None
 
 
 VLLM_LOAD = Format("vllm load", ("KV cache usage: ",), _read_load)
@@ -74,40 +73,40 @@ VLLM_TRANSFERS = Format(
         (
             _line(
                 TransferTrouble.HOLD_EXPIRED,
-                rf"Releasing expired KV blocks for request {_REQUEST} which were retrieved by \d+ "
-                r"\w+ worker\(s\)(?: within (?P<seconds>[\d.]+) seconds)?",
+                rf"Releasing expired KV blocks for request {REQUEST} which were retrieved by \d+ "
+                rf"\w+ worker\(s\)(?: within {SECONDS} seconds)?",
             ),
             _line(TransferTrouble.HOLD_EXPIRED, r"Releasing expired KV blocks.*"),
             _line(
                 TransferTrouble.READ_AFTER_RELEASE,
-                rf"Potentially invalid KV blocks for unrecognized request {_REQUEST}(?: were|$)",
+                rf"Potentially invalid KV blocks for unrecognized request {REQUEST}(?: were|$)",
             ),
             _line(TransferTrouble.READ_AFTER_RELEASE, r"Potentially invalid KV blocks"),
             _line(
                 TransferTrouble.STILL_WAITING,
-                r"(?P<request>[\w.:-]+) is still in WAITING_FOR_REMOTE_KVS state",
+                r"(?<![\w.:-])(?P<request>[\w.:-]{1,200}) is still in WAITING_FOR_REMOTE_KVS state",
             ),
-            _line(TransferTrouble.UNKNOWN_REQUEST, rf"Unrecognized request {_REQUEST} notif"),
+            _line(TransferTrouble.UNKNOWN_REQUEST, rf"Unrecognized request {REQUEST} notif"),
             _line(
                 TransferTrouble.TIMED_OUT_WAITING,
-                rf"registration for request {_REQUEST} timed out after (?P<seconds>[\d.]+)s without",
+                rf"registration for request {REQUEST} timed out after {SECONDS}s without",
             ),
             _line(
                 TransferTrouble.HELD,
-                rf"request_finished\({_REQUEST}\) waiting for (?P<seconds>[\d.]+) seconds before",
+                rf"request_finished\({REQUEST}\) waiting for {SECONDS} seconds before",
             ),
-            _line(TransferTrouble.FAILED, rf"Declining expired remote read for {_REQUEST} from"),
+            _line(TransferTrouble.FAILED, rf"Declining expired remote read for {REQUEST} from"),
             _line(
                 TransferTrouble.FAILED,
                 r"NIXL transfer failure: .*?(?:'request_id': '(?P<request>[^']+)'|$)",
             ),
             _line(
                 TransferTrouble.HOLD_EXPIRED,
-                rf"Request {_REQUEST} timed out after (?P<seconds>[\d.]+) seconds without being sent",
+                rf"Request {REQUEST} timed out after {SECONDS} seconds without being sent",
             ),
             _line(
                 TransferTrouble.HOLD_EXPIRED,
-                rf"Request {_REQUEST} expired before sending on P side",
+                rf"Request {REQUEST} expired before sending on P side",
             ),
             _line(TransferTrouble.TIMED_OUT_WAITING, r"Timeout waiting for P side ready.*"),
             _line(TransferTrouble.FAILED, r"pulling kv_caches for (?P<request>.{1,100}?) failed"),
