@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -60,15 +61,27 @@ class ReplayRequest:
     swarm: Swarm | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A replay that was recorded: what becomes run.json, and what it took on the wall clock."""
+
+    run: dict[str, Any]
+    elapsed_s: float
+    cpu_s: float
+    requests_per_s: float
+
+
 def replay(
     request: ReplayRequest,
     out: Path | None = None,
     progress: Callable[[int], None] | None = None,
+    make_session: Callable[..., Session] = Session,
     engine_log: Path | None = None,
 ) -> dict[str, Any]:
     """Replay, record to `out` (or nowhere for good) and return the summary.
 
-    With `engine_log` the servers' logs are written as well, see `replay.engine_log.writing`.
+    `make_session` takes what `Session` takes; one that only watches gives the same recording. With
+    `engine_log` the servers' logs are written as well, see `replay.engine_log.writing`.
 
     Raises:
         TraceError: the trace breaks a rule of its schema.
@@ -78,32 +91,17 @@ def replay(
     """
     device = choose_device(request.device)
     with enough_memory(request.profile, device), recording_directory(out) as directory:
-        recorder = RecordingWriter(directory)
-        session = Session(
-            request.trace,
-            request.profile,
-            request.plan,
-            request.options,
-            recorder,
-            request.arrays or arrays_on(device),
-            progress,
-            request.make_allocator,
-        )
-        started, started_cpu = time.perf_counter(), time.process_time()
-        with _rare_collections():
-            result = session.run()
-        elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
-        write_json(directory / "run.json", _run_document(request, session, result, device))
-        session.let_go()
+        seen = observe(request, RecordingWriter(directory), device, progress, make_session)
+        write_json(directory / "run.json", seen.run)
         recording = Recording.open(directory)
         verdict = judge(recording)
         _write_episodes(directory / "episodes.parquet", recording.run, verdict)
         summary = verdict.summary | {
             "recording_sha256": hash_recording(directory),
             "timing": {
-                "replay_s": round(elapsed_s, 3),
-                "cpu_s": round(cpu_s, 3),
-                "requests_per_s": round(result.requests / elapsed_s, 1) if elapsed_s else 0.0,
+                "replay_s": round(seen.elapsed_s, 3),
+                "cpu_s": round(seen.cpu_s, 3),
+                "requests_per_s": round(seen.requests_per_s, 1),
             },
         }
         write_json(directory / "summary.json", summary)
@@ -112,6 +110,38 @@ def replay(
 
             write_engine_logs(Recording.open(directory), engine_log)
         return summary
+
+
+def observe(
+    request: ReplayRequest,
+    recorder: RecordingWriter,
+    device: torch.device,
+    progress: Callable[[int], None] | None = None,
+    make_session: Callable[..., Session] = Session,
+) -> Observed:
+    """Replay into a recorder, and judge nothing.
+
+    Raises:
+        TraceError: the trace breaks a rule of its schema.
+        InvariantError: the replay itself is broken.
+    """
+    session = make_session(
+        request.trace,
+        request.profile,
+        request.plan,
+        request.options,
+        recorder,
+        request.arrays or arrays_on(device),
+        progress,
+        request.make_allocator,
+    )
+    started, started_cpu = time.perf_counter(), time.process_time()
+    with _rare_collections():
+        result = session.run()
+    elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
+    run = _run_document(request, session, result, device)
+    session.let_go()
+    return Observed(run, elapsed_s, cpu_s, result.requests / elapsed_s if elapsed_s else 0.0)
 
 
 @contextmanager
@@ -134,7 +164,7 @@ def _run_document(
     journal, auditor = session.injector.journal, session.auditor
     return {
         "schema": RUN_SCHEMA,
-        "kvreplay": version("kvreplay"),
+        "kvreplay": _own_version(),
         "reproduce": request.reproduce,
         "trace": {
             "path": request.trace_name or str(request.trace.path),
@@ -188,6 +218,12 @@ def _run_document(
             **_foreign_allocator(request),
         },
     }
+
+
+@lru_cache(maxsize=1)
+def _own_version() -> str:
+    """Looking it up takes as long as a small replay."""
+    return version("kvreplay")
 
 
 def _foreign_allocator(request: ReplayRequest) -> dict[str, str]:

@@ -25,9 +25,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "replay.commands.reproduce.reproduce",
         "Make the two numbers an engine printed happen again.",
     ),
+    "shrink": (
+        "replay.commands.shrink.shrink",
+        "The smallest trace and plan with the same verdict as a recording.",
+    ),
+    "hunt": ("replay.commands.hunt.hunt", "Find a bug by swarm, and shrink what shows it."),
     "matrix": (
         "replay.commands.matrix.group.matrix",
         "Run many replays that one file describes, and check each.",
+    ),
+    "explain": (
+        "replay.commands.explain.explain",
+        "Tell the life of one request or page, and where it went wrong.",
     ),
     "diagnose": (
         "replay.commands.diagnose.diagnose",

@@ -8,6 +8,7 @@
       replay.errors.RecordingError      a recording directory that cannot be read or written
       replay.errors.MatrixError         a matrix file, its directory, or how it is to be run
       replay.errors.AllocatorError      a user's allocator that gives no pages of its pool
+      replay.errors.ShrinkError         a recording that cannot be shrunk, or a place for the result
       replay.errors.NoSuchGapError      no set of requests makes the gap that was asked for
       replay.errors.LogError            a server's log that cannot be read
     RuntimeError
@@ -42,6 +43,10 @@ class NoSuchGapError(ValueError):
 
 class LogError(ValueError):
     """A server's log is missing, is no file, or cannot be read."""
+
+
+class ShrinkError(ValueError):
+    """A recording has nothing to shrink, or its result cannot be put where it was asked for."""
 
 
 class AllocatorError(ValueError):
@@ -79,4 +84,5 @@ USER_ERRORS = (
     AllocatorError,
     NoSuchGapError,
     LogError,
+    ShrinkError,
 )

@@ -75,3 +75,17 @@ def read_events(
         request_id: tuple(sorted(facts, key=lambda fact: (fact.sent_us, fact.event, fact.copy)))
         for request_id, facts in found.items()
     }
+
+
+def read_numbered_events(recording: Recording, numbers: Collection[int]) -> tuple[EventFact, ...]:
+    """Every delivery of the events of these numbers, in the order in which they were sent.
+
+    Raises:
+        RecordingError: the table is missing or broken.
+    """
+    wanted, found = pa.array(sorted(numbers), pa.int64()), []
+    for batch in recording.batches("events", EventFact._fields) if numbers else ():
+        rows = batch.filter(pc.is_in(batch["event"], value_set=wanted))
+        columns = [rows[name].to_pylist() for name in EventFact._fields]
+        found += [EventFact(*row) for row in zip(*columns, strict=True)]
+    return tuple(sorted(found, key=lambda fact: (fact.sent_us, fact.event, fact.copy)))

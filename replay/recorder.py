@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,6 +54,16 @@ class EventRow(NamedTuple):
         )
 
 
+class TableSink(Protocol):
+    """Where the rows of one table go."""
+
+    def append(self, row: tuple[object, ...]) -> None:
+        """Add one row, in the order of the schema."""
+
+    def close(self) -> None:
+        """Take in what is left."""
+
+
 class TableWriter:
     """One Parquet file, filled row by row in bounded memory."""
 
@@ -85,12 +96,19 @@ class TableWriter:
 
 
 class RecordingWriter:
-    """The tables of a recording under way."""
+    """The tables of a recording under way.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: where the tables are written.
+        make_table: makes each of them, in the place of a Parquet file.
+    """
+
+    def __init__(
+        self, directory: Path, make_table: Callable[[Path, pa.Schema], TableSink] = TableWriter
+    ) -> None:
         self.directory = directory
         self._tables = {
-            name: TableWriter(directory / f"{name}.parquet", schema)
+            name: make_table(directory / f"{name}.parquet", schema)
             for name, schema in TABLES.items()
         }
         self._expected: dict[tuple[int, int], EventRow] = {}

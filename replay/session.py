@@ -100,7 +100,9 @@ class Session:
         self._options = options
         self._recorder = recorder
         self._progress = progress
-        self._link = TransferLink(profile, self.clock, self.injector, recorder, self.entered)
+        self._link = TransferLink(
+            profile, self.clock, self.injector, recorder, self.entered, self.timed_out
+        )
         self._strikes = Strikes(self.clock, self.injector, recorder, self._link, self._cancel)
         self.contents = ContentOracle(recorder, arrays, self._link.strays)
         self._pair: Deployment = build_deployment(
@@ -321,6 +323,9 @@ class Session:
         """Let aborts and timeouts take aim."""
         if self.injector.takes_aim:
             self._strikes.entered(request, state)
+
+    def timed_out(self, request: Request, state: RequestState) -> None:
+        """Nothing to do when a wait ends: what it leads to is seen. A watched session notes it."""
 
     def request_ended(self, request: Request) -> None:
         """Write a request down once both sides are done with it, and let go of it."""

@@ -145,7 +145,7 @@ def run(
 
             print_swarm(request)
         with progress_bar("replaying", request.trace.request_count * (1 + repeat)) as progress:
-            summary = replay(request, out, progress, engine_log)
+            summary = replay(request, out, progress, engine_log=engine_log)
     if as_json:
         click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:

@@ -80,6 +80,7 @@ class Harness:
         repeat: int = 0,
         heal_budget_s: float = HEAL_BUDGET_S,
         every_step: bool = False,
+        stop_on_engine_error: bool = False,
         device: str = "cpu",
     ) -> Replayed:
         """Replay a trace against an engine profile, as `kvreplay run` does.
@@ -97,6 +98,7 @@ class Harness:
             repeat: clean cycles of the trace after healing.
             heal_budget_s: virtual seconds that late events and timeouts get after the faults end.
             every_step: whether to audit after every single decode step.
+            stop_on_engine_error: whether to stop where the real engine would have died.
             device: where the pools live: cpu, cuda or auto.
 
         Raises:
@@ -121,6 +123,7 @@ class Harness:
             repeat=repeat,
             heal_budget_s=heal_budget_s,
             every_step=every_step,
+            stop_on_engine_error=stop_on_engine_error,
         )
         return _replayed(options, Path(trace), given, allocator, directory, device)
 

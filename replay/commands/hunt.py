@@ -1,0 +1,94 @@
+"""`kvreplay hunt`: find a bug by swarm, and shrink what shows it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from replay.commands.options import progress_bar, show_path
+from replay.commands.shrink import print_shrunk, shrink_options, shrink_with_progress
+
+
+@click.command(epilog="Example: kvreplay hunt --defect completion-never-times-out -o smallest-hang")
+@click.option(
+    "--defect",
+    "defects",
+    multiple=True,
+    metavar="NAME",
+    help="A known bug to switch on and hunt for, see `profiles`; repeatable. Without one, "
+    "whatever goes wrong counts.",
+)
+@click.option("--profile", default="hardened", show_default=True, help="Engine, see `profiles`.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=400, show_default=True, help="Seeds to try."
+)
+@click.option(
+    "--first", type=click.IntRange(min=0), default=0, show_default=True, help="The first of them."
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="OUT",
+    help="OUT/found gets the case that was found, OUT/shrunk the smallest one.",
+)
+@shrink_options
+def hunt(
+    defects: tuple[str, ...],
+    profile: str,
+    seeds: int,
+    first: int,
+    out: Path,
+    same_gap: bool,
+    budget_s: float | None,
+    max_replays: int | None,
+    restart: bool,
+    as_json: bool,
+) -> int:
+    """Try seeds of a swarm until one shows the bug, then shrink it to the smallest case.
+
+    Each seed draws a small trace, a deployment and faults. With --defect the case must come to
+    something else without the bug, and stays so while it gets smaller. Exit code 0 when a case was
+    found, 3 when no seed showed any.
+    """
+    from replay.cli import EXIT_INCONCLUSIVE
+    from replay.hunting import hunt as hunt_for
+    from replay.recording import Recording, check_replaceable
+    from replay.shrink.outputs import record, write_inputs
+    from replay.shrink.search import Budget
+    from replay.shrink.shrinker import ShrinkOptions
+
+    found = out / "found"
+    check_replaceable(found / "recording")
+    with progress_bar("hunting", seeds) as progress:
+        find = hunt_for(profile, defects, range(first, first + seeds), progress)
+    if find is None:
+        _print_nothing(profile, defects, range(first, first + seeds), as_json)
+        return EXIT_INCONCLUSIVE
+    if not as_json:
+        click.echo(f"seed {find.seed} shows it: {show_path(found)}")
+    record(found, write_inputs(found, find.case, f"kvreplay hunt, seed {find.seed}"))
+    options = ShrinkOptions(
+        same_gap=same_gap,
+        because_of=defects,
+        budget=Budget(replays=max_replays, seconds=budget_s),
+        restart=restart,
+    )
+    recording = Recording.open(found / "recording")
+    shrunk = shrink_with_progress(recording, out / "shrunk", options)
+    print_shrunk({"seed": find.seed, **shrunk}, out / "shrunk", as_json)
+    return 0
+
+
+def _print_nothing(profile: str, defects: tuple[str, ...], seeds: range, as_json: bool) -> None:
+    bugs = f" with {', '.join(defects)}" if defects else ""
+    words = (
+        f"{len(seeds)} seeds from {seeds[0]} on show nothing of {profile}{bugs}; try more --seeds"
+    )
+    if as_json:
+        click.echo(json.dumps({"found": False, "why": words}, ensure_ascii=False))
+    else:
+        click.echo(words)

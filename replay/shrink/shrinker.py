@@ -1,0 +1,119 @@
+"""From a recording to the smallest case that comes to the same."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from replay.errors import ShrinkError
+from replay.recording import Recording
+from replay.shrink.case import Case
+from replay.shrink.loading import load_case
+from replay.shrink.outcome import Outcome, outcome_of
+from replay.shrink.outputs import facts, write_shrunk
+from replay.shrink.place import open_place
+from replay.shrink.rounds import shrink
+from replay.shrink.search import Budget, Goal, Search, outcome_in_memory
+from replay.verdict import judge
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShrinkOptions:
+    """What a user asks of a shrink.
+
+    Attributes:
+        same_gap: whether the numbers of the mismatch stay exactly as they are.
+        because_of: bugs without which the case must come to something else.
+        budget: when to stop with the best so far.
+        trace: where the trace is now, if not where it was.
+        restart: whether to throw away what an earlier shrink has found.
+    """
+
+    same_gap: bool = False
+    because_of: tuple[str, ...] = ()
+    budget: Budget = field(default_factory=Budget)
+    trace: str | None = None
+    restart: bool = False
+
+
+def shrink_recording(
+    recording: Recording,
+    out: Path,
+    options: ShrinkOptions,
+    tell: Callable[[Case, int], None] | None = None,
+) -> dict[str, Any]:
+    """Shrink the case of a recording into a directory; what shrunk.json says.
+
+    Raises:
+        ShrinkError: it has nothing that could be kept, or the directory cannot be used.
+        RecordingError: the recording or its trace is not to be had.
+    """
+    started = time.monotonic()
+    case = load_case(recording, options.trace)
+    summary = judge(recording).summary
+    wanted = _wanted(recording, summary, options.same_gap)
+    goal = Goal(wanted, options.because_of)
+    _check_again(recording, case, goal)
+    head = {
+        "case": case.key(),
+        "goal": wanted.to_dict() | {"numbers": list(wanted.numbers or ())},
+        "because_of": list(options.because_of),
+        "kvreplay": version("kvreplay"),
+    }
+    with open_place(out, head, options.restart) as journal:
+        search = Search(case, goal, journal, options.budget, tell)
+        minimal = shrink(search)
+        document = {
+            "minimal": minimal,
+            "goal": wanted.to_dict(),
+            "because_of": list(options.because_of),
+            "before": facts(case, summary),
+            "tried": search.tried,
+            "timing": {"seconds": round(time.monotonic() - started, 1)},
+        }
+        return write_shrunk(out, search.case, wanted, document)
+
+
+def _wanted(recording: Recording, summary: dict[str, Any], same_gap: bool) -> Outcome:
+    """What of a recording is to be kept."""
+    if summary["verdict"] == "clean":
+        raise ShrinkError(
+            f"{recording.directory}: its verdict is clean, so there is nothing to shrink; shrink "
+            "takes what went wrong"
+        )
+    wanted = outcome_of(summary, recording.run, same_gap)
+    if wanted is None:
+        raise ShrinkError(
+            f"{recording.directory}: cannot be shrunk: {summary['why']}; a replay that says nothing "
+            "of the engine says nothing when it is smaller"
+        )
+    if same_gap and wanted.numbers is None:
+        raise ShrinkError(
+            f"{recording.directory}: --same-gap keeps the numbers of a gap, and it has none: "
+            f"{summary['why']}"
+        )
+    return wanted
+
+
+def _check_again(recording: Recording, case: Case, goal: Goal) -> None:
+    """Make sure that the case still comes to what the recording says."""
+    if goal.holds(case):
+        return
+    found = outcome_in_memory(case, goal.outcome.numbers is not None)
+    if found != goal.outcome:
+        words = "nothing of the kind" if found is None else _words(found)
+        raise ShrinkError(
+            f"{recording.directory}: says {_words(goal.outcome)}, but replayed now it comes to "
+            f"{words}: it was made by another version ({recording.run.get('kvreplay')}); run it anew"
+        )
+    raise ShrinkError(
+        f"{recording.directory}: comes to the same without {', '.join(goal.because_of)}"
+    )
+
+
+def _words(outcome: Outcome) -> str:
+    return outcome.verdict if outcome.kind is None else f"{outcome.verdict} ({outcome.kind})"
