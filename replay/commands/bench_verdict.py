@@ -73,11 +73,15 @@ def _show(result: dict[str, Any]) -> None:
     for half, title in (("white_box", "from recordings"), ("logs", "from logs alone")):
         click.echo(f"\n{title}")
         _show_half(result[half])
-    checks = result["logs"]["with_three_quiet_checks"]
-    click.echo(
-        f"  with three quiet checks or more in the log: {checks['cells']} cells, "
-        f"{checks['wrong']} wrong, {_percent(checks['inconclusive_share'])} inconclusive"
-    )
+    for key, of_what in (
+        ("with_three_quiet_checks", "of the pool that decides, after healing"),
+        ("with_three_quiet_lines_of_any_pool", "of any one pool at any time"),
+    ):
+        checks = result["logs"][key]
+        click.echo(
+            f"  with three quiet checks or more {of_what}: {checks['cells']} cells, "
+            f"{checks['wrong']} wrong, {_percent(checks['inconclusive_share'])} inconclusive"
+        )
     click.echo(f"  {_SILENT}")
     click.echo("\nengine                 cells  recordings wrong  logs wrong  logs inconclusive")
     for engine, row in result["engines"].items():

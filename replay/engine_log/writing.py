@@ -36,6 +36,9 @@ from replay.engine_log.vllm import DecodeEngine, PrefillEngine, api_line, expire
 from replay.errors import RecordingError
 from replay.recording import Recording
 
+#: Nobody closes a log at the very moment at which the last request ends.
+QUIET_END_US = 30_000_000
+
 
 def log_names(path: Path, run: dict[str, Any]) -> dict[str, Path]:
     """Where the log of each server goes: `serve.log` becomes `serve.decode0.log` and so on."""
@@ -173,7 +176,9 @@ def _vllm_status(
 
 
 def _end_us(run: dict[str, Any]) -> int:
-    return max((phase["end_us"] for phase in run["phases"]), default=0)
+    """When the logs end: some quiet after the replay, unless something could still happen in it."""
+    end_us: int = max((phase["end_us"] for phase in run["phases"]), default=0)
+    return end_us if run["pending_at_end"] else end_us + QUIET_END_US
 
 
 def _write(path: Path, lines: Iterator[str]) -> None:

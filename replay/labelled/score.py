@@ -32,7 +32,12 @@ def score(outcomes: Sequence[Outcome], seed: int) -> dict[str, Any]:
             lambda each: each.blind,
             lambda each: each.is_blind_wrong,
         )
-        | {"with_three_quiet_checks": _with_checks(outcomes)},
+        | {
+            "with_three_quiet_checks": _with_checks(outcomes, lambda each: each.quiet_checks),
+            "with_three_quiet_lines_of_any_pool": _with_checks(
+                outcomes, lambda each: each.quiet_lines
+            ),
+        },
         "engines": {
             engine: _of_engine([each for each in outcomes if each.engine == engine])
             for engine in sorted({each.engine for each in outcomes})
@@ -82,9 +87,9 @@ def _precision_and_recall(said: str, confusion: dict[str, dict[str, int]]) -> di
     return {"precision": _share(right, claimed), "recall": _share(right, true)}
 
 
-def _with_checks(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The cells of whose servers concerned the logs have enough quiet checks."""
-    those = [each for each in outcomes if each.quiet_checks >= QUIET_CHECKS_MIN]
+def _with_checks(outcomes: Sequence[Outcome], checks: Callable[[Outcome], int]) -> dict[str, Any]:
+    """The cells of which the logs have enough checks."""
+    those = [each for each in outcomes if checks(each) >= QUIET_CHECKS_MIN]
     unsure = sum(each.blind == "inconclusive" for each in those)
     return {
         "cells": len(those),

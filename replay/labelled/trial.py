@@ -8,7 +8,6 @@ cell --replay without end--> truth -----------------+
 from __future__ import annotations
 
 import dataclasses
-import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,23 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from replay.labelled.drawing import BLOCK_SIZE, LabelledCell, draw_cell
-from replay.labelled.truth import Label, Truth, find_truth
+from replay.labelled.quiet import quiet_checks, quiet_lines
+from replay.labelled.truth import Label, find_truth
 
 #: Virtual time that late events and timeouts get: longer than any timeout of a profile.
 HEAL_BUDGET_US = 7_200_000_000
-
-_LEAK = re.compile(r"memory leak detected!")
-_QUIET = (
-    # The prefill side of SGLang with nothing under way, before a batch takes its pages.
-    re.compile(
-        r"Prefill batch\. .*#running-req: 0, #unbootstrapped-req: 0, #queue-req: 0, "
-        r"#transferring-req: 0 "
-    ),
-    re.compile(
-        r"Prefill batch, .*#running-req: 0, #queue-req: 0, .*#bootstrap-req: 0, #inflight-req: 0,"
-    ),
-    re.compile(r"Running: 0 reqs, Waiting: 0 reqs,"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +40,10 @@ class Outcome:
     white_box_why: str
     blind: str
     blind_why: str
-    #: The fewest quiet checks that the log has of a server concerned.
+    #: Quiet checks that the logs have of what the truth is about, see `replay.labelled.quiet`.
     quiet_checks: int
+    #: Quiet checks of any one pool, whatever they are about.
+    quiet_lines: int
 
     @property
     def is_white_box_wrong(self) -> bool:
@@ -108,7 +97,8 @@ def _try(cell: LabelledCell, directory: Path) -> Outcome:
     )
     log = directory / "serve.log"
     summary = replay(request, directory / "recording", engine_log=log)
-    names = log_names(log, Recording.open(directory / "recording").run)
+    recording = Recording.open(directory / "recording")
+    names = log_names(log, recording.run)
     truth = find_truth(request)
     blind = diagnose(open_logs([str(each) for each in names.values()])).to_dict()
     return Outcome(
@@ -124,28 +114,8 @@ def _try(cell: LabelledCell, directory: Path) -> Outcome:
         white_box_why=summary["why"],
         blind=blind["verdict"],
         blind_why=blind["why"],
-        quiet_checks=_quiet_checks(truth, names),
+        quiet_checks=quiet_checks(
+            set(truth.broken) if truth.log_label is Label.PERSISTENT else (), recording.run, names
+        ),
+        quiet_lines=quiet_lines(recording.run, names),
     )
-
-
-def _quiet_checks(truth: Truth, names: dict[str, Path]) -> int:
-    """The fewest quiet checks in the log of a server concerned: what is broken, disturbed, or all.
-
-    A check counts once for each second and rank.
-    """
-    pools = set(truth.broken) or truth.disturbed
-    servers = {pool.split("/")[0] for pool in pools} or set(names)
-    return min(_quiet_lines(names[server]) for server in servers)
-
-
-def _quiet_lines(log: Path) -> int:
-    """The most quiet checks that one rank's lines have."""
-    by_rank: dict[str, set[str]] = {}
-    with log.open(encoding="utf-8") as lines:
-        for line in lines:
-            if _LEAK.search(line) or any(quiet.search(line) for quiet in _QUIET):
-                found = re.search(r"(\d\d:\d\d:\d\d)(?P<tag>[^\]]*)\]|Engine (\d+)", line)
-                rank = found["tag"] or found[3] or "" if found else ""
-                when = re.search(r"\d\d:\d\d:\d\d", line)
-                by_rank.setdefault(rank, set()).add(when[0] if when else line)
-    return max((len(seconds) for seconds in by_rank.values()), default=0)

@@ -33,6 +33,7 @@ RIGHT = Outcome(
     blind="persistent",
     blind_why="",
     quiet_checks=3,
+    quiet_lines=3,
 )
 
 
@@ -98,6 +99,7 @@ def test_shares_are_of_the_right_cells() -> None:
         "inconclusive": 1,
         "inconclusive_share": 0.5,
     }
+    assert logs["with_three_quiet_lines_of_any_pool"]["cells"] == 3
 
 
 def test_the_command_tells_and_repeats_one_cell(

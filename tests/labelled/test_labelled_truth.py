@@ -79,6 +79,14 @@ def test_what_comes_late_is_transient_however_late(tmp_path: Path) -> None:
     assert (truth.label, truth.disturbed) == (Label.TRANSIENT, {"decode0/dp0"})
 
 
+def test_what_the_last_cycle_leaves_is_waited_for(tmp_path: Path) -> None:
+    # Every transfer of every cycle waits for a sender that never sends, until its time is up.
+    truth = truth_of(
+        tmp_path, "hardened", defect="dummies-are-expected", prefill_tp="2", mla="true"
+    )
+    assert truth.label is Label.TRANSIENT, truth.broken
+
+
 def test_forgotten_pages_are_for_good(tmp_path: Path) -> None:
     truth = truth_of(tmp_path, "hardened", second("fail"), defect="failed-transfer-not-released")
     assert truth.label is Label.PERSISTENT
