@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +32,7 @@ def document(pieces: list[bytes]) -> dict:
 @given(st.lists(st.integers(0, len(LOG)), max_size=20))
 def test_pieces_of_any_size_give_one_document(cuts: list[int]) -> None:
     ends = [0, *sorted(cuts), len(LOG)]
-    pieces = [LOG[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    pieces = [LOG[start:end] for start, end in pairwise(ends)]
     found = document(pieces)
     assert found == document([LOG])
     assert (found["verdict"], found["growth"], found["gap"]) == ("persistent", "growing", 256)
