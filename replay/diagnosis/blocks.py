@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 from replay.diagnosis.lines import LINE_BYTES_MAX
 
+#: Pieces that wait to be joined.
+_PARTS_MAX = 1024
+
 
 class BlockCutter:
     """Gathers bytes until a block is full.
@@ -16,52 +19,63 @@ class BlockCutter:
 
     def __init__(self, block_bytes: int) -> None:
         self._block_bytes = block_bytes
-        self._buffer = bytearray()
+        self._parts: list[bytes] = []
+        self._size = 0
+        #: Of the last line, whose end has not come.
+        self._line_bytes = 0
         #: The rest of the last line is not kept, and the block is full but for its line end.
         self._is_skipping = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The blocks that are full with these further bytes."""
-        if self._is_skipping:
-            end = data.find(b"\n")
-            if end < 0:
+        while data:
+            end = self._block_end(data)
+            if end == 0:
+                self._keep(data)
                 return
+            yield self._taken(b"\n" if self._is_skipping else data[:end])
             self._is_skipping = False
-            yield bytes(self._buffer) + b"\n"
-            self._buffer.clear()
-            data = data[end + 1 :]
-        self._buffer += data
-        while (end := self._block_end()) > 0:
-            with memoryview(self._buffer) as view:
-                block = bytes(view[:end])
-            del self._buffer[:end]
-            yield block
-        self._bound()
+            data = data[end:]
 
     def whole_lines(self) -> bytes:
         """The whole lines of the block that is not full yet; they are not given again."""
-        end = 0 if self._is_skipping else self._buffer.rfind(b"\n") + 1
-        lines = bytes(self._buffer[:end])
-        del self._buffer[:end]
-        return lines
+        gathered = self._taken(b"")
+        end = 0 if self._is_skipping else gathered.rfind(b"\n") + 1
+        self._hold(gathered[end:])
+        return gathered[:end]
 
     def finish(self) -> bytes:
         """All that is left, a line without its end included."""
-        left = bytes(self._buffer)
-        self._buffer.clear()
         self._is_skipping = False
-        return left
+        return self._taken(b"")
 
-    def _block_end(self) -> int:
-        """Where the first block in the buffer ends; 0 when it is not full."""
+    def _block_end(self, data: bytes) -> int:
+        """Where in these bytes the block ends; 0 when it does not."""
+        if self._is_skipping:
+            return data.find(b"\n") + 1
         if self._block_bytes == 0:
-            return self._buffer.rfind(b"\n") + 1
-        return self._buffer.find(b"\n", self._block_bytes) + 1
+            return data.rfind(b"\n") + 1
+        return data.find(b"\n", max(self._block_bytes - self._size, 0)) + 1
 
-    def _bound(self) -> None:
-        if len(self._buffer) <= max(self._block_bytes, LINE_BYTES_MAX):
+    def _keep(self, data: bytes) -> None:
+        if self._is_skipping:
             return
-        start = self._buffer.rfind(b"\n") + 1
-        if len(self._buffer) - start > LINE_BYTES_MAX:
-            del self._buffer[start + LINE_BYTES_MAX + 1 :]
+        self._hold(data)
+        beyond = self._line_bytes - LINE_BYTES_MAX - 1
+        if beyond > 0 and self._size > self._block_bytes:
+            self._hold(self._taken(b"")[:-beyond])
             self._is_skipping = True
+        elif len(self._parts) > _PARTS_MAX:
+            self._hold(self._taken(b""))
+
+    def _hold(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+        after_line_end = len(data) - data.rfind(b"\n") - 1
+        self._line_bytes = after_line_end + (self._line_bytes if after_line_end == len(data) else 0)
+
+    def _taken(self, end: bytes) -> bytes:
+        gathered = b"".join((*self._parts, end))
+        self._parts.clear()
+        self._size = self._line_bytes = 0
+        return gathered

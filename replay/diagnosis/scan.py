@@ -84,11 +84,15 @@ class Scanner:
         offsets = _piece_offsets(text)
         pieces = [text[start:end] for start, end in pairwise(offsets)]
         series = pl.Series(pieces, dtype=pl.Binary).cast(pl.String)
-        has_any = series.str.contains(self._any_word).to_numpy()
+        has_any = series.str.contains(self._any_word)
         found = [
             place + offsets[number]
-            for number in np.flatnonzero(has_any).tolist()
-            for place in series[number : number + 1].str.find_many(self._words)[0]
+            for number, places in zip(
+                np.flatnonzero(has_any.to_numpy()).tolist(),
+                series.filter(has_any).str.find_many(self._words).to_list(),
+                strict=True,
+            )
+            for place in places
         ]
         return np.array(sorted(found), np.int64)
 

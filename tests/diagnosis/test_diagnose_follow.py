@@ -30,7 +30,7 @@ class EnoughError(Exception):
 
 
 def followed(path: Path, script: list[object]) -> list[str]:
-    """The verdicts shown while a script of texts and actions happens to the log, one a wait."""
+    """The verdicts shown, and how many accounting lines the last was given on, while a script of texts and actions happens to the log, one a wait."""
     shown: list[str] = []
     # What waits for further lines is taken on a quiet look.
     steps = iter([step for each in script for step in (each, None)])
@@ -49,9 +49,10 @@ def followed(path: Path, script: list[object]) -> list[str]:
     def show(diagnosis: Diagnosis) -> None:
         shown.append(f"{diagnosis.worst.verdict} {diagnosis.worst.growth}")
 
+    follower = Follower(str(path))
     with pytest.raises(EnoughError):
-        watch(Follower(str(path)), show, wait)
-    return shown
+        watch(follower, show, wait)
+    return [*shown, f"{follower.diagnosis().observations_total} lines"]
 
 
 def test_a_verdict_is_shown_when_it_changes_and_only_then(tmp_path: Path) -> None:
@@ -64,6 +65,7 @@ def test_a_verdict_is_shown_when_it_changes_and_only_then(tmp_path: Path) -> Non
         "persistent unknown",
         "persistent one-off",
         "transient none",
+        "5 lines",
     ]
 
 
@@ -85,15 +87,17 @@ def test_a_log_that_is_moved_away_or_cut_goes_on(tmp_path: Path) -> None:
         os.truncate(path, 0)
 
     shown = followed(path, [move, cut, warning(31, 128), vanish, warning(41, 192)])
-    assert shown[-1] == "persistent growing"
-    assert shown.count("persistent growing") >= 2
+    assert shown[-2:] == ["persistent growing", "5 lines"]
 
 
 def test_a_message_written_in_pieces_is_read_as_one(tmp_path: Path) -> None:
     path = tmp_path / "decode.log"
     path.write_text("")
     line = warning(1, 64)
-    assert followed(path, [line[:40], line[40:90], line[90:]])[-1] == "inconclusive unknown"
+    assert followed(path, [line[:40], line[40:90], line[90:]])[-2:] == [
+        "inconclusive unknown",
+        "1 lines",
+    ]
 
 
 def test_ctrl_c_gives_the_last_verdict_and_its_exit_code(tmp_path: Path) -> None:
