@@ -80,7 +80,7 @@ def exit_code(diagnosis: Diagnosis, expect: str | None) -> int:
 
 def _diagnose(logs: tuple[str, ...], metrics: tuple[str, ...]) -> Diagnosis:
     from replay.diagnosis.diagnose import diagnose_all
-    from replay.diagnosis.source import open_logs
+    from replay.diagnosis.logs.source import open_logs
 
     sources = open_logs(logs) if logs else []
     total = sum(source.size_bytes or 0 for source in sources)

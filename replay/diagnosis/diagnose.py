@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from replay.diagnosis.diagnosis import Diagnosis
-from replay.diagnosis.judge import Judge
-from replay.diagnosis.metrics_file import read_metrics
-from replay.diagnosis.reading import read_records
-from replay.diagnosis.source import LogSource
-from replay.diagnosis.tally import ReadingTally
+from replay.diagnosis.judging.judge import Judge
+from replay.diagnosis.logs.reading import read_records
+from replay.diagnosis.logs.source import LogSource
+from replay.diagnosis.logs.tally import ReadingTally
+from replay.diagnosis.metrics.scrapes import read_metrics
 
 
 def diagnose(
@@ -18,7 +18,7 @@ def diagnose(
     """Judge logs, in bounded memory whatever their length.
 
     Args:
-        sources: what `replay.diagnosis.source.open_logs` gives.
+        sources: what `replay.diagnosis.logs.source.open_logs` gives.
         progress: told how many bytes of the files were read, now and then.
 
     Raises:

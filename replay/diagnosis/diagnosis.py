@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from replay.diagnosis.finding import Finding
-from replay.diagnosis.page_sizes import page_fits
+from replay.diagnosis.judging.finding import Finding
+from replay.diagnosis.judging.page_sizes import page_fits
 from replay.diagnosis.records import Crash, Observation, Place, Transfer
 
 SCHEMA = "kvreplay.diagnosis/1"

@@ -11,9 +11,9 @@ from io import FileIO
 from pathlib import Path
 
 from replay.diagnosis.diagnosis import Diagnosis
-from replay.diagnosis.judge import Judge
-from replay.diagnosis.reading import LineReader
-from replay.diagnosis.tally import ReadingTally
+from replay.diagnosis.judging.judge import Judge
+from replay.diagnosis.logs.reading import LineReader
+from replay.diagnosis.logs.tally import ReadingTally
 from replay.errors import LogError
 
 _CHUNK_BYTES = 2**20

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from replay.diagnosis.diagnosis import Diagnosis
-from replay.diagnosis.finding import Finding
-from replay.diagnosis.judge import Judge
+from replay.diagnosis.judging.finding import Finding
+from replay.diagnosis.judging.judge import Judge
 from replay.diagnosis.records import (
     Crash,
     Load,

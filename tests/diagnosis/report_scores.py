@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from replay.diagnosis.diagnosis import Diagnosis
-from replay.diagnosis.judge import Judge
-from replay.diagnosis.reading import LineReader
+from replay.diagnosis.judging.judge import Judge
+from replay.diagnosis.logs.reading import LineReader
 
 DATA = Path(os.environ.get("KVREPLAY_DATA", Path(__file__).parents[3] / "shared" / "data"))
 REPORTS = DATA / "field-reports"

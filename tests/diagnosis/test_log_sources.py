@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from composed_logs import decode_line
 
-from replay.diagnosis.reading import read_records
-from replay.diagnosis.source import open_logs
-from replay.diagnosis.tally import ReadingTally
+from replay.diagnosis.logs.reading import read_records
+from replay.diagnosis.logs.source import open_logs
+from replay.diagnosis.logs.tally import ReadingTally
 from replay.errors import LogError
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.diagnosis.page_sizes import PAGE_SIZES, likely_page_size, page_fits, pages_text
+from replay.diagnosis.judging.page_sizes import PAGE_SIZES, likely_page_size, page_fits, pages_text
 
 
 def test_the_gap_of_the_story() -> None:

@@ -17,11 +17,11 @@ from composed_logs import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.diagnosis.blocks import BlockCutter
-from replay.diagnosis.lines import LINE_BYTES_MAX
-from replay.diagnosis.log_reader import WORDS
-from replay.diagnosis.reading import LineReader
-from replay.diagnosis.tally import ReadingTally
+from replay.diagnosis.logs.blocks import BlockCutter
+from replay.diagnosis.logs.lines import LINE_BYTES_MAX
+from replay.diagnosis.logs.log_reader import WORDS
+from replay.diagnosis.logs.reading import LineReader
+from replay.diagnosis.logs.tally import ReadingTally
 
 FUZZ_CASES = int(os.environ.get("KVREPLAY_FUZZ_CASES", "150"))
 

@@ -6,13 +6,13 @@ from composed_logs import decode_line, head, new_terms
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.diagnosis import reading
-from replay.diagnosis.log_reader import WORDS
-from replay.diagnosis.reading import LineReader
+from replay.diagnosis.logs import reading
+from replay.diagnosis.logs.log_reader import WORDS
+from replay.diagnosis.logs.reading import LineReader
+from replay.diagnosis.logs.scan import Scanner
+from replay.diagnosis.logs.status_lines import _parsed, find_status_lines
+from replay.diagnosis.logs.thinning import FEW_LINES, STRETCH_LINES
 from replay.diagnosis.records import Load, Observation
-from replay.diagnosis.scan import Scanner
-from replay.diagnosis.status_lines import _parsed, find_status_lines
-from replay.diagnosis.thinning import FEW_LINES, STRETCH_LINES
 
 RANKS = ("DP0 TP0", "DP1 TP1", "DP10 TP10")
 CHECK = f"pool memory leak detected! {new_terms('full', 1, 2, 9)}\n"

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import get_args
 
 from replay.diagnosis.diagnosis import SCHEMA
-from replay.diagnosis.finding import DiagnosisKind
-from replay.diagnosis.judge import Judge
-from replay.diagnosis.reading import LineReader
+from replay.diagnosis.judging.finding import DiagnosisKind
+from replay.diagnosis.judging.judge import Judge
+from replay.diagnosis.logs.reading import LineReader
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "diagnose.md").read_text(encoding="utf-8")
 #: What only a replay can tell, and no log.
