@@ -38,6 +38,8 @@ def diagnose_all(
         LogError: one of them cannot be read.
     """
     judge, tally = Judge(), ReadingTally()
+    for source in sources:
+        judge.expect(source.name)
     judge.add_all(read_records(sources, progress, tally))
     for name in metrics:
         judge.add_all(read_metrics(name, tally))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
@@ -20,10 +20,10 @@ Growth = GrowthName | Literal["unknown", "none"]
 class Weight(IntEnum):
     """How much a finding says, the worst last."""
 
-    #: Lines were read that show neither good nor bad.
-    NOTHING_TO_GO_BY = 0
-    CLEAN = 1
-    #: Nothing wrong that a log can show, though something was full or late for a while.
+    CLEAN = 0
+    #: Lines were read, none of them of an idle moment: neither good nor bad.
+    NEVER_IDLE = 1
+    #: Nothing wrong that a log can show, though something was late for a while.
     TRANSIENT = 2
     SUSPICION = 3
     PERSISTENT = 4
@@ -54,15 +54,13 @@ class Finding:
     gap_tokens: int = 0
     #: Size of the pool and what of it cannot be explained, where no accounting line says so.
     stuck_of_total: tuple[int, int] | None = None
-    #: Whether lines pointed at something; without, an inconclusive finding yields to a clean one.
-    suspicious: bool = field(default=True)
+    #: Its place among others, where the verdict does not say it.
+    own_weight: Weight | None = None
 
     @property
     def weight(self) -> Weight:
         """Its place among other findings."""
-        if self.verdict == "inconclusive" and not self.suspicious:
-            return Weight.NOTHING_TO_GO_BY
-        return _WEIGHTS[self.verdict]
+        return _WEIGHTS[self.verdict] if self.own_weight is None else self.own_weight
 
 
 def direction_of(gap: int) -> Direction:

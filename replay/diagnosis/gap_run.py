@@ -98,10 +98,14 @@ class GapRun:
             self.closed_at = place
             self.checks_closed = max(self.checks_closed, self.checks)
             self.widest_closed = max(self.widest_closed, self.widest)
-            self.checks = self.lines = self.rises = self.falls = self.checks_since_fall = 0
-            self.opened = self.last_place = None
-            self.first = self.last = self.widest = self.floor = 0.0
-            self.values = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Whether the gap went is not known, but the next one may be another."""
+        self.checks = self.lines = self.rises = self.falls = self.checks_since_fall = 0
+        self.opened = self.last_place = None
+        self.first = self.last = self.widest = self.floor = 0.0
+        self.values = {}
         self._worked = False
 
     def _is_another(self, value: float, place: Place) -> bool:

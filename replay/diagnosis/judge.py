@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from replay.diagnosis.diagnosis import Diagnosis, SeriesVerdict
 from replay.diagnosis.finding import Finding, Weight
+from replay.diagnosis.judge_busy import silent_log
 from replay.diagnosis.judge_checks import judge_checks
 from replay.diagnosis.judge_crashes import CrashWatch, judge_crashes
 from replay.diagnosis.judge_loads import judge_loads
@@ -18,7 +19,7 @@ from replay.diagnosis.next_steps import steps_without_lines
 from replay.diagnosis.records import Crash, Load, Observation, Place, Record, Transfer
 from replay.diagnosis.reproduce_line import reproduce_line
 from replay.diagnosis.series import Series, SeriesKey
-from replay.diagnosis.settled import settle
+from replay.diagnosis.settled import follow_tokens, settle
 from replay.diagnosis.source import family_of
 from replay.diagnosis.transfer_watch import ENDED, TransferWatch
 
@@ -37,8 +38,14 @@ class Judge:
         self._transfers: dict[tuple[str, str], TransferWatch] = {}
         self._crashes: dict[tuple[str, str], CrashWatch] = {}
         self._order: dict[str, int] = {}
+        #: Logs that are to be read, whether or not one of their lines is known.
+        self._given: list[str] = []
         #: How many were taken.
         self.records = 0
+
+    def expect(self, source: str) -> None:
+        """A log is going to be read: without a known line in it, its server is not known to be well."""
+        self._given.append(family_of(source))
 
     def add(self, record: Record) -> None:
         """Take the next record of its log."""
@@ -132,20 +139,34 @@ class Judge:
             checks, loads = judge_checks(series), judge_loads(series)
             finding = settle(series, checks, loads)
             if finding is not None:
-                key = series.key
                 count, lines = series.observations.total, series.loads_total
-                verdicts.append(_verdict(key, finding, count, lines))
+                verdicts.append(_verdict(series.key, finding, count, lines))
+        verdicts = follow_tokens(verdicts)
         for (server, instance), watch in self._transfers.items():
             found = judge_transfers(watch, self._well_again(server, instance, watch, verdicts))
             if found is not None:
                 key = SeriesKey(watch.engine, server, instance, "", "")
                 verdicts.append(_verdict(key, found, 0, 0))
+        verdicts += self._silent(verdicts)
         for (server, instance), crashed in self._crashes.items():
             found = judge_crashes(crashed)
             if found is not None:
                 key = SeriesKey(crashed.engine, server, instance, "", "")
                 verdicts.append(_verdict(key, found, 0, 0))
         return sorted(verdicts, key=_badness)
+
+    def _silent(self, verdicts: list[SeriesVerdict]) -> list[SeriesVerdict]:
+        """Logs of which no line says anything, beside others of which some do."""
+        spoke = {each.server for each in verdicts}
+        if not spoke:
+            return []
+        spoke |= {server for watches in (self._transfers, self._crashes) for server, _ in watches}
+        engine = verdicts[0].engine
+        return [
+            _verdict(SeriesKey(engine, server, "", "", ""), silent_log(server, engine), 0, 0)
+            for server in dict.fromkeys(self._given)
+            if server not in spoke
+        ]
 
     def _well_again(
         self, server: str, instance: str, watch: TransferWatch, verdicts: list[SeriesVerdict]

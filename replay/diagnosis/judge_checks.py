@@ -16,7 +16,7 @@ from replay.diagnosis.load_watch import waiting_requests
 from replay.diagnosis.next_steps import steps_for_gap
 from replay.diagnosis.page_sizes import pages_text
 from replay.diagnosis.records import Load, Observation
-from replay.diagnosis.series import Checks, Series, who
+from replay.diagnosis.series import TOKEN_POOLS, Checks, Series, who
 from replay.recording_schema import GROWTH_CYCLES_MIN
 
 #: Checks that must agree before a gap is called persistent.
@@ -46,7 +46,11 @@ def _judge_life(checks: Checks, series: Series) -> Finding | None:
             why=f"{who(series)}: every check balances ({_counted(checks)})",
         )
     if not checks.quiet.is_open and not checks.busy.is_open:
-        return _gone(checks, shown, series)
+        return (
+            _gone(checks, shown, series)
+            if checks.doubt is None
+            else _doubted(shown, checks.doubt, series)
+        )
     last = checks.last_wrong or shown
     run = checks.quiet if checks.quiet.is_open else checks.busy
     stays = run is checks.quiet and _stays(run)
@@ -94,6 +98,22 @@ def _gone(checks: Checks, shown: Observation, series: Series) -> Finding:
         kind="check-false-alarm" if alarm else "held",
         direction=direction_of(shown.gap),
         why=f"{equation(shown, series)}; {how}",
+        observation=shown,
+        gap_tokens=shown.gap,
+    )
+
+
+def _doubted(shown: Observation, load: Load, series: Series) -> Finding:
+    """What was missing and what then ran are nearly the same."""
+    return Finding(
+        verdict="inconclusive",
+        kind="check-false-alarm",
+        direction=direction_of(shown.gap),
+        growth="unknown",
+        why=f"{equation(shown, series)}: {pages_text(shown.gap)}; but line {load.place.line} has "
+        f"{_use_text(load)} in use by {load.running} running, hardly more, so these may be the "
+        "pages of requests whose KV was on its way",
+        next=steps_for_gap(shown, "check-false-alarm"),
         observation=shown,
         gap_tokens=shown.gap,
     )
@@ -152,7 +172,12 @@ def _meaning(
     kind: DiagnosisKind,
     series: Series,
 ) -> str:
-    parts = [pages_text(last.gap)] if last.pool in ("full", "swa") else []
+    parts = [pages_text(last.gap)] if last.pool in TOKEN_POOLS else []
+    if last.printed_available not in (None, last.available):
+        parts.append(
+            f"the line's own available_size={last.printed_available} includes evictable, which is "
+            "not counted twice here"
+        )
     if stays:
         parts.append(_staying(run))
     elif run is checks.busy:

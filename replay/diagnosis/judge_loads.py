@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from replay.diagnosis.finding import Finding, Growth
 from replay.diagnosis.gap_run import GapRun
+from replay.diagnosis.judge_busy import judge_busy
 from replay.diagnosis.load_watch import FULL_USAGE, RELAXED_USAGE, LoadWatch
+from replay.diagnosis.load_words import amount, counted
 from replay.diagnosis.next_steps import steps_for_load
 from replay.diagnosis.series import Series, who
-from replay.diagnosis.transfer_floor import in_transfer
 from replay.diagnosis.transfer_levels import judge_floor, judge_late
 from replay.recording_schema import GROWTH_CYCLES_MIN
 
@@ -20,8 +21,8 @@ _QUIET_LINES_MIN = 3
 _QUIET_SPAN_S_MIN = 25.0
 #: What is seen in one line and gone in the next is how transfers work.
 _NOTED_LINES_MIN = 2
-#: Lines of a working engine from which something can be said at all.
-_LINES_MIN = 3
+#: Lines after an idle one, and their share of all, from which it is no news any more.
+_STALE_LINES = 5
 
 
 def judge_loads(series: Series) -> Finding | None:
@@ -38,7 +39,7 @@ def judge_loads(series: Series) -> Finding | None:
         or _pressure(watch, series)
         or judge_late(watch, who(series))
         or _went(watch, series)
-        or _working(watch, series)
+        or judge_busy(watch, series)
     )
 
 
@@ -64,7 +65,7 @@ def _waiting(watch: LoadWatch, series: Series) -> Finding | None:
         growth=_growth(watch.waiting_usage) if lost else "unknown",
         why=(
             f"{who(series)}: {run.last:.0f} requests wait while nothing runs, {since} on "
-            f"{_counted(run.checks)}{usage}; "
+            f"{counted(run.checks)}{usage}; "
             + (what if lost else "too few quiet lines to tell a slow transfer from a lost one")
         ),
         next=() if lost else steps_for_load(series.key.engine),
@@ -80,13 +81,13 @@ def _idle(watch: LoadWatch, series: Series) -> Finding | None:
     if not run.is_open:
         return _idle_now(watch, series)
     lost = _lasts(run)
-    told = f"{who(series)}: {_amount(run.last, watch)} in use with nothing running or waiting, on "
+    told = f"{who(series)}: {amount(run.last, watch)} in use with nothing running or waiting, on "
     return Finding(
         verdict="persistent" if lost else "inconclusive",
         kind="orphaned" if lost else "unknown",
         direction="leak",
         growth=_growth(run) if lost else "unknown",
-        why=f"{told}{_counted(run.checks)}; "
+        why=f"{told}{counted(run.checks)}; "
         + (_course(run) if lost else "too few to tell whether somebody still holds it for a while"),
         next=() if lost else steps_for_load(series.key.engine),
         gap_tokens=int(run.last) if last.used_tokens is not None else 0,
@@ -103,17 +104,19 @@ def _idle_now(watch: LoadWatch, series: Series) -> Finding | None:
             verdict="transient",
             kind="held",
             direction="leak",
-            why=f"{who(series)}: {_amount(run.widest_closed, watch)} was in use with nothing "
+            why=f"{who(series)}: {amount(run.widest_closed, watch)} was in use with nothing "
             f"running, and came back{where}",
         )
-    if not run.clean_checks or _went(watch, series) is not None:
+    if not run.clean_checks or watch.lines_since_idle > max(_STALE_LINES, watch.lines // 10):
+        return None
+    if _went(watch, series) is not None:
         return None
     if judge_late(watch, who(series)) is not None:
         return None
     return Finding(
         verdict="clean",
         kind="none",
-        why=f"{who(series)}: nothing in use when idle ({_counted(run.clean_checks)})",
+        why=f"{who(series)}: nothing in use when idle ({counted(run.clean_checks)})",
     )
 
 
@@ -124,7 +127,7 @@ def _pressure(watch: LoadWatch, series: Series) -> Finding | None:
         return None
     told = (
         f"{who(series)}: the pool was up to {FULL_USAGE:.0%} full or more on "
-        f"{_counted(watch.full_lines)}, with up to {watch.running_max} requests running"
+        f"{counted(watch.full_lines)}, with up to {watch.running_max} requests running"
     )
     if least <= RELAXED_USAGE:
         return Finding(
@@ -153,66 +156,6 @@ def _went(watch: LoadWatch, series: Series) -> Finding | None:
     )
 
 
-def _working(watch: LoadWatch, series: Series) -> Finding:
-    """An engine that was never seen idle."""
-    last = watch.last
-    if last is None or watch.lines < _LINES_MIN:
-        return _nothing(series, f"only {_counted(watch.lines)}, none of them idle")
-    if last.transferring or last.preallocated_usage:
-        return Finding(
-            verdict="inconclusive",
-            kind="held",
-            growth="unknown",
-            why=f"{who(series)}: the log ends with {_transfers(in_transfer(last))} under way",
-            next=steps_for_load(series.key.engine),
-        )
-    if watch.steady and watch.step is not None:
-        return Finding(
-            verdict="clean",
-            kind="none",
-            why=f"{who(series)}: use grows by {watch.step:.0f} tokens a line for each of "
-            f"{watch.running_max} requests, as decoding does, and by nothing else",
-        )
-    early, late = _floors(watch)
-    if early is None or late is None:
-        return _nothing(series, f"{_counted(watch.lines)}, none of them says how full the pool is")
-    if late > early:
-        return _nothing(
-            series,
-            f"never seen idle; the least in use was {_amount(early, watch)} in the first third of "
-            f"the lines and {_amount(late, watch)} in the last, which more or longer requests "
-            "explain as well as a leak",
-        )
-    return Finding(
-        verdict="clean",
-        kind="none",
-        why=f"{who(series)}: never seen idle, but the least in use was {_amount(late, watch)} in "
-        f"the last third of the lines and {_amount(early, watch)} in the first: no more can be "
-        "missing than that",
-    )
-
-
-def _nothing(series: Series, why: str) -> Finding:
-    return Finding(
-        verdict="inconclusive",
-        kind="none",
-        suspicious=False,
-        why=f"{who(series)}: {why}",
-        next=steps_for_load(series.key.engine),
-    )
-
-
-def _floors(watch: LoadWatch) -> tuple[float | None, float | None]:
-    """The least in use in the first and in the last third of the lines."""
-    third = -(-len(watch.windows) // 3)
-    if not third:
-        return None, None
-    return (
-        min(window.used for window in watch.windows[:third]),
-        min(window.used for window in watch.windows[-third:]),
-    )
-
-
 def _lasts(run: GapRun) -> bool:
     """Whether quiet lines agree for long enough, as far as they have times."""
     if run.checks < _QUIET_LINES_MIN or run.checks_since_fall < _QUIET_LINES_MIN:
@@ -236,18 +179,3 @@ def _stuck(watch: LoadWatch) -> tuple[int, int] | None:
         return None
     total = last.total_tokens
     return None if total is None else (last.used_tokens, total)
-
-
-def _amount(value: float, watch: LoadWatch) -> str:
-    last = watch.last
-    if last is not None and last.used_tokens is not None:
-        return f"{value:.0f} tokens"
-    return f"{value:.1%} of the pool"
-
-
-def _transfers(count: int | None) -> str:
-    return "1 transfer" if count == 1 else f"{count} transfers"
-
-
-def _counted(lines: int) -> str:
-    return "1 line" if lines == 1 else f"{lines} lines"

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from replay.diagnosis.gap_run import GapRun
+from replay.diagnosis.gap_run import GapRun, seconds_between
 from replay.diagnosis.records import Load, Place
-from replay.diagnosis.transfer_floor import TransferFloor
+from replay.diagnosis.transfer_floor import TransferFloor, in_transfer
 
 #: From here on a pool is called full.
 FULL_USAGE = 0.95
 #: A usage that has come down to this shows that the pool was only busy.
 RELAXED_USAGE = 0.8
+#: Status lines come every second or so while an engine works; this long without one, it is idle.
+PAUSE_S = 5.0
 #: Windows of lines whose least use is kept; pairs are merged when there are more.
 _WINDOWS_MAX = 32
 
@@ -43,8 +45,11 @@ class LoadWatch:
     #: What was in use along that run.
     waiting_usage: GapRun = field(default_factory=GapRun)
     floor: TransferFloor = field(default_factory=TransferFloor)
-    #: Where it was last seen idle with nothing in use.
+    #: Where it was last seen idle with nothing in use, and lines since.
     idle_at: Place | None = None
+    lines_since_idle: int = 0
+    #: Times that it paused and worked again, with nothing in transfer any more.
+    pauses: int = 0
     running_max: int = 0
     full_lines: int = 0
     #: Since the pool was last full: the least usage.
@@ -58,6 +63,7 @@ class LoadWatch:
     def add(self, load: Load) -> None:
         """Take the next line."""
         self._note_step(load)
+        self._note_pause(load)
         self.lines += 1
         self.first = self.first or load
         self.last = load
@@ -65,16 +71,21 @@ class LoadWatch:
         self._note_usage(load)
         self._note_window(load)
         self.floor.add(load)
+        self.lines_since_idle += 1
         self._note_quiet(load)
 
     def _note_quiet(self, load: Load) -> None:
         used, waiting = in_use(load), waiting_requests(load)
+        if load.scraped:
+            self._note_work()
         if not waiting:
             self.waiting.close(load.place)
             self.waiting_usage.close(load.place)
-        if load.running is None or load.running or load.prefilling:
-            for run in (self.idle, self.waiting, self.waiting_usage):
-                run.note_work()
+        if _is_before_prefill(load):
+            # Printed before the batch takes its pages, and to two digits.
+            self._note_idle(load.place)
+        elif load.running is None or load.running or load.prefilling:
+            self._note_work()
             if used is not None and used < self.idle.last:
                 # What runs uses some of it: part of what was in use at idle has come back.
                 self.idle.close(load.place)
@@ -84,7 +95,23 @@ class LoadWatch:
         elif used is not None:
             self.idle.add(used, load.place)
             if not used:
-                self.idle_at = load.place
+                self._note_idle(load.place, counted=True)
+
+    def _note_work(self) -> None:
+        for run in (self.idle, self.waiting, self.waiting_usage):
+            run.note_work()
+
+    def _note_idle(self, place: Place, counted: bool = False) -> None:
+        if not counted:
+            self.idle.add(0, place)
+        self.idle_at = place
+        self.lines_since_idle = 0
+
+    def _note_pause(self, load: Load) -> None:
+        if self.last is None or in_transfer(load):
+            return
+        passed_s = seconds_between(self.last.place, load.place)
+        self.pauses += passed_s is not None and passed_s >= PAUSE_S
 
     def _note_usage(self, load: Load) -> None:
         if load.usage is None:
@@ -147,3 +174,16 @@ def waiting_requests(load: Load) -> int:
     )
     known = sum(count or 0 for count in counts)
     return known or int(bool(load.preallocated_usage))
+
+
+def is_disaggregated(load: Load) -> bool:
+    """Whether the engine has a queue of transfers at all."""
+    counts = (load.transferring, load.prealloc, load.inflight, load.bootstrapping)
+    return load.preallocated_usage is not None or any(count is not None for count in counts)
+
+
+def _is_before_prefill(load: Load) -> bool:
+    """The first batch of a prefill instance after a pause, with nothing in use yet."""
+    if not load.prefilling or load.running or waiting_requests(load):
+        return False
+    return load.inflight is not None and load.usage == 0

@@ -118,7 +118,7 @@ def _finished(name: str, scrape: _Scrape) -> Iterator[Load]:
             for (its_pool, field), (_, value) in scrape.values.items()
             if its_pool == pool
         }
-        yield Load(place=place, pool=pool, **own, **requests)  # type: ignore[arg-type]
+        yield Load(place=place, pool=pool, scraped=True, **own, **requests)  # type: ignore[arg-type]
 
 
 def _typed(field: str, value: float) -> float | int:

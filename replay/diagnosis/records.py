@@ -71,6 +71,8 @@ class Load:
 
     place: Place
     pool: str
+    #: Whether it was scraped: then equal ones are different moments, with or without times.
+    scraped: bool = False
     #: Share of the pool in use, 0 to 1.
     usage: float | None = None
     used_tokens: int | None = None

@@ -10,11 +10,11 @@ from __future__ import annotations
 from replay.commands.options import command_line
 from replay.diagnosis.finding import Finding
 from replay.diagnosis.page_sizes import likely_page_size
+from replay.diagnosis.series import TOKEN_POOLS
 from replay.wanted_gap import GAP_PAGES_MAX
 
 #: Engine -> the profile to take; the others are served by the default of `reproduce`.
 _PROFILES = {"vllm": "vllm-0.33", "vllm-ascend": "vllm-0.33"}
-_POOLS = ("full", "swa")
 
 
 def reproduce_line(finding: Finding, engine: str) -> str:
@@ -23,7 +23,7 @@ def reproduce_line(finding: Finding, engine: str) -> str:
     if finding.kind == "counter-drift":
         # A counter that is wrong is not a page that is lost.
         return ""
-    if shown is not None and shown.pool in _POOLS:
+    if shown is not None and shown.pool in TOKEN_POOLS:
         gap, total = shown.gap, shown.total
     elif finding.stuck_of_total is not None:
         gap, total = finding.stuck_of_total

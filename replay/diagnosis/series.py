@@ -13,6 +13,10 @@ from replay.diagnosis.kept import Kept
 from replay.diagnosis.load_watch import LoadWatch
 from replay.diagnosis.records import Load, Observation
 
+#: Pools that are counted in tokens; the others are counted in requests.
+TOKEN_POOLS = ("full", "swa")
+#: A request that runs has more than this, as a rule.
+SHORT_REQUEST_TOKENS = 64
 #: Earlier lives of an engine whose last check is remembered.
 _LIVES_MAX = 16
 
@@ -48,13 +52,16 @@ class Checks:
     #: A load with less in use than the gap that was open: it cannot be there any more.
     disproof: Load | None = None
     raised: bool = False
+    #: A load whose requests use hardly more than the gap that was open: likely it is theirs.
+    doubt: Load | None = None
 
     def add(self, observation: Observation, load_before: Load | None) -> None:
         """Take the next check."""
         run = self.busy if observation.busy else self.quiet
         if observation.gap:
             if not self.quiet.is_open and not self.busy.is_open:
-                self.load_before, self.widest, self.disproof = load_before, observation, None
+                self.load_before, self.widest = load_before, observation
+                self.disproof = self.doubt = None
             elif self.widest is None or abs(observation.gap) >= abs(self.widest.gap):
                 self.widest = observation
             self.last_wrong = observation
@@ -74,9 +81,24 @@ class Checks:
             used = self.last_wrong.total // 100
         for run in (self.quiet, self.busy):
             run.note_work()
-            if used is not None and run.is_open and used < run.last:
+            if used is None or not run.is_open:
+                continue
+            if used < run.last:
                 run.close(load.place)
                 self.disproof = load
+            elif _is_likely_of_running(load, used - run.last):
+                # The gap may be what runs now: pages of requests whose KV was on its way.
+                run.forget()
+                self.doubt = load
+
+
+def _is_likely_of_running(load: Load, rest: float) -> bool:
+    """Whether what is in use beside the gap is too little for what runs."""
+    return (
+        bool(load.running)
+        and load.pool in TOKEN_POOLS
+        and (rest < SHORT_REQUEST_TOKENS * (load.running or 0))
+    )
 
 
 @dataclass(slots=True)

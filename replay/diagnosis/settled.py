@@ -1,9 +1,14 @@
-"""One finding of a rank's pool from its accounting checks and its status lines."""
+"""One finding of a rank's pool from its accounting checks and its status lines.
+
+Status lines say how many tokens are in use, not how many request slots. So what they show of a gap in
+tokens goes for the slots that were missing at the same check.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 
+from replay.diagnosis.diagnosis import SeriesVerdict
 from replay.diagnosis.finding import Finding, Weight
 from replay.diagnosis.series import Series
 
@@ -30,4 +35,45 @@ def _with(loads: Finding, checks: Finding) -> Finding:
         observation=checks.observation,
         gap_tokens=checks.gap_tokens,
         why=f"{checks.why}; {loads.why}",
+    )
+
+
+#: Lines of one message that tells of two pools.
+_SAME_CHECK_LINES = 4
+
+
+def follow_tokens(verdicts: list[SeriesVerdict]) -> list[SeriesVerdict]:
+    """Slots that stay missing only as long as tokens which are not known to stay are not either."""
+    tokens = {
+        (each.server, each.instance, each.rank): each.finding
+        for each in verdicts
+        if each.pool == "full" and each.finding.observation is not None
+    }
+    return [
+        _following(each, tokens.get((each.server, each.instance, each.rank)))
+        if each.pool == "req_to_token"
+        else each
+        for each in verdicts
+    ]
+
+
+def _following(slots: SeriesVerdict, tokens: Finding | None) -> SeriesVerdict:
+    finding = slots.finding
+    if tokens is None or tokens.observation is None or finding.observation is None:
+        return slots
+    if finding.verdict != "persistent" or tokens.verdict == "persistent":
+        return slots
+    apart = finding.observation.place.line - tokens.observation.place.line
+    if not 0 <= apart <= _SAME_CHECK_LINES:
+        return slots
+    return dataclasses.replace(
+        slots,
+        finding=dataclasses.replace(
+            finding,
+            verdict=tokens.verdict,
+            growth=tokens.growth,
+            kind=tokens.kind,
+            next=tokens.next,
+            why=f"{finding.why}; but the tokens of the same check need not stay missing",
+        ),
     )
