@@ -36,12 +36,9 @@ def read_status(line: Line, place_of: PlaceOf) -> list[Load]:
     found = _STATUS.search(line.text)
     if found is None:
         return []
-    fields = dict(_FIELD.findall(found[1]))
-
-    def count(name: str, other: str = "") -> int | None:
-        said = fields.get(name) or fields.get(other)
-        return None if said is None else int(said.partition(".")[0])
-
+    said = _FIELD.findall(found[1])
+    fields = dict(said)
+    count = {name: int(number) for name, number in said if "." not in number}.get
     place = place_of("sglang", "")
     return [
         Load(
@@ -55,8 +52,8 @@ def read_status(line: Line, place_of: PlaceOf) -> list[Load]:
             prealloc=count("#prealloc-req"),
             transferring=count("#transfer-req"),
             preallocated_usage=_share(fields, "pre-allocated usage"),
-            inflight=count("#inflight-req", "#transferring-req"),
-            bootstrapping=count("#bootstrap-req", "#unbootstrapped-req"),
+            inflight=count("#inflight-req", count("#transferring-req")),
+            bootstrapping=count("#bootstrap-req", count("#unbootstrapped-req")),
             retracted=count("#retracted-req"),
             cached_tokens=count("#cached-token"),
         )
