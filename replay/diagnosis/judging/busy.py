@@ -36,7 +36,9 @@ def judge_busy(watch: LoadWatch, series: Series) -> Finding:
     if series.key.engine.startswith("sglang"):
         if not is_disaggregated(last):
             return _serving_alone(watch, series)
-        if watch.pauses >= _PAUSES_MIN and not in_transfer(last):
+        # 0.4's decode lines have no number of transfers, and its check does not run beside one.
+        counted_ones = last.transferring if last.inflight is None else last.inflight
+        if watch.pauses >= _PAUSES_MIN and counted_ones == 0:
             return _silent_checks(watch, series)
     return _open(
         series,
