@@ -11,7 +11,10 @@ FUZZ_CASES ?= 10000
 # Random schedules against the hardened pair; the nightly job's number.
 SCHEDULES ?= 10000
 
-.PHONY: demo test fuzz schedules mooncake cost lint format types clean
+# Labelled replays on which verdicts are tried.
+VERDICTS ?= 500
+
+.PHONY: demo test fuzz schedules verdicts mooncake cost biglog lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/kvreplay demo --out demo-out
@@ -25,11 +28,18 @@ fuzz: $(STAMP)
 schedules: $(STAMP)
 	KVREPLAY_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest -n auto -k survives tests/replay/test_schedules.py
 
+verdicts: $(STAMP)
+	$(BIN)/kvreplay bench verdict --cells $(VERDICTS)
+
 mooncake: $(STAMP)
 	KVREPLAY_MOONCAKE_REQUESTS=12031 $(BIN)/python -m pytest -n auto tests/replay/test_mooncake_topologies.py
 
 cost: $(STAMP)
 	KVREPLAY_COST=1 $(BIN)/python -m pytest tests/pool/test_pool_cost.py
+
+# Makes logs of 2 GiB in a temporary folder, one after the other, and removes them.
+biglog: $(STAMP)
+	$(BIN)/python tests/diagnosis/measure_big_log.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

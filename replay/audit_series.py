@@ -59,7 +59,8 @@ class AuditSeries:
     Attributes:
         rows: audits.
         iterations: engine iterations they stand for.
-        spans: stretches with a gap, by the audit that opens them, then by pool.
+        spans: stretches with a gap, by the time at which they open, then by pool: in which order
+            two pools were audited at the same moment makes no difference.
         last_gaps: phase -> pool -> gap in the pool's last audit of the phase, in tokens.
         last_audits: phase -> number of its last audit.
     """
@@ -100,7 +101,7 @@ def read_audits(recording: Recording, batch_rows: int = BATCH_ROWS) -> AuditSeri
                     last = np.flatnonzero(phase_codes[mine] == phase_code)[-1]
                     of_phase = last_gaps.setdefault(phases[phase_code], {})
                     of_phase[pool] = int(of_pool["gap"][last])
-    spans.sort(key=lambda span: (span.opened_audit, span.pool))
+    spans.sort(key=lambda span: (span.opened_us, span.pool, span.opened_audit))
     return AuditSeries(rows, iterations, tuple(spans), last_gaps, last_audits)
 
 

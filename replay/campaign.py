@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import torch
 
 from faults.kinds import FaultPlan, FaultRule
+from replay.blame import blame
 from replay.device import arrays_on, choose_device
 from replay.footprint import enough_memory
 from replay.pool.arrays import Arrays
@@ -74,8 +75,13 @@ def replay(
     request: ReplayRequest,
     out: Path | None = None,
     progress: Callable[[int], None] | None = None,
+    make_session: Callable[..., Session] = Session,
+    engine_log: Path | None = None,
 ) -> dict[str, Any]:
     """Replay, record to `out` (or nowhere for good) and return the summary.
+
+    `make_session` takes what `Session` takes; one that only watches gives the same recording. With
+    `engine_log` the servers' logs are written as well, see `replay.engine_log.writing`.
 
     Raises:
         TraceError: the trace breaks a rule of its schema.
@@ -85,10 +91,11 @@ def replay(
     """
     device = choose_device(request.device)
     with enough_memory(request.profile, device), recording_directory(out) as directory:
-        seen = observe(request, RecordingWriter(directory), device, progress)
+        seen = observe(request, RecordingWriter(directory), device, progress, make_session)
         write_json(directory / "run.json", seen.run)
-        verdict = judge(Recording.open(directory))
-        _write_episodes(directory / "episodes.parquet", verdict)
+        recording = Recording.open(directory)
+        verdict = judge(recording)
+        _write_episodes(directory / "episodes.parquet", recording.run, verdict)
         summary = verdict.summary | {
             "recording_sha256": hash_recording(directory),
             "timing": {
@@ -98,6 +105,10 @@ def replay(
             },
         }
         write_json(directory / "summary.json", summary)
+        if engine_log is not None:
+            from replay.engine_log.writing import write_engine_logs
+
+            write_engine_logs(Recording.open(directory), engine_log)
         return summary
 
 
@@ -106,6 +117,7 @@ def observe(
     recorder: RecordingWriter,
     device: torch.device,
     progress: Callable[[int], None] | None = None,
+    make_session: Callable[..., Session] = Session,
 ) -> Observed:
     """Replay into a recorder, and judge nothing.
 
@@ -113,7 +125,7 @@ def observe(
         TraceError: the trace breaks a rule of its schema.
         InvariantError: the replay itself is broken.
     """
-    session = Session(
+    session = make_session(
         request.trace,
         request.profile,
         request.plan,
@@ -176,6 +188,7 @@ def _run_document(
         "phases": [asdict(phase) for phase in result.phases],
         "budget_exhausted": result.budget_exhausted,
         "stopped_early": result.stopped_early,
+        "pending_at_end": result.pending_at_end,
         "engine": {
             "check_fired": auditor.engine_check_fired,
             "died_us": auditor.died_us,
@@ -229,13 +242,15 @@ def _rule_document(rule: FaultRule) -> dict[str, Any]:
     }
 
 
-def _write_episodes(path: Path, verdict: Verdict) -> None:
+def _write_episodes(path: Path, run: dict[str, Any], verdict: Verdict) -> None:
     rows = [
         {
             "episode": episode.number,
             "pool": episode.pool,
             "direction": episode.direction,
-            "verdict": "persistent" if episode.is_open else "transient",
+            "verdict": episode.verdict,
+            "growth": episode.growth,
+            "blame": blame(run, episode),
             "kinds": ", ".join(f"{kind} {pages}" for kind, pages in episode.kinds.items()),
             "opened_audit": episode.opened_audit,
             "opened_us": episode.opened_us,
@@ -245,7 +260,7 @@ def _write_episodes(path: Path, verdict: Verdict) -> None:
             "gap_tokens": episode.gap_tokens,
             "quiet_gap_tokens": episode.quiet_gap_tokens,
             "owners": len({owner.request_id for owner in episode.owners}),
-            "causes": list(episode.causes),
+            "causes": list(episode.cause_numbers),
         }
         for episode in verdict.episodes
     ]

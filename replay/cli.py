@@ -34,6 +34,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "replay.commands.matrix.group.matrix",
         "Run many replays that one file describes, and check each.",
     ),
+    "explain": (
+        "replay.commands.explain.explain",
+        "Tell the life of one request or page, and where it went wrong.",
+    ),
+    "diagnose": (
+        "replay.commands.diagnose.diagnose",
+        "Give a real server's log, or its metrics, a verdict.",
+    ),
     "report": ("replay.commands.report.report", "Draw recordings as one offline HTML page."),
     "profiles": ("replay.commands.profiles.profiles", "List the engine profiles and their fields."),
     "doctor": ("replay.commands.doctor.doctor", "Say what this machine has and which pools fit."),

@@ -10,6 +10,7 @@
       replay.errors.AllocatorError      a user's allocator that gives no pages of its pool
       replay.errors.ShrinkError         a recording that cannot be shrunk, or a place for the result
       replay.errors.NoSuchGapError      no set of requests makes the gap that was asked for
+      replay.errors.LogError            a server's log that cannot be read
     RuntimeError
       replay.errors.ReplayError         the replay itself is broken; the command line exits with 4
         replay.errors.InvariantError    two sides of an equation differ; the message shows both
@@ -38,6 +39,10 @@ class RecordingError(ValueError):
 
 class NoSuchGapError(ValueError):
     """No set of requests and faults makes the gap that was asked for."""
+
+
+class LogError(ValueError):
+    """A server's log is missing, is no file, or cannot be read."""
 
 
 class ShrinkError(ValueError):
@@ -78,5 +83,6 @@ USER_ERRORS = (
     MatrixError,
     AllocatorError,
     NoSuchGapError,
+    LogError,
     ShrinkError,
 )

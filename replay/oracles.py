@@ -19,6 +19,10 @@ import pyarrow.compute as pc
 from replay.pool.ledger import LedgerViolations
 from replay.recording import Recording
 
+#: States in which a side is done with a request.
+DECODE_ENDED = ("finished", "aborted", "lost", "failed")
+PREFILL_ENDED = ("done", "dropped")
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -35,6 +39,8 @@ class Findings:
     requests: dict[str, int]
     #: Requests that decode is done with and prefill is not.
     prefill_stuck: int
+    #: Requests of clean cycles that a side is not done with.
+    stuck_in_cycles: int
     #: What the engine would have died of, None when it lives.
     died_message: str | None
     died_us: int | None
@@ -69,7 +75,9 @@ def read_findings(recording: Recording) -> Findings:
     engine = run["engine"]
     wrong_pages, wrong_first_tokens = _wrong_contents(recording.table("contents"))
     columns = ("cycle", "decode_state", "prefill_state")
-    requests, prefill_stuck = _count_requests(recording.batches("requests", columns))
+    requests, prefill_stuck, stuck_in_cycles = _count_requests(
+        recording.batches("requests", columns)
+    )
     false_alarm_pages = 0
     if engine["check_fired"]:
         numbers = ("engine_check", "gap", "live", "in_transfer")
@@ -82,6 +90,7 @@ def read_findings(recording: Recording) -> Findings:
         false_alarm_pages=false_alarm_pages,
         requests=requests,
         prefill_stuck=prefill_stuck,
+        stuck_in_cycles=stuck_in_cycles,
         died_message=engine["died_message"],
         died_us=engine["died_us"],
     )
@@ -136,27 +145,29 @@ def _false_alarm_tokens(batches: Iterable[pa.RecordBatch]) -> int:
     return most
 
 
-def _count_requests(batches: Iterable[pa.RecordBatch]) -> tuple[dict[str, int], int]:
-    """Requests by how they ended, and how many are done on the decode side only."""
-    states: Counter[tuple[str, str]] = Counter()
+def _count_requests(batches: Iterable[pa.RecordBatch]) -> tuple[dict[str, int], int, int]:
+    """Requests of the trace by how they ended, how many of them are done on the decode side only,
+    and how many of the clean cycles are not done.
+    """
+    states: Counter[tuple[bool, str, str]] = Counter()
     for batch in batches:
-        first = batch.filter(pc.equal(batch["cycle"], 0))
-        columns = (first["decode_state"].to_pylist(), first["prefill_state"].to_pylist())
-        states.update(zip(*columns, strict=True))
+        is_first = pc.equal(batch["cycle"], 0)
+        columns = (is_first, batch["decode_state"], batch["prefill_state"])
+        states.update(zip(*(column.to_pylist() for column in columns), strict=True))
     decode: Counter[str] = Counter()
-    prefill_stuck = 0
-    for (decode_state, prefill_state), count in states.items():
-        decode[decode_state] += count
-        if decode_state in _DECODE_ENDED and prefill_state not in ("done", "dropped"):
-            prefill_stuck += count
+    prefill_stuck = stuck_in_cycles = 0
+    for (is_first, decode_state, prefill_state), count in states.items():
+        decode_ended, prefill_ended = decode_state in DECODE_ENDED, prefill_state in PREFILL_ENDED
+        if is_first:
+            decode[decode_state] += count
+            prefill_stuck += count * (decode_ended and not prefill_ended)
+        else:
+            stuck_in_cycles += count * (not decode_ended or not prefill_ended)
     counts: dict[str, Any] = {
         "total": decode.total(),
         "finished": decode["finished"],
         "aborted": decode["aborted"] + decode["lost"],
         "failed": decode["failed"],
     }
-    counts["stuck"] = counts["total"] - sum(decode[state] for state in _DECODE_ENDED)
-    return counts, prefill_stuck
-
-
-_DECODE_ENDED = ("finished", "aborted", "lost", "failed")
+    counts["stuck"] = counts["total"] - sum(decode[state] for state in DECODE_ENDED)
+    return counts, prefill_stuck, stuck_in_cycles

@@ -20,7 +20,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,21 +109,24 @@ class Recording:
         except (OSError, pa.ArrowInvalid):
             raise RecordingError(f"{path}: missing or not a Parquet file") from None
 
-    def audit_row(self, number: int) -> dict[str, Any]:
-        """Read the audit of that number.
+    def audit_rows(self, numbers: Collection[int]) -> dict[int, dict[str, Any]]:
+        """Read the audits of these numbers, by number.
 
         Raises:
-            RecordingError: the table is missing or has no such audit.
+            RecordingError: the table is missing, or has none or several of a number.
         """
         path = self.directory / "audits.parquet"
         try:
-            rows = pq.read_table(path, filters=[("audit", "=", number)]).to_pylist()
+            rows = pq.read_table(path, filters=[("audit", "in", set(numbers))]).to_pylist()
         except (OSError, pa.ArrowInvalid):
             raise RecordingError(f"{path}: missing or not a Parquet file") from None
-        if len(rows) != 1:
-            raise RecordingError(f"{path}: has {len(rows)} audits of number {number}, not one")
-        row: dict[str, Any] = rows[0]
-        return row
+        found = Counter(row["audit"] for row in rows)
+        for number in numbers:
+            if found[number] != 1:
+                raise RecordingError(
+                    f"{path}: has {found[number]} audits of number {number}, not one"
+                )
+        return {row["audit"]: row for row in rows}
 
     def summary(self) -> dict[str, Any]:
         """Read summary.json.

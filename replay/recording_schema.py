@@ -101,6 +101,7 @@ REQUESTS_SCHEMA = pa.schema(
         "input_tokens": pa.int32(),
         "output_tokens": pa.int32(),
         "prompt_pages": pa.int32(),
+        # Found in the prefix cache.
         "prefix_pages": pa.int32(),
         "prefill_state": _WORD,
         "decode_state": _WORD,
@@ -111,7 +112,11 @@ REQUESTS_SCHEMA = pa.schema(
         "landed_us": pa.int64(),
         "consumed_us": pa.int64(),
         "running_us": pa.int64(),
+        # Decode gave the transfer up; its pages may be held longer, until nobody writes them.
+        "gave_up_us": pa.int64(),
+        # Decode was done with it, then prefill.
         "ended_us": pa.int64(),
+        "prefill_ended_us": pa.int64(),
     }
 )
 
@@ -136,6 +141,7 @@ EPISODES_SCHEMA = pa.schema(
         "pool": _WORD,
         "direction": _WORD,
         "verdict": _WORD,
+        "growth": _WORD,
         "kinds": pa.string(),
         "opened_audit": pa.int64(),
         "opened_us": pa.int64(),
@@ -146,6 +152,7 @@ EPISODES_SCHEMA = pa.schema(
         "quiet_gap_tokens": pa.int64(),
         "owners": pa.int32(),
         "causes": pa.list_(pa.int64()),
+        "blame": pa.string(),
     }
 )
 

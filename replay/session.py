@@ -70,6 +70,8 @@ class SessionResult:
     requests: int
     budget_exhausted: bool
     stopped_early: bool
+    #: Whether something was still under way, such as a timer, when the replay ended.
+    pending_at_end: bool
 
 
 #: Requests between two progress reports.
@@ -98,7 +100,9 @@ class Session:
         self._options = options
         self._recorder = recorder
         self._progress = progress
-        self._link = TransferLink(profile, self.clock, self.injector, recorder, self.entered)
+        self._link = TransferLink(
+            profile, self.clock, self.injector, recorder, self.entered, self.timed_out
+        )
         self._strikes = Strikes(self.clock, self.injector, recorder, self._link, self._cancel)
         self.contents = ContentOracle(recorder, arrays, self._link.strays)
         self._pair: Deployment = build_deployment(
@@ -172,8 +176,11 @@ class Session:
             self._feed(self._trace.iter_requests(), cycle, shift_us=start)
             self._run_until_quiet()
             self._end_phase(self.auditor.phase, start)
+        pending_at_end = self._is_anything_left()
         self._close()
-        return SessionResult(tuple(self._phases), self._ordinal, budget_exhausted, self._stop)
+        return SessionResult(
+            tuple(self._phases), self._ordinal, budget_exhausted, self._stop, pending_at_end
+        )
 
     # Phases.
 
@@ -317,8 +324,13 @@ class Session:
         if self.injector.takes_aim:
             self._strikes.entered(request, state)
 
+    def timed_out(self, request: Request, state: RequestState) -> None:
+        """Nothing to do when a wait ends: what it leads to is seen. A watched session notes it."""
+
     def request_ended(self, request: Request) -> None:
         """Write a request down once both sides are done with it, and let go of it."""
+        if request.prefill_ended and request.prefill_ended_us < 0:
+            request.prefill_ended_us = self.clock.now_us
         if not (request.decode_ended and request.prefill_ended):
             return
         self._write_request(request)
@@ -365,7 +377,7 @@ class Session:
                 request.input_tokens,
                 request.output_tokens,
                 request.decode.pool.pages_for(request.input_tokens),
-                request.cached_pages,
+                request.prefix_pages,
                 request.prefill_state.value,
                 request.decode_state.value,
                 request.arrival_us,
@@ -375,6 +387,8 @@ class Session:
                 request.landed_us,
                 request.consumed_us,
                 request.running_us,
+                request.gave_up_us,
                 request.ended_us,
+                request.prefill_ended_us,
             )
         )

@@ -58,6 +58,7 @@ class TransferLink:
         injector: FaultInjector,
         recorder: RecordingWriter,
         entered: Callable[[Request, RequestState], None],
+        timed_out: Callable[[Request, RequestState], None],
     ) -> None:
         self.outlook = Outlook()
         #: Transfers whose bytes landed after decode had let go of their pages: writer -> (request,
@@ -74,8 +75,7 @@ class TransferLink:
         self.completions = CompletionChannel(
             profile, clock, injector, recorder, self.outlook, self._wake
         )
-
-        self.timeouts = TransferTimeouts(profile, clock, self.outlook, self._wake)
+        self.timeouts = TransferTimeouts(profile, clock, self.outlook, self._wake, timed_out)
 
     def connect(self, prefills: list[PrefillInstance], decodes: list[DecodeInstance]) -> None:
         """Know the instances to wake."""

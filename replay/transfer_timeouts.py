@@ -29,7 +29,10 @@ class TransferTimeouts:
         clock: Clock,
         outlook: Outlook,
         wake: Callable[[Request, Direction], None],
+        timed_out: Callable[[Request, RequestState], None],
     ) -> None:
+        """`timed_out` is told of every wait that has an end, in its state."""
+        self._timed_out = timed_out
         self._profile = profile
         self._clock = clock
         self._outlook = outlook
@@ -122,6 +125,7 @@ class TransferTimeouts:
     # What each does when it ends; True lets the request wait again.
 
     def _end_bootstrap(self, request: Request) -> bool:
+        self._timed_out(request, "bootstrap")
         request.prefill.fail(request)
         self._wake(request, "prefill")
         return False
@@ -133,16 +137,21 @@ class TransferTimeouts:
         return self._end_completion(request)
 
     def _end_completion(self, request: Request) -> bool:
+        if request.decode_state is DecodeState.TRANSFER:
+            self._timed_out(request, "transfer")
         request.decode.transfers.fail(request)
         self._wake(request, "decode")
         return False
 
     def _end_deferral(self, request: Request) -> bool:
+        self._timed_out(request, "deferred")
         request.decode.deferral_ended(request)
         self._wake(request, "decode")
         return False
 
     def _end_hold(self, request: Request) -> bool:
+        if _is_in_flight(request):
+            self._timed_out(request, "in-flight")
         request.prefill.inflight.give_up(request)
         self._wake(request, "prefill")
         return False

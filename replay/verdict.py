@@ -19,11 +19,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from replay.audit_series import AuditSeries, read_audits
-from replay.episodes import Episode, faulted_events, find_episodes, read_owners
+from replay.blame import blame
+from replay.blame_without_gap import blame_crash, blame_never_ended, blame_wrong_contents
+from replay.episodes import Episode, find_episodes, read_owners
+from replay.event_facts import read_events
+from replay.evidence import evidence_of
+from replay.growth import gaps_at_end, growth_of_all, growth_of_pools
 from replay.messages import PoolCounts, token_pool_message
 from replay.oracles import Findings, read_findings
 from replay.recording import Recording
-from replay.recording_schema import GROWTH_CYCLES_MIN, SUMMARY_SCHEMA
+from replay.recording_schema import SUMMARY_SCHEMA
+from replay.verdict_rules import decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +42,30 @@ class Verdict:
 
 def judge(recording: Recording) -> Verdict:
     """Find the episodes of a recording and give its verdict."""
-    audits = read_audits(recording)
+    audits, run = read_audits(recording), recording.run
     owners = read_owners(recording.table("owners"))
-    faulted = faulted_events(recording.batches("events", ("event", "pool", "request_id", "rule")))
-    episodes = find_episodes(audits.spans, owners, faulted)
+    faulted = read_events(recording, {owner.request_id for owner in owners}, touched_only=True)
+    episodes = find_episodes(
+        audits.spans,
+        owners,
+        faulted,
+        growth_of_pools(run, audits),
+        _last_audit_of_healing(audits),
+    )
     findings = read_findings(recording)
-    run = recording.run
-    verdict, why = _verdict(run, episodes, _last_audit_of_healing(audits), findings)
+    verdict, why = decide(run, episodes, findings)
     worst = worst_episode(episodes)
     mismatch = None if worst is None else _mismatch(recording, worst)
     summary = {
         "schema": SUMMARY_SCHEMA,
         "verdict": verdict,
         "why": why,
-        "growth": _growth(run, audits),
+        "blame": _blame(recording, worst, findings),
+        "growth": growth_of_all(run, audits),
         "direction": None if worst is None else worst.direction,
         "kinds": _kinds(episodes, findings),
         "mismatch": mismatch,
+        "evidence": None if worst is None else evidence_of(recording, worst),
         "final_gap": _final_gap(run, audits),
         "engine_message": _engine_message(run, mismatch),
         "engine_check_fired": run["engine"]["check_fired"],
@@ -72,7 +85,9 @@ def judge(recording: Recording) -> Verdict:
             "count": len(episodes),
             "ledger": findings.ledger.total,
             "contents": findings.content_pages + findings.wrong_first_tokens,
-            "liveness": findings.requests["stuck"] + findings.prefill_stuck,
+            "liveness": findings.requests["stuck"]
+            + findings.prefill_stuck
+            + findings.stuck_in_cycles,
         },
         "audits": audits.rows,
         "iterations": audits.iterations,
@@ -80,139 +95,6 @@ def judge(recording: Recording) -> Verdict:
         "reproduce": run["reproduce"],
     }
     return Verdict(summary, episodes)
-
-
-def _verdict(
-    run: dict[str, Any], episodes: tuple[Episode, ...], healed: int, findings: Findings
-) -> tuple[str, str]:
-    """The verdict and one sentence that says why; `healed` is the last audit of the heal phase."""
-    if run["stopped_early"]:
-        return "persistent" if _any_stuck(episodes) else "inconclusive", (
-            "the replay stopped where the engine would have died"
-        )
-    # What a repeat cycle closes was still open when healing ended: it came too late to count.
-    open_ones = tuple(
-        episode
-        for episode in episodes
-        if episode.closed_audit is None or episode.opened_audit <= healed < episode.closed_audit
-    )
-    return (
-        _wrong_contents(findings)
-        or _open_gaps(open_ones)
-        or _never_ended(findings, run["budget_exhausted"])
-        or _wrong_owners(findings)
-        or _nothing_to_go_by(run, findings)
-        or _all_well(episodes, findings)
-    )
-
-
-def _wrong_contents(findings: Findings) -> tuple[str, str] | None:
-    if findings.content_pages:
-        pages = findings.content_pages
-        return (
-            "persistent",
-            f"decode read {_counted(pages, 'page')} that held other bytes than its own",
-        )
-    if findings.wrong_first_tokens:
-        count = findings.wrong_first_tokens
-        return "persistent", (
-            f"decode took {_counted(count, 'first token')} from buffers that were not its own"
-        )
-    return None
-
-
-def _open_gaps(open_ones: tuple[Episode, ...]) -> tuple[str, str] | None:
-    if _any_stuck(open_ones):
-        pages = sum(
-            abs(owner.pages)
-            for episode in open_ones
-            for owner in episode.owners
-            if owner.closed_audit is None
-        )
-        return (
-            "persistent",
-            f"{_counted(pages, 'page')} still unaccounted for when nothing was left to come",
-        )
-    if open_ones:
-        return "inconclusive", "the heal budget ended before what is under way could close the gap"
-    return None
-
-
-def _never_ended(findings: Findings, budget_exhausted: bool) -> tuple[str, str] | None:
-    stuck = findings.requests["stuck"]
-    if not stuck and not findings.prefill_stuck:
-        return None
-    if budget_exhausted:
-        return "inconclusive", "the heal budget ended while requests were still under way"
-    if stuck:
-        return (
-            "persistent",
-            f"{_counted(stuck, 'request')} never ended, although no page is missing",
-        )
-    return (
-        "persistent",
-        f"{_counted(findings.prefill_stuck, 'request')} never ended on the prefill side, although "
-        "no page is missing",
-    )
-
-
-def _wrong_owners(findings: Findings) -> tuple[str, str] | None:
-    ledger = findings.ledger
-    parts = (
-        (ledger.acquired_while_owned, "given out while somebody owned them"),
-        (ledger.released_by_another, "released by another than their owner"),
-        (ledger.written_by_another, "written by a transfer after they were released"),
-        (ledger.read_by_another, "read by a transfer after they were released"),
-        (
-            ledger.slots_written_by_another,
-            "first-token buffers, written after they were given back",
-        ),
-    )
-    if not ledger.total:
-        return None
-    told = ", ".join(f"{pages} {what}" for pages, what in parts if pages)
-    return "persistent", f"every count balances, but pages were not their owner's: {told}"
-
-
-def _nothing_to_go_by(run: dict[str, Any], findings: Findings) -> tuple[str, str] | None:
-    """Why a replay whose gaps all closed does not tell how the real engine would have fared."""
-    if findings.died_us is not None and findings.died_message is not None:
-        words = findings.died_message.split("\n")[0]
-        false = "on a false alarm, " if findings.false_alarm_pages else ""
-        return (
-            "inconclusive",
-            f"the real engine would have died at {findings.died_us / 1e6:.3f} s, {false}with the "
-            f"words: {words}",
-        )
-    for silent, what in (
-        (run["faults"]["never_fired"], "never fired"),
-        (run["faults"]["without_effect"], "fired, and no engine could see any of it"),
-    ):
-        if silent:
-            rules = "rule" if len(silent) == 1 else "rules"
-            names = ", ".join(repr(name) for name in silent)
-            return "inconclusive", f"nothing was tested: the {rules} {names} {what}"
-    if not findings.requests["total"]:
-        return "inconclusive", "nothing was tested: the trace has no requests"
-    return None
-
-
-def _all_well(episodes: tuple[Episode, ...], findings: Findings) -> tuple[str, str]:
-    if episodes:
-        return "transient", "the gap closed" if len(episodes) == 1 else (
-            f"all {len(episodes)} gaps closed"
-        )
-    if findings.false_alarm_pages:
-        return "transient", "the engine's own check warned, though every page had a live owner"
-    return "clean", "every page was accounted for in every audit"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _any_stuck(episodes: tuple[Episode, ...]) -> bool:
-    return any(episode.is_open and not episode.could_close for episode in episodes)
 
 
 def worst_episode(episodes: tuple[Episode, ...]) -> Episode | None:
@@ -230,10 +112,21 @@ def worst_episode(episodes: tuple[Episode, ...]) -> Episode | None:
     )
 
 
+def _blame(recording: Recording, worst: Episode | None, findings: Findings) -> str | None:
+    """One sentence about what the verdict is put down to; None where there is nothing to blame."""
+    if findings.content_pages or findings.wrong_first_tokens:
+        return blame_wrong_contents(recording)
+    if worst is not None:
+        return blame(recording.run, worst)
+    if findings.requests["stuck"] or findings.prefill_stuck or findings.stuck_in_cycles:
+        return blame_never_ended(recording)
+    return (findings.died_message and blame_crash(recording)) or None
+
+
 def _mismatch(recording: Recording, worst: Episode) -> dict[str, Any]:
     """The widest quiet gap of the worst episode; the widest of all if none was quiet."""
     number = worst.quiet_audit if worst.quiet_audit is not None else worst.widest_audit
-    row, run = recording.audit_row(number), recording.run
+    row, run = recording.audit_rows([number])[number], recording.run
     page_size = run["profile"]["page_size"]
     return {
         "pool": worst.pool,
@@ -275,32 +168,10 @@ def _kinds(episodes: tuple[Episode, ...], findings: Findings) -> dict[str, int]:
 
 def _final_gap(run: dict[str, Any], audits: AuditSeries) -> dict[str, Any]:
     """Every pool's gap when healing ended, and their sum."""
-    gaps = _gaps_at_end(audits, ["inject", "heal"])
+    gaps = gaps_at_end(audits, ["inject", "heal"])
     pools = {pool: gap for pool, gap in sorted(gaps.items()) if gap}
     tokens = sum(pools.values())
     return {"tokens": tokens, "pages": tokens // run["profile"]["page_size"], "pools": pools}
-
-
-def _gaps_at_end(audits: AuditSeries, phases: list[str]) -> dict[str, int]:
-    """Each pool's gap in its last audit of these phases, which follow each other, in tokens."""
-    gaps: dict[str, int] = {}
-    for phase in phases:
-        gaps |= audits.last_gaps.get(phase, {})
-    return gaps
-
-
-def _growth(run: dict[str, Any], audits: AuditSeries) -> str | None:
-    """Whether the gap grew over the clean cycles: one-off, growing, or unknown."""
-    cycles = [phase["phase"] for phase in run["phases"] if phase["phase"].startswith("repeat-")]
-    ends = [
-        sum(abs(gap) for gap in _gaps_at_end(audits, ["inject", "heal", *cycles[:count]]).values())
-        for count in range(len(cycles) + 1)
-    ]
-    if ends[-1] == 0:
-        return None
-    if len(cycles) < GROWTH_CYCLES_MIN:
-        return "unknown"
-    return "growing" if ends[-1] > ends[0] else "one-off"
 
 
 def _pool_totals(run: dict[str, Any]) -> dict[str, int]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports import tables
 from reports.evidence import Evidence
+from reports.lives import Lives, make_lives
 from reports.reconcile import Check, reconcile
 from reports.tables import Table
 from reports.words import VERDICTS, by_count, counted, direction, growth, number, seconds
@@ -43,6 +44,7 @@ class Section:
     sign: str
     meaning: str
     why: str
+    blame: str | None
     equation: Equation | None
     facts: tuple[tuple[str, str], ...]
     engine_message: str | None
@@ -57,6 +59,8 @@ class Section:
     #: The line that draws the charts of this recording, when they were left out.
     draw: str | None
     tables: tuple[Table, ...]
+    #: What happened to the first owners of the worst gap; None where there is none.
+    lives: Lives | None
     details: tuple[tuple[str, str], ...]
     profile: tuple[tuple[str, str], ...]
     comment: str = field(default="")
@@ -80,6 +84,7 @@ def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Sectio
         sign=sign,
         meaning=meaning,
         why=_sentence(summary["why"]),
+        blame=summary["blame"],
         equation=make_equation(evidence),
         facts=_facts(evidence),
         engine_message=None if summary["mismatch"] is None else summary["engine_message"],
@@ -95,6 +100,7 @@ def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Sectio
         figures=_figures(evidence, anchor) if charts else (),
         draw=None if charts else _how_to_draw(evidence),
         tables=_tables(evidence),
+        lives=make_lives(evidence),
         details=_details(run),
         profile=tuple((name, _plain(value)) for name, value in run["profile"].items()),
         comment=run["plan"]["comment"],

@@ -13,12 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faults.kinds import AIMED_FAULTS
+from replay.blame import blame
 from replay.episodes import Episode, kind_of
 from reports.evidence import Evidence
 from reports.words import NOTHING, by_count, number, plain_seconds
 
 #: Rows shown of any one table.
 ROWS_MAX = 200
+
+#: Verdict of one episode -> how it ended.
+_END = {"persistent": "never closed", "transient": "healed", "inconclusive": "not in time"}
 
 #: Decode states in which a request has ended.
 _ENDED = ("finished", "aborted", "lost", "failed")
@@ -143,22 +147,23 @@ def episodes_table(evidence: Evidence) -> Table:
             number(each.number),
             each.pool,
             each.direction,
-            "never closed" if each.is_open else "healed",
+            _END[each.verdict],
             number(each.gap_tokens),
             number(each.gap_tokens // size),
             by_count(each.kinds),
             plain_seconds(each.opened_us),
             plain_seconds(each.closed_us),
             number(len({owner.request_id for owner in each.owners})),
-            ", ".join(number(cause) for cause in each.causes[:8])
-            + (" \N{HORIZONTAL ELLIPSIS}" if len(each.causes) > 8 else "")
+            ", ".join(number(cause) for cause in each.cause_numbers[:8])
+            + (" \N{HORIZONTAL ELLIPSIS}" if len(each.cause_numbers) > 8 else "")
             or NOTHING,
+            blame(evidence.run, each),
         )
         for each in ranked[:ROWS_MAX]
     )
     titles = (
         "#episode|pool|direction|end|#widest gap, tokens|#pages|pages by kind|#opened, s|#closed, s"
-        "|#requests|faulted events"
+        "|#requests|faulted events|what did it"
     )
     caption = "Episodes: a gap from the audit that opens it to the one that closes it"
     return _table(caption, titles, rows, len(ranked))

@@ -1,4 +1,7 @@
-"""`kvreplay bench`: what a replay costs, as ratios of two things timed in one run."""
+"""`kvreplay bench`: what a replay costs, as ratios of two things timed in one run.
+
+`bench verdict` has a module of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from replay.lazy_group import LazyGroup
+
 if TYPE_CHECKING:
     from replay.pool.arrays import Arrays
 
@@ -20,12 +25,23 @@ _TOUCHED_TOKENS = 2_048
 _ROUNDS = 2_000
 
 
-@click.group(epilog="Example: kvreplay bench allocator")
+@click.group(
+    cls=LazyGroup,
+    lazy_commands={
+        "allocator": (f"{__name__}.allocator", "What allocations cost in small and large pools."),
+        "replay": (f"{__name__}.replay", "What a replay costs, on host views and on tensors."),
+        "verdict": (
+            "replay.commands.bench_verdict.verdict",
+            "How often verdicts are right on replays of known truth.",
+        ),
+    },
+    epilog="Example: kvreplay bench allocator",
+)
 def bench() -> None:
-    """Measure what allocations and replays cost here."""
+    """Measure what allocations and replays cost here, and how often verdicts are right."""
 
 
-@bench.command(epilog="Example: kvreplay bench allocator --json")
+@click.command(epilog="Example: kvreplay bench allocator --json")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--json", "as_json", is_flag=True)
 def allocator(device: str, as_json: bool) -> None:
@@ -55,7 +71,7 @@ def allocator(device: str, as_json: bool) -> None:
     _show({"device": str(arrays.device), "alloc_free_2048_tokens": results}, as_json)
 
 
-@bench.command(epilog="Example: kvreplay bench replay conv.parquet --profile hardened")
+@click.command(epilog="Example: kvreplay bench replay conv.parquet --profile hardened")
 @click.argument("trace", type=click.Path(path_type=Path))
 @click.option("--profile", "profile_name", default="hardened", show_default=True)
 @click.option("--json", "as_json", is_flag=True)

@@ -74,6 +74,13 @@ VERDICTS = ("clean", "transient", "persistent", "inconclusive")
     "--stop-on-engine-error", is_flag=True, help="Stop where the real engine would have died."
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep the recording.")
+@click.option(
+    "--engine-log",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write what the engine would have logged, one file for each server: serve.log becomes "
+    "serve.prefill0.log, serve.decode0.log and so on. `kvreplay diagnose` reads them.",
+)
 @click.option("--expect", type=click.Choice(VERDICTS), help="Exit 0 on this verdict only.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of text.")
 def run(
@@ -93,6 +100,7 @@ def run(
     audit: str,
     stop_on_engine_error: bool,
     out: Path | None,
+    engine_log: Path | None,
     expect: str | None,
     as_json: bool,
 ) -> int:
@@ -128,12 +136,16 @@ def run(
         request = options.to_request(device, trace_path=trace_path)
         if out is not None:
             check_replaceable(out)
+        if engine_log is not None:
+            from replay.engine_log.writing import check_writable
+
+            check_writable(engine_log)
         if swarm and not as_json:
             from replay.commands.swarm_text import print_swarm
 
             print_swarm(request)
         with progress_bar("replaying", request.trace.request_count * (1 + repeat)) as progress:
-            summary = replay(request, out, progress)
+            summary = replay(request, out, progress, engine_log=engine_log)
     if as_json:
         click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:

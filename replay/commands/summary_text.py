@@ -16,10 +16,10 @@ _COLOURS = {"clean": "green", "transient": "yellow", "persistent": "red", "incon
 
 def print_summary(summary: dict[str, Any], out: Path | None) -> None:
     """Print the verdict, the equation, who owns the gap and how the requests fared."""
-    verdict = summary["verdict"]
-    sign = f"[{_SIGNS[verdict]}] {verdict.upper()}"
-    click.secho(sign, fg=_COLOURS[verdict], bold=True, nl=False)
+    verdict_sign(summary["verdict"])
     click.echo(f"  {summary['why']}")
+    if summary["blame"]:
+        click.echo(f"  {summary['blame']}")
     kinds = ", ".join(f"{pages} {kind}" for kind, pages in summary["kinds"].items())
     if kinds and summary["mismatch"] is None:
         click.echo(f"  pages by kind, though every count balances: {kinds}")
@@ -50,6 +50,12 @@ def print_summary(summary: dict[str, Any], out: Path | None) -> None:
     )
     click.echo(f"  recording: sha256 {summary['recording_sha256']}", nl=False)
     click.echo(f", {show_path(out)}" if out is not None else "")
+
+
+def verdict_sign(verdict: str) -> None:
+    """Print a verdict by its sign and in its colour, without ending the line."""
+    sign = f"[{_SIGNS[verdict]}] {verdict.upper()}"
+    click.secho(sign, fg=_COLOURS[verdict], bold=True, nl=False)
 
 
 def equation(mismatch: dict[str, Any]) -> str:

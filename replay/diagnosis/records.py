@@ -29,6 +29,9 @@ class Place:
     rank: str
     #: sglang, sglang-jax, vllm, vllm-ascend, trtllm or lmcache.
     engine: str
+    #: Which of several servers in one log said it, where a collector tells them apart: a pod, a
+    #: container, a file that grep named; empty elsewhere. Ranks count within an instance.
+    instance: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,8 @@ class Observation:
     busy: bool
     #: Whether the engine raised (and died) rather than warned.
     raised: bool
+    #: The line's own number where it includes evictable: until sglang 0.5.2.
+    printed_available: int | None = None
 
     @property
     def gap(self) -> int:
@@ -66,10 +71,16 @@ class Load:
 
     place: Place
     pool: str
+    #: Whether it was scraped: then equal ones are different moments, with or without times.
+    scraped: bool = False
     #: Share of the pool in use, 0 to 1.
     usage: float | None = None
     used_tokens: int | None = None
+    #: Size of the pool, where it is scraped beside.
+    total_tokens: int | None = None
     running: int | None = None
+    #: Requests of the prefill batch that the line announces: it is not idle, whatever `running` is.
+    prefilling: int | None = None
     #: Requests waiting to be taken up.
     queued: int | None = None
     #: Decode: requests that wait for pages, and for their KV.
@@ -81,6 +92,8 @@ class Load:
     inflight: int | None = None
     bootstrapping: int | None = None
     retracted: int | None = None
+    #: Prefill: tokens of the batch that were found in the cache; in use while the line is printed.
+    cached_tokens: int | None = None
 
 
 class TransferTrouble(StrEnum):

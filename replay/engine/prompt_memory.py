@@ -58,7 +58,7 @@ class PromptMemory:
                 request.cache_node = None
             return False
         request.prefill_row = self._pool.table.open_row()
-        request.prefill_pages = request.cached_pages
+        request.prefill_pages = request.prefix_pages = request.cached_pages
         request.prefilled_tokens = cached_tokens
         self._write_cached_pages(request)
         self.make_content(request)

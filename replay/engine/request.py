@@ -127,6 +127,8 @@ class Request:
     prefill_pages: int = 0
     #: Prompt pages sent off so far.
     sent_pages: int = 0
+    #: Pages that the prefix cache had of the prompt when its computation began.
+    prefix_pages: int = 0
     #: Leading pages of the row that the prefix cache owns.
     cached_pages: int = 0
     cancelled: bool = False
@@ -157,7 +159,9 @@ class Request:
     landed_us: int = -1
     consumed_us: int = -1
     running_us: int = -1
+    gave_up_us: int = -1
     ended_us: int = -1
+    prefill_ended_us: int = -1
 
     def __post_init__(self) -> None:
         """Make the tag of the first attempt."""

@@ -246,6 +246,7 @@ class TransferQueue:
 
     def give_up(self, request: Request, state: DecodeState, now_us: int) -> None:
         """Release an open transfer, waiting for its writer where the profile says so."""
+        request.gave_up_us = now_us
         if self._profile.abort_in_transfer == "defer" and not self._is_writer_quiet(request):
             request.decode_state = DecodeState.DEFERRED
             request.transfer_failed = state is DecodeState.FAILED

@@ -6,7 +6,7 @@ verdict comes from the same function.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,18 +65,18 @@ class MemoryRecording(Recording):
         """Some columns of one table as a stream, dictionary columns as they are."""
         yield from self.tables[name].select(list(columns)).to_batches(batch_rows)
 
-    def audit_row(self, number: int) -> dict[str, Any]:
-        """The audit of that number.
+    def audit_rows(self, numbers: Collection[int]) -> dict[int, dict[str, Any]]:
+        """The audits of these numbers, by number.
 
         Raises:
-            RecordingError: there is no such audit.
+            RecordingError: there is none or several of a number.
         """
         audits = self.tables["audits"]
-        rows = audits.filter(pc.equal(audits["audit"], number)).to_pylist()
-        if len(rows) != 1:
-            raise RecordingError(f"audits: has {len(rows)} audits of number {number}, not one")
-        row: dict[str, Any] = rows[0]
-        return row
+        wanted = pa.array(sorted(set(numbers)), pa.int64())
+        rows = audits.filter(pc.is_in(audits["audit"], value_set=wanted)).to_pylist()
+        if len(rows) != len(wanted):
+            raise RecordingError(f"audits: has {len(rows)} of the audits {wanted.to_pylist()}")
+        return {row["audit"]: row for row in rows}
 
 
 def replay_in_memory(request: ReplayRequest) -> tuple[MemoryRecording, Verdict]:

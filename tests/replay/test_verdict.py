@@ -110,6 +110,8 @@ def episode(number, gap_tokens, closed, quiet_gap_tokens=None):
         last_gap_tokens=gap_tokens,
         owners=(),
         kinds={},
+        growth=None,
+        healed_audit=1000,
         causes=(),
     )
 

@@ -1,0 +1,69 @@
+"""One plain sentence for what no count shows: wrong bytes, requests that never end, crashes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from replay.event_facts import read_events
+from replay.event_words import seconds, what_happened
+from replay.oracles import DECODE_ENDED, PREFILL_ENDED
+from replay.recording import Recording
+
+
+def blame_wrong_contents(recording: Recording) -> str:
+    """One sentence about the first read of other bytes than the reader's own; empty for none."""
+    rows = recording.table("contents")
+    wrong = rows.filter(pc.or_(pc.greater(rows["wrong_pages"], 0), rows["wrong_first_token"]))
+    if not wrong.num_rows:
+        return ""
+    order = [(name, "ascending") for name in ("time_us", "pool", "request_id")]
+    order += [("wrong_pages", "descending"), ("pages", "descending")]
+    first: dict[str, Any] = wrong.sort_by(order).slice(0, 1).to_pylist()[0]
+    what = (
+        "a first token that was not its own"
+        if first["wrong_first_token"]
+        else f"{first['wrong_pages']} of {first['pages']} pages that held other bytes"
+    )
+    event = "" if first["event"] is None else f" (event {first['event']})"
+    return (
+        f"at {seconds(first['time_us'])} {first['request_id']} read {what} on {first['pool']}: "
+        f"{first['why']}{event}"
+    )
+
+
+def blame_crash(recording: Recording) -> str:
+    """One sentence about the event that would have killed the real engine; empty for none."""
+    crashed: list[tuple[int, str]] = []
+    for batch in recording.batches("events", ("event", "request_id", "result")):
+        fatal = pc.starts_with(batch["result"].cast(pa.string()), "crashed")
+        rows = batch.filter(fatal)
+        crashed += zip(rows["event"].to_pylist(), rows["request_id"].to_pylist(), strict=True)
+    if not crashed:
+        return ""
+    number, request_id = min(crashed)
+    events = read_events(recording, {request_id})[request_id]
+    fatal_ones = [each for each in events if each.event == number and "crashed" in each.result]
+    return what_happened(fatal_ones[0])
+
+
+def blame_never_ended(recording: Recording) -> str:
+    """One sentence about the first request that never ended on a side; empty for none."""
+    first: tuple[int, str, str, str] | None = None
+    columns = ("arrival_us", "request_id", "prefill_state", "decode_state")
+    for batch in recording.batches("requests", columns):
+        ended = pc.and_(
+            pc.is_in(batch["decode_state"].cast(pa.string()), pa.array(DECODE_ENDED)),
+            pc.is_in(batch["prefill_state"].cast(pa.string()), pa.array(PREFILL_ENDED)),
+        )
+        for row in batch.filter(pc.invert(ended)).to_pylist():
+            mine = (row["arrival_us"], row["request_id"], row["prefill_state"], row["decode_state"])
+            first = mine if first is None else min(first, mine)
+    if first is None:
+        return ""
+    _, request_id, prefill_state, decode_state = first
+    said = f"{request_id} is {prefill_state} on the prefill and {decode_state} on the decode side"
+    touched = read_events(recording, {request_id}, touched_only=True).get(request_id, ())
+    return f"{said}: {what_happened(touched[0])}" if touched else f"{said}, and no fault touched it"

@@ -1,0 +1,134 @@
+"""`kvreplay diagnose`: the same verdicts from a real server's log or its metrics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from replay.commands.options import progress_bar
+
+if TYPE_CHECKING:
+    from replay.diagnosis.diagnosis import Diagnosis
+    from replay.diagnosis.follow import Follower
+
+_VERDICTS = ("clean", "transient", "persistent", "inconclusive")
+_EXIT_OTHER_VERDICT, _EXIT_INCONCLUSIVE = 1, 3
+
+
+@click.command(epilog="Example: kvreplay diagnose prefill.log decode.log.1.gz decode.log")
+@click.argument("logs", metavar="LOG...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print the diagnosis as JSON.")
+@click.option("--expect", type=click.Choice(_VERDICTS), help="Exit with 0 for this verdict only.")
+@click.option(
+    "--follow",
+    metavar="FILE",
+    help="Watch a log that is being written; print whenever the verdict changes, until Ctrl-C.",
+)
+@click.option(
+    "--poll-s",
+    type=click.FloatRange(min=0.05),
+    default=1.0,
+    show_default=True,
+    help="With --follow: seconds between looks at the file.",
+)
+@click.option(
+    "--prometheus",
+    "metrics",
+    metavar="FILE",
+    multiple=True,
+    help="Scraped metrics, one scrape after the other, or a query_range answer; repeatable.",
+)
+def diagnose(
+    logs: tuple[str, ...],
+    as_json: bool,
+    expect: str | None,
+    follow: str | None,
+    poll_s: float,
+    metrics: tuple[str, ...],
+) -> int:
+    """Read server logs (LOG..., `-` is standard input) and say what their gaps are.
+
+    Logs of SGLang, sglang-jax, vLLM, vllm-ascend, TensorRT-LLM and LMCache, plain or gzip, rotated
+    or mixed, of any size. Every rank and pool gets its own verdict; the worst is the verdict.
+
+    Exit codes: 0 clean or transient (or as expected), 1 persistent (or other than expected), 2 no
+    such log, 3 inconclusive.
+    """
+    if follow is not None:
+        if logs or metrics:
+            raise click.UsageError("--follow FILE watches one log: leave LOG and --prometheus out")
+        return _follow(follow, poll_s, as_json, expect)
+    if not logs and not metrics:
+        raise click.UsageError("name a log (`-` for standard input), --prometheus or --follow FILE")
+    found = _diagnose(logs, metrics)
+    _print(found, as_json)
+    return exit_code(found, expect)
+
+
+def exit_code(diagnosis: Diagnosis, expect: str | None) -> int:
+    """0 as expected, 1 another verdict or persistent, 3 inconclusive."""
+    verdict = diagnosis.worst.verdict
+    if expect is not None:
+        return 0 if verdict == expect else _EXIT_OTHER_VERDICT
+    if verdict == "persistent":
+        return _EXIT_OTHER_VERDICT
+    return _EXIT_INCONCLUSIVE if verdict == "inconclusive" else 0
+
+
+def _diagnose(logs: tuple[str, ...], metrics: tuple[str, ...]) -> Diagnosis:
+    from replay.diagnosis.diagnose import diagnose_all
+    from replay.diagnosis.logs.source import open_logs
+
+    sources = open_logs(logs) if logs else []
+    total = sum(source.size_bytes or 0 for source in sources)
+    with progress_bar("bytes", total) as advance:
+        return diagnose_all(sources, metrics, advance)
+
+
+def _follow(name: str, poll_s: float, as_json: bool, expect: str | None) -> int:
+    import time
+
+    from replay.diagnosis.follow import Follower
+
+    follower = Follower(name)
+    last: list[Diagnosis] = []
+
+    def show(diagnosis: Diagnosis) -> None:
+        last[:] = [diagnosis]
+        if not as_json:
+            click.echo(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} ", nl=False)
+        _print(diagnosis, as_json)
+
+    try:
+        watch(follower, show, lambda: time.sleep(poll_s))
+    except KeyboardInterrupt:
+        follower.finish()
+        diagnosis = follower.diagnosis()
+        click.echo(f"kvreplay: stopped watching {name}", err=True)
+        show(diagnosis)
+    return exit_code(last[0], expect)
+
+
+def watch(follower: Follower, show: Callable[[Diagnosis], None], wait: Callable[[], None]) -> None:
+    """Show each diagnosis that differs from the one before in what it says, until interrupted."""
+    shown = None
+    while True:
+        if follower.poll() or shown is None:
+            diagnosis = follower.diagnosis()
+            told = diagnosis.summary
+            if told != shown:
+                shown = told
+                show(diagnosis)
+        wait()
+
+
+def _print(diagnosis: Diagnosis, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(diagnosis.to_dict(), ensure_ascii=True))
+        return
+    from replay.commands.diagnosis_text import print_diagnosis
+
+    print_diagnosis(diagnosis)

@@ -1,0 +1,146 @@
+"""`kvreplay explain`: the life of one request or one page."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from replay.commands.options import progress_bar
+
+if TYPE_CHECKING:
+    from replay.life.steps import Life
+    from replay.recording import Recording
+
+
+@click.command(epilog="Example: kvreplay explain recordings/dropped --request r-17")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--request",
+    "wanted",
+    metavar="R",
+    help="Id of the request, or its beginning; in a repeat cycle it is R#1.",
+)
+@click.option("--page", metavar="P", help="A page, such as decode0/dp3:412.")
+@click.option("--pool", metavar="POOL", help="The pool of --page, where that is a number only.")
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where the trace is now, if it is not where it was.",
+)
+@click.option(
+    "--tables-only",
+    is_flag=True,
+    help="Do not replay: tell only what the recording's tables hold.",
+)
+@click.option(
+    "--steps",
+    "steps_max",
+    type=click.IntRange(min=0),
+    default=200,
+    show_default=True,
+    help="Show at most so many steps, those about the blame; 0 shows all.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the pools of the replay live.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the life as JSON, see docs/explain.md."
+)
+def explain(
+    directory: Path,
+    wanted: str | None,
+    page: str | None,
+    pool: str | None,
+    trace: Path | None,
+    tables_only: bool,
+    steps_max: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Tell the life of one request or page of a recording (DIR), and where it went wrong.
+
+    Without --request or --page it is the guilty request of the worst episode. The recording is
+    replayed and watched for what its tables do not hold: every state and every page.
+
+    Exit codes: 0 told, 2 no such recording, request or page, 4 internal error.
+    """
+    from replay.recording import Recording
+
+    if wanted is not None and page is not None:
+        raise click.UsageError("give --request or --page, not both")
+    if page is None and pool is not None:
+        raise click.UsageError("--pool goes with --page")
+    if page is not None and tables_only:
+        raise click.UsageError("the tables do not hold the pages' lives; leave --tables-only out")
+    recording = Recording.open(directory)
+    if page is not None:
+        life = _page(recording, page, pool, trace, device)
+    else:
+        life = _request(recording, wanted, trace, device, tables_only)
+    if as_json:
+        from replay.life.document import life_document
+
+        document = life_document(life, str(directory), steps_max)
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    from replay.commands.explain_text import print_life
+
+    print_life(life, recording, steps_max)
+
+
+def _request(
+    recording: Recording, wanted: str | None, trace: Path | None, device: str, tables_only: bool
+) -> Life:
+    """The life of a request; as fine as the tables are where it cannot be replayed."""
+    from replay.errors import USER_ERRORS
+    from replay.life.again import watch_again
+    from replay.life.request_facts import find_request, read_request
+    from replay.life.request_life import request_life
+    from replay.life.sightings import Watch
+    from replay.life.subject import choose_request
+
+    chosen = ""
+    if wanted is None:
+        wanted, chosen = choose_request(recording)
+    else:
+        wanted = find_request(recording, wanted)
+    facts = read_request(recording, wanted)
+    sighted, note = None, "States and pages are only as fine as the tables, as was asked for."
+    if not tables_only:
+        try:
+            watch = Watch(request_id=wanted)
+            sighted, note = watch_again(recording, watch, _progress, trace, device), ""
+        except USER_ERRORS as problem:
+            if trace is not None:
+                raise
+            note = f"States and pages are only as fine as the tables; to replay it: {problem}."
+    return dataclasses.replace(request_life(facts, sighted, note), chosen=chosen)
+
+
+def _page(
+    recording: Recording, text: str, pool: str | None, trace: Path | None, device: str
+) -> Life:
+    """The life of a page, for which the recording is replayed."""
+    from replay.life.again import watch_again
+    from replay.life.page_life import page_life
+    from replay.life.sightings import Watch
+    from replay.life.subject import find_page
+
+    page = find_page(recording, text, pool)
+    watch = Watch(pool=page.pool, page=page.number)
+    return page_life(recording, page, watch_again(recording, watch, _progress, trace, device))
+
+
+def _progress(total: int) -> AbstractContextManager[Callable[[int], None] | None]:
+    return progress_bar("replaying", total)

@@ -1,0 +1,95 @@
+"""Reads a log while it is being written: what is appended, and what follows a rotation.
+
+A log is rotated by moving it away and starting another of its name (another inode) or by cutting it
+to nothing and going on (it gets shorter). Either way what was there is read to its end first.
+"""
+
+from __future__ import annotations
+
+import os
+from io import FileIO
+from pathlib import Path
+
+from replay.diagnosis.diagnosis import Diagnosis
+from replay.diagnosis.judging.judge import Judge
+from replay.diagnosis.logs.reading import LineReader
+from replay.diagnosis.logs.tally import ReadingTally
+from replay.errors import LogError
+
+_CHUNK_BYTES = 2**20
+
+
+class Follower:
+    """A log under watch; `poll` reads what is new."""
+
+    def __init__(self, name: str) -> None:
+        """Open the log.
+
+        Raises:
+            LogError: it cannot be read.
+        """
+        self._name = name
+        self._tally = ReadingTally()
+        self._judge = Judge()
+        try:
+            self._file = FileIO(name)
+        except OSError as problem:
+            raise LogError(
+                f"{name}: cannot be read: {problem.strerror or problem}; check its name and "
+                "permissions"
+            ) from problem
+        self._reader = LineReader(name, self._tally)
+
+    def poll(self) -> bool:
+        """Read what has been written since; whether there was anything."""
+        grew = self._read_on()
+        if self._was_cut():
+            self._end_of_file()
+            self._file.seek(0)
+            grew |= self._read_on()
+        elif (other := self._successor()) is not None:
+            # Written between the last look and the rotation.
+            grew |= self._read_on()
+            self._end_of_file()
+            self._file.close()
+            self._file = other
+            grew |= self._read_on()
+        if not grew:
+            known = self._judge.records
+            self._judge.add_all(self._reader.flush())
+            grew = self._judge.records != known
+        return grew
+
+    def finish(self) -> None:
+        """Take what still waits for further lines: nobody will poll again."""
+        self._judge.add_all(self._reader.flush())
+
+    def diagnosis(self) -> Diagnosis:
+        """What was read so far means; a message whose lines are still being written is not in."""
+        tally = self._tally
+        return self._judge.diagnosis(tally.lines, sum(tally.known.values()), tuple(tally.problems))
+
+    def _read_on(self) -> bool:
+        grew = False
+        while data := self._file.read(_CHUNK_BYTES):
+            self._judge.add_all(self._reader.feed(data))
+            grew = True
+        return grew
+
+    def _end_of_file(self) -> None:
+        self._judge.add_all(self._reader.finish())
+        self._reader = LineReader(self._name, self._tally)
+
+    def _was_cut(self) -> bool:
+        return os.fstat(self._file.fileno()).st_size < self._file.tell()
+
+    def _successor(self) -> FileIO | None:
+        """The file that has taken the log's name, if another has."""
+        try:
+            there, here = Path(self._name).stat(), os.fstat(self._file.fileno())
+            if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
+                return None
+            return FileIO(self._name)
+        except OSError:
+            # Between the move and the new file there is none; it is looked for again.
+            return None

@@ -1,0 +1,57 @@
+"""A scheduler that died of something else than its accounting check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from replay.diagnosis.judging.finding import Finding
+from replay.diagnosis.judging.kept import Kept
+from replay.diagnosis.records import Crash
+
+
+def _message(crash: Crash) -> object:
+    return crash.message
+
+
+@dataclass(slots=True)
+class CrashWatch:
+    """The crashes of one server."""
+
+    engine: str
+    kept: Kept[Crash] = field(default_factory=lambda: Kept(_message))
+    last: Crash | None = None
+    #: Deaths with life between them; one death is told by several lines.
+    deaths: int = 0
+    _is_dead: bool = False
+
+    def add(self, crash: Crash) -> None:
+        """Take the next line."""
+        self.kept.add(crash)
+        self.last = crash
+        self.deaths += not self._is_dead
+        self._is_dead = True
+
+    def note_life(self) -> None:
+        """It works again."""
+        self._is_dead = False
+
+
+def judge_crashes(watch: CrashWatch) -> Finding | None:
+    """What a server died of; whether pages were lost then nobody looked at."""
+    last = watch.last
+    if last is None:
+        return None
+    times = "" if watch.deaths < 2 else f" {watch.deaths} times"
+    return Finding(
+        verdict="inconclusive",
+        kind="crash",
+        growth="unknown",
+        why=f"{watch.engine}: the engine died{times}, at line {last.place.line} of: {last.message}; "
+        "no check looked at the pool afterwards",
+        next=(
+            "diagnose the lines of both sides before the crash: a transfer that failed, timed out "
+            "or was completed twice names the request",
+            "replay it: `kvreplay run TRACE --profile P --duplicate 0.01` and `--delay` show which "
+            "late or second completion ends an engine like that",
+        ),
+    )

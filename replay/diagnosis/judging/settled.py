@@ -1,0 +1,79 @@
+"""One finding of a rank's pool from its accounting checks and its status lines.
+
+Status lines say how many tokens are in use, not how many request slots. So what they show of a gap in
+tokens goes for the slots that were missing at the same check.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from replay.diagnosis.diagnosis import SeriesVerdict
+from replay.diagnosis.judging.finding import Finding, Weight
+from replay.diagnosis.judging.series import Series
+
+
+def settle(series: Series, checks: Finding | None, loads: Finding | None) -> Finding | None:
+    """The worse of the two, in favour of the checks, which count exactly."""
+    if checks is None or loads is None:
+        return checks or loads
+    if loads.weight > checks.weight and not (
+        # A check that balances counts; a busy moment afterwards takes nothing of that.
+        checks.weight in (Weight.CLEAN, Weight.TRANSIENT) and loads.verdict == "inconclusive"
+    ):
+        return loads if checks.observation is None else _with(loads, checks)
+    return checks
+
+
+def _with(loads: Finding, checks: Finding) -> Finding:
+    """Status lines that say more than a single check: its numbers, their verdict."""
+    if loads.verdict != "persistent" or checks.direction == "none":
+        return loads
+    return dataclasses.replace(
+        loads,
+        direction=checks.direction,
+        observation=checks.observation,
+        gap_tokens=checks.gap_tokens,
+        why=f"{checks.why}; {loads.why}",
+    )
+
+
+#: Lines of one message that tells of two pools.
+_SAME_CHECK_LINES = 4
+
+
+def follow_tokens(verdicts: list[SeriesVerdict]) -> list[SeriesVerdict]:
+    """Slots that stay missing only as long as tokens which are not known to stay are not either."""
+    tokens = {
+        (each.server, each.instance, each.rank): each.finding
+        for each in verdicts
+        if each.pool == "full" and each.finding.observation is not None
+    }
+    return [
+        _following(each, tokens.get((each.server, each.instance, each.rank)))
+        if each.pool == "req_to_token"
+        else each
+        for each in verdicts
+    ]
+
+
+def _following(slots: SeriesVerdict, tokens: Finding | None) -> SeriesVerdict:
+    finding = slots.finding
+    if tokens is None or tokens.observation is None or finding.observation is None:
+        return slots
+    if finding.verdict != "persistent" or tokens.verdict == "persistent":
+        return slots
+    apart = finding.observation.place.line - tokens.observation.place.line
+    if not 0 <= apart <= _SAME_CHECK_LINES:
+        return slots
+    return dataclasses.replace(
+        slots,
+        finding=dataclasses.replace(
+            finding,
+            verdict=tokens.verdict,
+            growth=tokens.growth,
+            kind=tokens.kind,
+            next=tokens.next,
+            why=f"{finding.why}; but the tokens of the same check need not stay missing",
+        ),
+    )

@@ -1,0 +1,114 @@
+"""Whether the number of requests in transfer ever gets back to what it was.
+
+A transfer whose completion is lost stays in the queue: from then on the number never falls below
+one, then below two. Between the lines of a busy server it is above zero as well, but it comes down
+now and then; so what is kept is, for each level, since when the number has not been below it.
+
+    #transfer-req   0 3 1 0 2 1 4 1 1 2 1     level 1 since the sixth line, on five lines exactly it
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from replay.diagnosis.judging.gap_run import seconds_between
+from replay.diagnosis.records import Load, Place
+
+#: Levels kept at once; a queue of more requests than this is one of a loaded server.
+_LEVELS_MAX = 256
+
+
+@dataclass(slots=True)
+class Level:
+    """Lines since the number was last below this one."""
+
+    requests: int
+    since: Place
+    last: Place
+    lines: int = 1
+    #: Lines with exactly this number.
+    at: int = 1
+    running_min: int = 0
+    running_first: int = 0
+    #: Lines before which something had come out of the queue: more ran than before.
+    admissions: int = 0
+
+
+@dataclass(slots=True)
+class TransferFloor:
+    """Since when the number of transfers has not been below each level."""
+
+    lines: int = 0
+    #: Lines on which nothing was in transfer.
+    at_zero: int = 0
+    last_zero: Place | None = None
+    #: Times between lines with nothing in transfer, from the first other line to the last.
+    stretches: int = 0
+    stretches_s: float = 0.0
+    longest_s: float = 0.0
+    longest_end: Place | None = None
+    levels: list[Level] = field(default_factory=list)
+    _running: int | None = None
+    _busy_from: Place | None = None
+    _busy_to: Place | None = None
+
+    @property
+    def mean_other_s(self) -> float:
+        """Mean of the stretches without the longest."""
+        return (self.stretches_s - self.longest_s) / max(1, self.stretches - 1)
+
+    def forget_levels(self) -> None:
+        """A transfer has ended otherwise: what was never below a level may be below it now."""
+        self.levels = []
+
+    def add(self, load: Load) -> None:
+        """Take the next line; lines that do not say how many are in transfer are passed over."""
+        requests = in_transfer(load)
+        if requests is None:
+            return
+        running = load.running or 0
+        admitted = self._running is not None and running > self._running
+        self._running = running
+        self.lines += 1
+        while self.levels and self.levels[-1].requests > requests:
+            self.levels.pop()
+        for level in self.levels:
+            level.lines += 1
+            level.last = load.place
+            level.at += level.requests == requests
+            level.running_min = min(level.running_min, running)
+            level.admissions += admitted
+        if requests == 0:
+            self._note_zero(load.place)
+            return
+        self._busy_from = self._busy_from or load.place
+        self._busy_to = load.place
+        if len(self.levels) < _LEVELS_MAX and (
+            not self.levels or self.levels[-1].requests < requests
+        ):
+            self.levels.append(
+                Level(requests, load.place, load.place, running_min=running, running_first=running)
+            )
+
+    def _note_zero(self, place: Place) -> None:
+        passed_s = seconds_between(self._busy_from, self._busy_to)
+        if passed_s is not None:
+            self.stretches += 1
+            self.stretches_s += passed_s
+            if passed_s > self.longest_s:
+                self.longest_s, self.longest_end = passed_s, place
+        self.at_zero += 1
+        self.last_zero = place
+        self._busy_from = self._busy_to = None
+
+
+def in_transfer(load: Load) -> int | None:
+    """Requests whose KV has not come (decode) or is not acknowledged (prefill), where it is said."""
+    if load.transferring is not None:
+        return load.transferring
+    if load.inflight is not None:
+        return load.inflight
+    if load.preallocated_usage is not None:
+        # Versions that print no number print the share of the pool, in whole percent.
+        return round(load.preallocated_usage * 100)
+    return None

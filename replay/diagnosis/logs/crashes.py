@@ -1,0 +1,146 @@
+"""Schedulers that died, told from tracebacks.
+
+    [2025-06-16 06:29:15 DP1 TP1] Scheduler hit an exception: Traceback (most recent call last):   sglang
+    EngineCore encountered a fatal error.                                                          vllm
+    ...
+    AssertionError: ...
+
+Sources: sglang 0.4.6.post4 and 0.5.23 `managers/scheduler.py` (run_scheduler_process); vllm 0.33.0
+`v1/engine/core.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from replay.diagnosis.logs.heads import Head
+from replay.diagnosis.logs.lines import Line
+from replay.diagnosis.records import Crash, Place
+
+#: Not a bare "Error": access lines have "500 Internal Server Error".
+CRASH_WORDS = (
+    "Traceback (most",
+    "hit an exception",
+    "fatal error",
+    "AssertionError",
+    "Error: ",
+    "Exception: ",
+    "assert ",
+)
+
+#: A traceback is no longer than this.
+TRACEBACK_LINES = 400
+MESSAGE_CHARACTERS = 300
+
+_DEATH = re.compile(
+    r"(?:Scheduler|EngineCore|WorkerProc|TpModelWorkerClient|TpModelWorker|EngineCoreProc)\w*"
+    r"(?: \w+)? (?:hit an exception|encountered a fatal error)"
+)
+_SERVER_PROCESS = re.compile(r"\((?:APIServer|ApiServer|MultiprocessingGPUExecutor)")
+#: What stands before a message in vllm's lines, and in others'.
+_BEFORE_MESSAGE = r"(?:^|[\]\)|] )\s{0,60}"
+_EXCEPTION = re.compile(
+    _BEFORE_MESSAGE + r"((?:[\w.]{1,200}\.)?((?:[A-Z]\w{0,99})?(?:Error|Exception))(?::\s.*|:?$))"
+)
+_ASSERT = re.compile(_BEFORE_MESSAGE + r"(assert [^\"].*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Death:
+    head: Head
+    engine: str
+
+
+class Tracebacks:
+    """The tracebacks of one log: whose the last one is, and how it ends."""
+
+    def __init__(self) -> None:
+        self._death: _Death | None = None
+        self._plain_line: int | None = None
+        self._assert: tuple[int, str] = (-TRACEBACK_LINES, "")
+
+    def head_of(self, line: Line, head: Head) -> Head:
+        """The head of a traceback's last line, which has neither time nor rank of its own."""
+        death = self._open_death(line, head)
+        if death is None or head.rank or not _is_exception(line):
+            return head
+        return Head(
+            head.source,
+            head.number,
+            death.head.stamp,
+            death.head.time_s,
+            death.head.rank,
+            head.instance,
+        )
+
+    def is_raised(self, line: Line) -> bool:
+        """Whether a line ends a traceback."""
+        return _is_exception(line)
+
+    def read(self, line: Line, head: Head, is_check: bool) -> Crash | None:
+        """Take in a line; the crash that it ends, unless it is a check."""
+        text = line.text
+        if _DEATH.search(text):
+            self._death = _Death(
+                head, "vllm" if "EngineCore" in text or "WorkerProc" in text else "sglang"
+            )
+            return None
+        if "Traceback (most" in text:
+            self._plain_line = line.number
+            return None
+        if found := _ASSERT.search(text):
+            self._assert = (line.number, found[1])
+            return None
+        found = _EXCEPTION.search(text)
+        if found is None or "Warning" in found[2]:
+            return None
+        death = self._open_death(line, head)
+        self._death = None
+        if is_check or _SERVER_PROCESS.search(text):
+            return None
+        return self._crash(line, head, death, found)
+
+    def _crash(
+        self, line: Line, head: Head, death: _Death | None, found: re.Match[str]
+    ) -> Crash | None:
+        said = found[1]
+        assert_line, asserted = self._assert
+        follows_assert = line.number - assert_line <= 3
+        if follows_assert and found[2] == "AssertionError" and said.rstrip(":") == "AssertionError":
+            said = f"AssertionError: {asserted}"
+        if death is not None:
+            place = death.head.place(death.engine)
+            return Crash(place=_at(place, line), message=said[:MESSAGE_CHARACTERS])
+        is_in_plain = (
+            self._plain_line is not None and line.number - self._plain_line <= TRACEBACK_LINES
+        )
+        if found[2] != "AssertionError" or (is_in_plain and not follows_assert):
+            return None
+        engine = "vllm" if follows_assert and "sglang" not in said else "sglang"
+        return Crash(place=head.place(engine), message=said[:MESSAGE_CHARACTERS])
+
+    def _open_death(self, line: Line, head: Head) -> _Death | None:
+        death = self._death
+        if death is None or line.number - death.head.number > TRACEBACK_LINES:
+            return None
+        if head.rank not in ("", death.head.rank) or head.instance != death.head.instance:
+            return None
+        return death
+
+
+def _is_exception(line: Line) -> bool:
+    found = _EXCEPTION.search(line.text)
+    return found is not None and "Warning" not in found[2]
+
+
+def _at(place: Place, line: Line) -> Place:
+    return Place(
+        source=place.source,
+        line=line.number,
+        time_s=place.time_s,
+        time=place.time,
+        rank=place.rank,
+        engine=place.engine,
+        instance=place.instance,
+    )

@@ -1,0 +1,1 @@
+"""What each engine family writes, one module each."""

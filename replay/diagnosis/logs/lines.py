@@ -1,0 +1,127 @@
+r"""One line of a log: cleaned, with its time and rank, wherever a collector or an engine put them.
+
+    docker, Kubernetes   2025-10-15T00:04:48.758564289Z [stderr F ]...   {"log": "...\n", "time": "..."}
+    kubectl --prefix     [pod/name/container] ...          docker compose   decode-1  | ...
+    grep                 prefill.log:... or prefill.log:12:...
+    sglang               [2025-10-15 11:03:35 DP6 TP6 EP6] ...   [TP0] ...   [gpu=0] ...
+    vllm                 (Worker_DP3_TP1_EP25 pid=649) ERROR 08-29 09:12:47 [file.py:233] ...
+    lmcache, trtllm      [2025-11-12 21:12:41,177] ...   [08/29/2025-09:12:47] [TRT-LLM] [W] ...
+    glog (mooncake)      I0616 06:29:14.501163 1115123 file.cpp:387] ...
+
+Colours, carriage returns and what is not text are taken away first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+#: What is looked at of a line; a longer one is examined as if it ended here.
+LINE_BYTES_MAX = 64 * 1024
+#: Times, ranks and pods stand within this many characters of a line's start.
+HEAD_CHARACTERS = 400
+
+_COLOURS = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+_RANK_TOKEN = r"(?:(?:ATTN_|MOE_)?(?:DP|TP|PP|EP|CP|SP|DCP|PCP|DCN)\d{1,5})"
+#: sglang's tag; its opening bracket and time may be cut away.
+_RANK_BRACKET = re.compile(rf"(?:^|[\[\s])({_RANK_TOKEN}(?: {_RANK_TOKEN})*)\](?=\s|$)")
+_RANK_GPU = re.compile(r"\[(gpu=\d+)\]")
+#: vllm's processes: `(EngineCore_DP3 pid=546)`, `(Worker_DP3_TP1_EP25 pid=649)`.
+_RANK_PROCESS = re.compile(rf"\([A-Za-z]+((?:[_ ]{_RANK_TOKEN})+)(?: pid=\d+)?\)")
+
+#: `[2025-10-15 11:03:35 DP6 TP6 EP6] `, which most lines of sglang begin with.
+_PLAIN = re.compile(
+    rf"\[(\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?)((?: {_RANK_TOKEN})*)\](?=\s|$)"
+)
+
+_INSTANCE = re.compile(
+    r"\[(pod/[^\]\s]+)\] "
+    r"|([\w.-]+(?:[_-]\d+)?)\s+\| "
+    r"|((?:[\w.-]*/)*[\w.-]+\.(?:log|txt|out|err)(?:\.\d+)?)(?::\d+)?[:-](?=\D)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that may say something.
+
+    Attributes:
+        number: from 1, in its file.
+        text: without colours, control characters and line end.
+        outer_time: the time that a JSON wrapper gives it.
+    """
+
+    number: int
+    text: str
+    outer_time: str = ""
+
+    @property
+    def head(self) -> str:
+        """Where times, ranks and instances are looked for."""
+        return self.text[:HEAD_CHARACTERS]
+
+
+def clean_lines(number: int, raw: bytes) -> Iterator[Line]:
+    """The lines in one line of a file: several where carriage returns or a JSON wrapper hold them."""
+    text = raw[:LINE_BYTES_MAX].decode("utf-8", errors="replace")
+    outer_time = ""
+    if text[:1] in "{\x00 \t" and (stripped := text.strip("\x00 \t\r\n")).startswith("{"):
+        text, outer_time = _unwrapped(stripped)
+    if text.isprintable():
+        if text := text.rstrip():
+            yield Line(number, text, outer_time)
+        return
+    text = _COLOURS.sub("", text)
+    for part in re.split(r"[\r\n]+", text):
+        part = _CONTROLS.sub("", part).rstrip()
+        if part:
+            yield Line(number, part, outer_time)
+
+
+def _unwrapped(text: str) -> tuple[str, str]:
+    """The message and time of a container's JSON line; the text itself where it is none."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        return text, ""
+    if not isinstance(record, dict):
+        return text, ""
+    for key in ("log", "message", "msg", "text", "body", "line"):
+        message = record.get(key)
+        if isinstance(message, str):
+            break
+    else:
+        return text, ""
+    for key in ("time", "timestamp", "@timestamp", "ts", "asctime"):
+        time = record.get(key)
+        if isinstance(time, str):
+            return message, time
+    return message, ""
+
+
+def plain_head(line: Line) -> tuple[str, str] | None:
+    """Time and ranks of a line that begins as sglang's do; None for others."""
+    found = _PLAIN.match(line.text)
+    return None if found is None else (found[1], found[2][1:])
+
+
+def rank_of(line: Line) -> str:
+    """Ranks as the engine tags them, such as "DP6 TP6 EP6"; empty where untagged."""
+    head = line.head
+    if found := _RANK_BRACKET.search(head):
+        return found[1]
+    if found := _RANK_PROCESS.search(head):
+        return " ".join(re.findall(_RANK_TOKEN, found[1]))
+    if found := _RANK_GPU.search(head):
+        return found[1]
+    return ""
+
+
+def instance_of(line: Line) -> str:
+    """Which of several servers in one log this is, where a collector says so; else empty."""
+    found = _INSTANCE.match(line.head)
+    return "" if found is None else next(group for group in found.groups() if group)

@@ -1,0 +1,1 @@
+"""From scraped metrics to records."""

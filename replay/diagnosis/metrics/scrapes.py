@@ -1,0 +1,125 @@
+"""Reads scraped metrics as loads: one for each rank and pool of each scrape.
+
+Several scrapes of one server may stand one after the other in a file, as `curl ... >> metrics.txt`
+leaves them: a gauge that comes again begins the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from replay.diagnosis.logs.tally import ReadingTally
+from replay.diagnosis.metrics.names import GAUGES, SHARES, is_partial, rank_of, server_of
+from replay.diagnosis.metrics.samples import Sample, iso_time, json_samples, text_samples
+from replay.diagnosis.records import Load, Place
+from replay.errors import LogError
+
+#: A JSON document is read whole.
+_JSON_BYTES_MAX = 256 * 2**20
+#: No line of an exposition is longer.
+_LINE_CHARACTERS_MAX = 2**20
+
+
+@dataclass(slots=True)
+class _Scrape:
+    """The gauges of one rank of one server, until one of them comes again."""
+
+    engine: str
+    instance: str
+    rank: str
+    line: int
+    time_s: float | None
+    #: By pool and field, with the gauge's rank; pool empty for requests.
+    values: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
+    names: set[object] = field(default_factory=set)
+
+
+def read_metrics(name: str, tally: ReadingTally) -> Iterator[Load]:
+    """The loads of a file of metrics.
+
+    Raises:
+        LogError: it cannot be read, or is JSON of another kind.
+    """
+    try:
+        with Path(name).open("rb") as file:
+            is_json = file.read(1) in (b"{", b"[")
+            size = file.seek(0, 2)
+            tally.bytes_read += size
+            file.seek(0)
+            if is_json and size > _JSON_BYTES_MAX:
+                raise LogError(
+                    f"{name}: {size} bytes of JSON are more than are read at once "
+                    f"({_JSON_BYTES_MAX}); ask for a shorter range or a longer step"
+                )
+            if is_json:
+                tally.lines += 1
+                text = file.read().decode("utf-8", "replace")
+                yield from _loads(name, json_samples(name, text), tally)
+            else:
+                yield from _loads(name, text_samples(_lines(file, tally)), tally)
+    except OSError as problem:
+        raise LogError(
+            f"{name}: cannot be read: {problem.strerror or problem}; check its name and permissions"
+        ) from problem
+
+
+def _lines(file: Any, tally: ReadingTally) -> Iterator[str]:
+    while raw := file.readline(_LINE_CHARACTERS_MAX):
+        tally.lines += 1
+        yield raw.decode("utf-8", "replace")
+
+
+def _loads(name: str, samples: Iterable[Sample], tally: ReadingTally) -> Iterator[Load]:
+    open_scrapes: dict[tuple[str, str, str], _Scrape] = {}
+    for sample in samples:
+        gauge = GAUGES.get(sample.name)
+        labels = dict(sample.labels)
+        if gauge is None or is_partial(labels):
+            continue
+        tally.count("metrics")
+        key = (gauge.engine, server_of(labels), rank_of(labels))
+        scrape = open_scrapes.get(key)
+        identity = (sample.name, sample.labels)
+        if scrape is not None and (identity in scrape.names or scrape.time_s != sample.time_s):
+            yield from _finished(name, scrape)
+            scrape = None
+        if scrape is None:
+            scrape = open_scrapes[key] = _Scrape(*key, sample.line, sample.time_s)
+        scrape.names.add(identity)
+        slot = (gauge.pool, gauge.field)
+        if slot not in scrape.values or scrape.values[slot][0] <= gauge.rank:
+            scrape.values[slot] = (gauge.rank, sample.value)
+    for scrape in open_scrapes.values():
+        yield from _finished(name, scrape)
+
+
+def _finished(name: str, scrape: _Scrape) -> Iterator[Load]:
+    requests = {
+        field: _typed(field, value)
+        for (pool, field), (_, value) in scrape.values.items()
+        if not pool
+    }
+    pools = sorted({pool for pool, _ in scrape.values if pool})
+    place = Place(
+        source=name,
+        line=scrape.line,
+        time_s=scrape.time_s,
+        time=iso_time(scrape.time_s),
+        rank=scrape.rank,
+        engine=scrape.engine,
+        instance=scrape.instance,
+    )
+    for pool in pools:
+        own = {
+            field: _typed(field, value)
+            for (its_pool, field), (_, value) in scrape.values.items()
+            if its_pool == pool
+        }
+        yield Load(place=place, pool=pool, scraped=True, **own, **requests)  # type: ignore[arg-type]
+
+
+def _typed(field: str, value: float) -> float | int:
+    return value if field in SHARES else int(value)

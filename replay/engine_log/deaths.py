@@ -1,0 +1,145 @@
+"""When each server's log ends early: its engine died, and with it the whole server.
+
+A scheduler of SGLang that raises logs the traceback and has its launcher kill every process of the
+server (0.4.6.post4 `managers/scheduler.py`, run_scheduler_process; `entrypoints/engine.py`,
+sigquit_handler). An engine core of vLLM logs it and takes its API server along (0.33.0
+`v1/engine/core.py`). The replay goes on as if nothing had happened; the log of that server does not.
+The other servers' logs do, as if their peer had been there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from replay.engine_log.audit_rows import rows_of
+from replay.engine_log.lines import Line, tagged
+from replay.engine_log.presence import DecodeQueues
+from replay.engine_log.servers import LogRank, Server, stamp
+from replay.engine_log.sglang_checks import check_messages
+from replay.recording import Recording
+
+#: What an event that no engine expects is written down with in a recording.
+_CRASHED = "crashed the scheduler"
+
+_SRT = "/sgl-workspace/sglang/python/sglang/srt"
+_VLLM = "/usr/local/lib/python3.12/dist-packages/vllm/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """The end of one server."""
+
+    time_us: int
+    rank: LogRank
+    message: str
+    #: Whether the accounting check killed it.
+    of_check: bool
+
+
+def find_death(
+    recording: Recording, server: Server, queues: dict[str, DecodeQueues]
+) -> Death | None:
+    """The first moment at which this server's engine would have died, or None.
+
+    Raises:
+        RecordingError: a table is missing or broken.
+    """
+    deaths = [_first_death(recording.run, server), _crash(recording, server)]
+    if recording.run["profile"]["check_strictness"] == "error":
+        deaths += [_failed_check(recording, server, rank, queues) for rank in server.ranks]
+    return min(
+        (death for death in deaths if death is not None),
+        key=lambda death: death.time_us,
+        default=None,
+    )
+
+
+def _rank_of(server: Server, pool: str) -> LogRank | None:
+    return next((rank for rank in server.ranks if rank.pool == pool), None)
+
+
+def _first_death(run: dict[str, Any], server: Server) -> Death | None:
+    """The death that the replay itself has noted, if it was here."""
+    engine = run["engine"]
+    rank = None if engine["died_us"] is None else _rank_of(server, engine["died_pool"])
+    if rank is None:
+        return None
+    return Death(engine["died_us"], rank, engine["died_message"], engine["died_of_check"])
+
+
+def _crash(recording: Recording, server: Server) -> Death | None:
+    """The first completion that crashed a scheduler here."""
+    first: Death | None = None
+    for batch in recording.batches("events", ("pool", "delivered_us", "result")):
+        for row in batch.to_pylist():
+            rank = _rank_of(server, row["pool"]) if row["result"] == _CRASHED else None
+            if rank is not None and (first is None or row["delivered_us"] < first.time_us):
+                words = "AssertionError: assert req_id in self.requests"
+                first = Death(row["delivered_us"], rank, words, of_check=False)
+    return first
+
+
+def _failed_check(
+    recording: Recording, server: Server, rank: LogRank, queues: dict[str, DecodeQueues]
+) -> Death | None:
+    """The first check of a rank that failed."""
+    for row in rows_of(recording, server.name, rank.pool):
+        if row.engine_check == "fired":
+            profile = recording.run["profile"]
+            tokens, slots = check_messages(row, rank, queues.get(rank.pool), profile)
+            return Death(row.time_us, rank, tokens or slots or "", of_check=True)
+    return None
+
+
+def death_lines(death: Death, style: str) -> list[Line]:
+    """The last words of a server."""
+    if style == "vllm":
+        return [_vllm_words(death)]
+    lines = [
+        tagged(death.time_us, tag, f"Scheduler hit an exception: {_traceback(death, style)}\n")
+        for tag in death.rank.tags
+    ]
+    words = "Received sigquit from a child process. It usually means the child failed."
+    return [*lines, tagged(death.time_us, "", words)]
+
+
+def _traceback(death: Death, style: str) -> str:
+    path, at, source = f"{_SRT}/managers/scheduler.py", "check_memory", "raise ValueError(msg)"
+    error = f"ValueError: {death.message}"
+    if not death.of_check:
+        name, _, words = death.message.partition(": ")
+        is_named = name.endswith("Error")
+        error = name if is_named else f"Exception: {death.message}"
+        path, at = f"{_SRT}/disaggregation/decode.py", "pop_transferred"
+        if death.rank.pool.startswith("prefill"):
+            path, at = f"{_SRT}/disaggregation/prefill.py", "process_disagg_prefill_inflight_queue"
+        source = words if is_named else f'raise Exception("{death.message}")'
+    elif style != "sglang-0.4":
+        path, at = f"{_SRT}/utils/common.py", "raise_error_or_warn"
+        source = "raise ValueError(message)"
+    return (
+        "Traceback (most recent call last):\n"
+        f'  File "{_SRT}/managers/scheduler.py", in run_scheduler_process\n'
+        f'  File "{path}", in {at}\n'
+        f"    {source}\n"
+        f"{error}"
+    )
+
+
+def _vllm_words(death: Death) -> Line:
+    """The traceback of an assertion, every line with the head that vLLM's formatter gives it."""
+    name, _, source = death.message.partition(": ")
+    head = (
+        f"(EngineCore_DP{death.rank.dp_rank} pid={100 + death.rank.dp_rank}) ERROR "
+        f"{stamp(death.time_us, '%m-%d %H:%M:%S')} [core.py:2806] "
+    )
+    words = (
+        "EngineCore encountered a fatal error.",
+        "Traceback (most recent call last):",
+        f'  File "{_VLLM}/engine/core.py", in run_busy_loop',
+        f'  File "{_VLLM}/core/sched/scheduler.py", in _update_from_kv_xfer_finished',
+        f"    {source}" if source else "    raise",
+        name if source else death.message,
+    )
+    return Line(death.time_us, "\n".join(head + line for line in words))

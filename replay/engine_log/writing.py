@@ -1,0 +1,202 @@
+"""From a recording to the logs of its servers.
+
+    requests.parquet --> queues over time --+
+    audits.parquet --one stream a rank------+--> lines of a rank --merged by time--> FILE.SERVER.log
+    events.parquet, run.json --> deaths ----+
+
+A pure function of the recording: nothing in a replay knows of it. Memory grows by some hundred bytes a
+request, not with audits or lines. There is one log for each server, as in a deployment: the same tag
+means another pool on another server.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from replay.engine_log.audit_rows import rows_of
+from replay.engine_log.deaths import Death, death_lines, find_death
+from replay.engine_log.lines import Line, tagged
+from replay.engine_log.presence import (
+    DecodeQueues,
+    Requests,
+    decode_queues,
+    prefill_queues,
+)
+from replay.engine_log.servers import LogRank, Server, servers_of
+from replay.engine_log.sglang_checks import CheckWarnings
+from replay.engine_log.sglang_decode import DecodeStatus
+from replay.engine_log.sglang_prefill import PrefillStatus
+from replay.engine_log.sglang_transfers import transfer_lines
+from replay.engine_log.vllm import DecodeEngine, PrefillEngine, api_line, expired_holds
+from replay.errors import RecordingError
+from replay.recording import Recording
+
+#: Nobody closes a log at the very moment at which the last request ends.
+QUIET_END_US = 30_000_000
+
+
+def log_names(path: Path, run: dict[str, Any]) -> dict[str, Path]:
+    """Where the log of each server goes: `serve.log` becomes `serve.decode0.log` and so on."""
+    return {
+        server.name: path.with_name(f"{path.stem}.{server.name}{path.suffix}")
+        for server in servers_of(run)
+    }
+
+
+def check_writable(path: Path) -> None:
+    """Make sure, before anything is replayed, that logs can be written beside `path`.
+
+    Raises:
+        RecordingError: they cannot.
+    """
+    if path.is_dir():
+        raise RecordingError(f"{path}: is a directory; name a file, such as {path}/serve.log")
+    if not path.parent.is_dir():
+        raise RecordingError(f"{path}: there is no directory {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise RecordingError(f"{path}: cannot write into {path.parent}; name another place")
+
+
+def write_engine_logs(recording: Recording, path: Path) -> list[Path]:
+    """Write what the servers of a recording would have logged, each file whole or not at all.
+
+    Raises:
+        RecordingError: the recording is broken, or the logs cannot be written.
+    """
+    names = log_names(path, recording.run)
+    for server in servers_of(recording.run):
+        _write(names[server.name], server_lines(recording, server))
+    return list(names.values())
+
+
+def server_lines(recording: Recording, server: Server) -> Iterator[str]:
+    """The lines of one server's log in order of time, without newlines."""
+    profile = recording.run["profile"]
+    requests = {
+        rank.pool: Requests.of_pool(recording, server.side, rank.pool) for rank in server.ranks
+    }
+    queues: dict[str, DecodeQueues] = {}
+    if server.side == "decode":
+        queues = {pool: decode_queues(each, profile) for pool, each in requests.items()}
+    death = find_death(recording, server, queues)
+    streams = [
+        _rank_lines(recording, server, rank, requests[rank.pool], queues.get(rank.pool))
+        for rank in server.ranks
+    ]
+    merged = heapq.merge(_first_lines(server, profile), *streams, key=lambda line: line.time_us)
+    for line in _until(merged, death, profile["message_style"]):
+        yield line.text
+
+
+def _until(lines: Iterable[Line], death: Death | None, style: str) -> Iterator[Line]:
+    """Lines up to a server's death, and its last words."""
+    for line in lines:
+        if death is not None and line.time_us > death.time_us:
+            break
+        yield line
+    if death is not None:
+        yield from death_lines(death, style)
+
+
+def _first_lines(server: Server, profile: dict[str, Any]) -> list[Line]:
+    """What servers say of their pools when they start."""
+    if profile["message_style"] == "vllm":
+        blocks = f"GPU KV cache size: {server.ranks[0].total_tokens:,} tokens"
+        return [api_line(0, "INFO", "kv_cache_utils.py:1700", blocks)]
+    return [
+        tagged(
+            0,
+            rank.tags[0],
+            f"max_total_num_tokens={rank.total_tokens}, "
+            f"chunked_prefill_size={profile['chunked_prefill_tokens']}, max_prefill_tokens=16384, "
+            f"max_running_requests={profile['max_running_requests']}, context_len=163840",
+        )
+        for rank in server.ranks[:1]
+    ]
+
+
+def _rank_lines(
+    recording: Recording,
+    server: Server,
+    rank: LogRank,
+    requests: Requests,
+    decode: DecodeQueues | None,
+) -> Iterator[Line]:
+    """Everything that one rank's processes log, in order of time."""
+    profile = recording.run["profile"]
+    if profile["message_style"] == "vllm":
+        status = _vllm_status(recording, server, rank, requests, decode)
+        troubles = expired_holds(rank, requests, profile) if decode is None else []
+    else:
+        status = _sglang_status(recording, server, rank, requests, decode)
+        troubles = transfer_lines(server.side, rank, requests, profile)
+    return heapq.merge(status, troubles, key=lambda line: line.time_us)
+
+
+def _sglang_status(
+    recording: Recording,
+    server: Server,
+    rank: LogRank,
+    requests: Requests,
+    decode: DecodeQueues | None,
+) -> Iterator[Line]:
+    run = recording.run
+    profile, end_us = run["profile"], _end_us(run)
+    warns = profile["check_strictness"] == "warn"
+    checks = CheckWarnings(rank, decode, profile, end_us)
+    prefill = PrefillStatus(rank, requests, prefill_queues(requests, profile), profile)
+    running = None if decode is None else DecodeStatus(rank, requests, decode, profile)
+    for row in rows_of(recording, server.name, rank.pool):
+        yield from prefill.at(row) if running is None else running.until(row)
+        if warns:
+            yield from checks.at(row)
+
+
+def _vllm_status(
+    recording: Recording,
+    server: Server,
+    rank: LogRank,
+    requests: Requests,
+    decode: DecodeQueues | None,
+) -> Iterator[Line]:
+    profile = recording.run["profile"]
+    engine: DecodeEngine | PrefillEngine
+    if decode is None:
+        engine = PrefillEngine(rank, requests, prefill_queues(requests, profile), profile)
+    else:
+        engine = DecodeEngine(rank, requests, decode, profile)
+    for row in rows_of(recording, server.name, rank.pool):
+        yield from engine.until(row)
+    yield from engine.finish(_end_us(recording.run))
+
+
+def _end_us(run: dict[str, Any]) -> int:
+    """When the logs end: some quiet after the replay, unless something could still happen in it."""
+    end_us: int = max((phase["end_us"] for phase in run["phases"]), default=0)
+    return end_us if run["pending_at_end"] else end_us + QUIET_END_US
+
+
+def _write(path: Path, lines: Iterator[str]) -> None:
+    """Write a log line by line into a file that appears whole or not at all."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
+        ) as file:
+            working = Path(file.name)
+            try:
+                for line in lines:
+                    file.write(f"{line}\n")
+                file.flush()
+                os.fsync(file.fileno())
+                working.chmod(0o644)
+                working.replace(path)
+            except BaseException:
+                working.unlink(missing_ok=True)
+                raise
+    except OSError as problem:
+        raise RecordingError(f"{path}: cannot write a log there: {problem.strerror}") from None

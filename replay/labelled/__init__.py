@@ -1,0 +1,1 @@
+"""Replays of which the truth is known, and how often verdicts on them are right."""

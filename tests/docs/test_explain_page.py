@@ -1,0 +1,46 @@
+"""docs/explain.md: what it shows is what comes out, and it leaves out no key of the JSON."""
+
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from replay.cli import run_command_line
+from replay.life.steps import StepKind
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "explain.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.removesuffix(" || true").split()[1:]
+    for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.M | re.S)
+    for line in block.splitlines()
+]
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch, capsys):
+    """What every command of the page prints, in order."""
+    monkeypatch.chdir(tmp_path)
+    printed = []
+    for words in COMMANDS:
+        assert run_command_line(words) in (0, 1), words
+        printed.append(capsys.readouterr().out)
+    return printed
+
+
+def test_the_example_is_what_comes_out(outputs, capsys):
+    shown = re.findall(r"^```text\n(.*?)^```$", PAGE, re.M | re.S)
+    assert shown == [
+        text for text, words in zip(outputs, COMMANDS, strict=True) if words[0] == "explain"
+    ]
+    run_command_line(["explain", "dropped", "--json"])
+    life = json.loads(capsys.readouterr().out)
+    keys = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \|", PAGE, re.M)
+    told = {key for cell in keys for key in re.findall(r"`([a-z_]+)`", cell)}
+    assert told == {*life, *life["steps"][0]}
+
+
+def test_every_kind_of_step_is_told():
+    (row,) = re.findall(r"^\| `kind` \| (.*) \|$", PAGE, re.M)
+    assert re.findall(r"`([a-z]+)`", row) == list(get_args(StepKind))
