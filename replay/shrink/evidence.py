@@ -27,6 +27,7 @@ class Evidence:
     Attributes:
         suspects: requests in the worst gap, with wrong contents, or never ended; the first that
             is suspect comes first.
+        owners: those in the worst gap when it was as wide as the mismatch says.
         touched: requests that a rule has hit.
         when_us: when the worst of it began.
         hits: every hit of every rule.
@@ -34,6 +35,7 @@ class Evidence:
     """
 
     suspects: tuple[str, ...]
+    owners: frozenset[str]
     touched: frozenset[str]
     when_us: int
     hits: tuple[Hit, ...]
@@ -48,6 +50,7 @@ def evidence_of(case: Case) -> Evidence:
     in_trace = {row.request_id for row in case.requests}
     return Evidence(
         tuple(name for name in dict.fromkeys(suspects) if name in in_trace),
+        _owners(verdict) & in_trace,
         frozenset(hit.request_id for hit in hits),
         when_us,
         hits,
@@ -72,6 +75,20 @@ def _suspects(recording: MemoryRecording, verdict: Verdict) -> tuple[list[str], 
     died_us = verdict.summary["engine_died_us"]
     times_us += [died_us] if died_us is not None else []
     return suspects, min(times_us, default=0)
+
+
+def _owners(verdict: Verdict) -> frozenset[str]:
+    """Who was in the worst gap at the audit that the mismatch is of."""
+    worst, mismatch = worst_episode(verdict.episodes), verdict.summary["mismatch"]
+    if worst is None or mismatch is None:
+        return frozenset()
+    audit = mismatch["audit"]
+    return frozenset(
+        owner.request_id
+        for owner in worst.owners
+        if owner.opened_audit <= audit
+        and (owner.closed_audit is None or audit < owner.closed_audit)
+    )
 
 
 def _hits(

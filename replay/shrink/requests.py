@@ -8,6 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
+from replay.errors import ProfileError
 from replay.shrink.case import Case
 from replay.shrink.numbers import simpler_counts
 from replay.shrink.search import Search, descend, keep_few
@@ -45,19 +46,47 @@ def guess(search: Search) -> None:
     evidence, rows = search.evidence(), search.case.requests
     suspects = set(evidence.suspects)
     for first in evidence.suspects[:3]:
-        if search.accepts(search.case.with_requests(_named(rows, {first}))):
+        if _accepts_only(search, {first}):
             return
+    if evidence.owners and _accepts_only(search, set(evidence.owners)):
+        return
     arrived = [row for row in rows if row.arrival_us <= evidence.when_us]
     touched = [row for row in arrived if row.request_id in evidence.touched]
     for count in _EARLIER:
         for others in (touched, arrived):
             names = suspects | {row.request_id for row in (others[-count:] if count else [])}
-            if len(names) < len(rows) and search.accepts(
-                search.case.with_requests(_named(rows, names))
-            ):
+            if len(names) < len(rows) and _accepts_only(search, names):
                 return
         if count >= len(arrived):
             return
+
+
+def _accepts_only(search: Search, names: set[str]) -> bool:
+    """Try these requests only: where they would go by the number of their arrival, or to one rank.
+
+    Who shared a rank in a long trace shares none when those between them are gone.
+    """
+    left = search.case.with_requests(_named(search.case.requests, names))
+    if search.accepts(left):
+        return True
+    alone = on_one_rank(left)
+    return alone is not None and search.accepts(alone)
+
+
+def on_one_rank(case: Case) -> Case | None:
+    """The case with one DP rank of each side, of as many TP ranks as before; None if that is not to be."""
+    engine = case.engine()
+    try:
+        return case.with_fields(
+            prefill_instances=1,
+            decode_instances=1,
+            prefill_tp=engine.prefill_tp // engine.prefill_dp,
+            decode_tp=engine.decode_tp // engine.decode_dp,
+            prefill_dp=1,
+            decode_dp=1,
+        )
+    except ProfileError:
+        return None
 
 
 def _named(rows: Sequence[TraceRequest], names: set[str]) -> list[TraceRequest]:
