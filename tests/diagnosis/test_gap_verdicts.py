@@ -65,6 +65,16 @@ def test_different_untimed_values_that_rise_show_growth() -> None:
     assert (found.verdict, found.growth) == ("persistent", "growing")
 
 
+def test_untagged_values_of_a_server_with_several_ranks_need_not_be_one_pools() -> None:
+    rising = [check(place(line, None, ""), gap) for line, gap in ((1, 64), (9, 128), (17, 192))]
+    busy = [load(place(20 + dp, 100.0, rank=f"DP{dp} TP{dp}"), running=1, used=8) for dp in (0, 1)]
+    assert verdict([*rising, *busy[:1]]).verdict == "persistent"
+    found = diagnosed([*rising, *busy])
+    assert (found.worst.verdict, found.worst.growth) == ("inconclusive", "unknown")
+    assert "name no rank and the server has 2 DP ranks" in found.worst.why
+    assert found.worst.next
+
+
 def test_less_in_use_than_the_gap_shows_that_it_has_gone() -> None:
     records = [check(place(1, 0.0), 640), load(place(2, 30.0), 1, 200)]
     assert verdict(records).verdict == "transient"

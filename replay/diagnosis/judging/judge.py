@@ -17,7 +17,7 @@ from replay.diagnosis.judging.loads import judge_loads
 from replay.diagnosis.judging.next_steps import steps_without_lines
 from replay.diagnosis.judging.reproduce_line import reproduce_line
 from replay.diagnosis.judging.series import Series, SeriesKey
-from replay.diagnosis.judging.settled import follow_tokens, settle
+from replay.diagnosis.judging.settled import doubt_untagged, follow_tokens, settle
 from replay.diagnosis.judging.transfer_watch import ENDED, TransferWatch
 from replay.diagnosis.judging.transfers import judge_transfers
 from replay.diagnosis.logs.source import family_of
@@ -141,7 +141,7 @@ class Judge:
             if finding is not None:
                 count, lines = series.observations.total, series.loads_total
                 verdicts.append(_verdict(series.key, finding, count, lines))
-        verdicts = follow_tokens(verdicts)
+        verdicts = doubt_untagged(follow_tokens(verdicts))
         for (server, instance), watch in self._transfers.items():
             found = judge_transfers(watch, self._well_again(server, instance, watch, verdicts))
             if found is not None:

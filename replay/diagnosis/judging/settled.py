@@ -10,6 +10,7 @@ import dataclasses
 
 from replay.diagnosis.diagnosis import SeriesVerdict
 from replay.diagnosis.judging.finding import Finding, Weight
+from replay.diagnosis.judging.next_steps import steps_for_gap
 from replay.diagnosis.judging.series import Series
 
 
@@ -35,6 +36,38 @@ def _with(loads: Finding, checks: Finding) -> Finding:
         observation=checks.observation,
         gap_tokens=checks.gap_tokens,
         why=f"{checks.why}; {loads.why}",
+    )
+
+
+def doubt_untagged(verdicts: list[SeriesVerdict]) -> list[SeriesVerdict]:
+    """Lines without a rank, on a server with several DP ranks, may be of as many pools."""
+    ranks: dict[tuple[str, str], set[str]] = {}
+    for each in verdicts:
+        dp_rank = next((part for part in each.rank.split() if part.startswith("DP")), None)
+        if dp_rank is not None:
+            ranks.setdefault((each.server, each.instance), set()).add(dp_rank)
+    return [
+        _of_some_rank(each, len(ranks.get((each.server, each.instance), ())))
+        if not each.rank
+        else each
+        for each in verdicts
+    ]
+
+
+def _of_some_rank(untagged: SeriesVerdict, ranks: int) -> SeriesVerdict:
+    finding = untagged.finding
+    if ranks < 2 or finding.verdict != "persistent" or finding.observation is None:
+        return untagged
+    return dataclasses.replace(
+        untagged,
+        finding=dataclasses.replace(
+            finding,
+            verdict="inconclusive",
+            growth="unknown",
+            next=steps_for_gap(finding.observation, finding.kind),
+            why=f"{finding.why}; but these lines name no rank and the server has {ranks} DP ranks, "
+            "so they may be of different pools",
+        ),
     )
 
 
