@@ -16,7 +16,7 @@ from replay.shrink.outcome import outcome_of
 from replay.shrink.search import Goal
 
 #: Cases of each property; more are tried by hand.
-CASES = int(os.environ.get("KVREPLAY_SHRINKS", "6"))
+CASES = int(os.environ.get("KVREPLAY_SHRINKS", "4"))
 
 
 def without_one(case):
