@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from faults.bursts import Burst
 from faults.durations import Duration, LogNormal, Uniform
-from faults.kinds import FaultPlan, FaultRule
+from faults.kinds import FAULT_MEANINGS, FaultPlan, FaultRule
 from replay.errors import MatrixError, ProfileError, RecordingError
 from replay.matrix.named import split_reference, trace_file
 from replay.profile import EngineProfile
@@ -103,7 +103,7 @@ def read_plan(document: Mapping[str, Any]) -> FaultPlan:
     """The plan that run.json holds.
 
     Raises:
-        KeyError, TypeError: it is not one of this version.
+        KeyError, TypeError, ValueError: it is not one of this version.
     """
     rules = tuple(_read_rule(rule) for rule in document["rules"])
     return FaultPlan(rules, document["comment"], document["source"])
@@ -111,6 +111,8 @@ def read_plan(document: Mapping[str, Any]) -> FaultPlan:
 
 def _read_rule(document: Mapping[str, Any]) -> FaultRule:
     fields: dict[str, Any] = dict(document)
+    if fields["fault"] not in FAULT_MEANINGS:
+        raise ValueError(f"there is no fault {fields['fault']!r}")
     for name in _SETS:
         if name in fields:
             fields[name] = frozenset(fields[name])

@@ -15,7 +15,7 @@ from faults.chance import uniform
 from faults.durations import Duration, draw_us
 from faults.kinds import FaultKind, FaultRule
 from replay.shrink.case import Case, plain_rule
-from replay.shrink.evidence import Evidence, Hit
+from replay.shrink.involved import Hit, Involved
 
 #: More rules than this are not worth making: there are too many requests yet.
 _RULES_MAX = 40
@@ -37,13 +37,13 @@ def is_explicit(rule: FaultRule) -> bool:
     )
 
 
-def narrowed(case: Case, evidence: Evidence) -> Case:
+def narrowed(case: Case, involved: Involved) -> Case:
     """The same rules about the requests that they did hit, so that routing and time do not matter.
 
     Their names stay, and with these what chance says of each event.
     """
     hit: dict[str, set[str]] = defaultdict(set)
-    for each in evidence.hits:
+    for each in involved.hits:
         hit[each.rule].add(each.request_id)
     rules = []
     for rule in case.rules:
@@ -68,15 +68,15 @@ def _freed(rule: FaultRule, request_ids: frozenset[str]) -> FaultRule:
     )
 
 
-def explicit(case: Case, evidence: Evidence) -> Case | None:
+def explicit(case: Case, involved: Involved) -> Case | None:
     """The case with explicit rules that did the same; None when it takes too many of them."""
     rules: list[FaultRule] = []
     for rule in case.rules:
         if is_explicit(rule):
             rules.append(rule)
         else:
-            hits = [hit for hit in evidence.hits if hit.rule == rule.name]
-            rules += _explicit_rules(rule, hits, evidence, case.options.seed)
+            hits = [hit for hit in involved.hits if hit.rule == rule.name]
+            rules += _explicit_rules(rule, hits, involved, case.options.seed)
         if len(rules) > _RULES_MAX:
             return None
     return case.with_rules(_named(rules))
@@ -100,7 +100,7 @@ def _named(rules: Iterable[FaultRule]) -> list[FaultRule]:
 
 
 def _explicit_rules(
-    rule: FaultRule, hits: list[Hit], evidence: Evidence, seed: int
+    rule: FaultRule, hits: list[Hit], involved: Involved, seed: int
 ) -> list[FaultRule]:
     """One rule for all events that the same was done to, on the same TP ranks."""
     alike: dict[tuple[str, FaultRule], set[tuple[int, int]]] = defaultdict(set)
@@ -110,7 +110,7 @@ def _explicit_rules(
         )
     requests: dict[FaultRule, set[str]] = defaultdict(set)
     for (request_id, effect), pairs in alike.items():
-        every = evidence.events.get((request_id, rule.direction), frozenset())
+        every = involved.events.get((request_id, rule.direction), frozenset())
         for placed in _placed(effect, frozenset(pairs), every):
             requests[placed].add(request_id)
     return [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from replay.defects import with_defects
 from replay.errors import RecordingError
 from replay.profile import EngineProfile
 from replay.profile_catalogue import builtin_profiles
@@ -37,31 +36,31 @@ def load_case(recording: Recording, trace: str | None = None) -> Case:
             replay that no command line repeats.
         TraceError: the trace cannot be read.
     """
-    where = f"{recording.directory}/run.json"
     with replayable(recording, None if trace is None else Path(trace), "cpu") as request:
-        profile, defects = _names(request.profile, where)
-        base = with_defects(builtin_profiles()[profile], defects)
-        try:
-            rules = tuple(plain_rule(rule) for rule in request.plan.rules)
-        except KeyError as problem:
-            raise RecordingError(f"{where}: there is no fault {problem}") from None
+        name, defects, settings = _how_to_say(recording, request.profile)
         return Case(
             requests=tuple(request.trace.iter_requests()),
             block_size=request.trace.block_size,
-            profile=profile,
+            profile=name,
             defects=defects,
-            settings=settings_of(request.profile, base),
-            rules=rules,
+            settings=settings,
+            rules=tuple(plain_rule(rule) for rule in request.plan.rules),
             options=request.options,
         )
 
 
-def _names(engine: EngineProfile, where: str) -> tuple[str, tuple[str, ...]]:
-    """The name of a built-in profile, and the bugs that were switched on beside its own."""
+def _how_to_say(
+    recording: Recording, engine: EngineProfile
+) -> tuple[str, tuple[str, ...], tuple[tuple[str, object], ...]]:
+    """The name of a built-in profile, the bugs switched on beside its own, and what else differs."""
+    from replay.defects import with_defects
+
     known = builtin_profiles()
     if engine.name not in known:
         raise RecordingError(
-            f"{where}: the profile {engine.name!r} is not built in, so that no line repeats it"
+            f"{recording.directory}: the profile {engine.name!r} is not built in, so that no "
+            "command line repeats it"
         )
-    own = known[engine.name].defects
-    return engine.name, tuple(each for each in engine.defects if each not in own)
+    base = known[engine.name]
+    defects = tuple(each for each in engine.defects if each not in base.defects)
+    return engine.name, defects, settings_of(engine, with_defects(base, defects))

@@ -43,15 +43,15 @@ def fewer_pairs(search: Search) -> None:
 
 def guess(search: Search) -> None:
     """Keep only who is in the trouble, and no more of the others than it takes."""
-    evidence, rows = search.evidence(), search.case.requests
-    suspects = set(evidence.suspects)
-    for first in evidence.suspects[:3]:
+    involved, rows = search.involved(), search.case.requests
+    suspects = set(involved.suspects)
+    for first in involved.suspects[:3]:
         if _accepts_only(search, {first}):
             return
-    if evidence.owners and _accepts_only(search, set(evidence.owners)):
+    if involved.owners and _accepts_only(search, set(involved.owners)):
         return
-    arrived = [row for row in rows if row.arrival_us <= evidence.when_us]
-    touched = [row for row in arrived if row.request_id in evidence.touched]
+    arrived = [row for row in rows if row.arrival_us <= involved.when_us]
+    touched = [row for row in arrived if row.request_id in involved.touched]
     for count in _EARLIER:
         for others in (touched, arrived):
             names = suspects | {row.request_id for row in (others[-count:] if count else [])}

@@ -38,7 +38,7 @@ def named_requests(search: Search) -> None:
     """Have rules name the requests that they hit, so that other requests can go."""
     rules = search.case.rules
     if any(rule.request_ids is None for rule in rules):
-        search.accepts(narrowed(search.case, search.evidence()))
+        search.accepts(narrowed(search.case, search.involved()))
 
 
 def explicit_rules(search: Search) -> None:
@@ -47,7 +47,7 @@ def explicit_rules(search: Search) -> None:
     if len(case.requests) > _EXPLICIT_REQUESTS_MAX or not case.rules:
         return
     if not all(is_explicit(rule) for rule in case.rules):
-        candidate = explicit(case, search.evidence())
+        candidate = explicit(case, search.involved())
         if candidate is not None:
             search.accepts(candidate)
     if all(is_explicit(rule) for rule in search.case.rules):

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from replay.errors import ProfileError, ReplayError
 from replay.shrink.case import Case
-from replay.shrink.evidence import Evidence, evidence_of
 from replay.shrink.in_memory import replay_in_memory
+from replay.shrink.involved import Involved, who_is_involved
 from replay.shrink.journal import Journal
 from replay.shrink.outcome import Outcome, outcome_of
 
@@ -86,7 +86,7 @@ class Search:
         self._budget = budget or Budget()
         self._tell = tell
         self._started = time.monotonic()
-        self._evidence: tuple[str, Evidence] | None = None
+        self._involved: tuple[str, Involved] | None = None
         self._seen: dict[str, bool] = {case.key(): True}
 
     def accepts(self, candidate: Case) -> bool:
@@ -97,12 +97,12 @@ class Search:
         self.case = candidate
         return True
 
-    def evidence(self) -> Evidence:
+    def involved(self) -> Involved:
         """Who and what the best case is about; replays it once more."""
         key = self.case.key()
-        if self._evidence is None or self._evidence[0] != key:
-            self._evidence = key, evidence_of(self.case)
-        return self._evidence[1]
+        if self._involved is None or self._involved[0] != key:
+            self._involved = key, who_is_involved(self.case)
+        return self._involved[1]
 
     def _holds(self, candidate: Case, key: str) -> bool:
         if key in self._seen:

@@ -11,9 +11,9 @@ from faults.kinds import FaultPlan, FaultRule
 from faults.plan import parse_plan
 from faults.plan_text import plan_text
 from replay.shrink.case import plain_rule
-from replay.shrink.evidence import evidence_of
 from replay.shrink.explicit import explicit, is_explicit, narrowed
 from replay.shrink.in_memory import replay_in_memory
+from replay.shrink.involved import who_is_involved
 
 WIDE = (("decode_dp", 2), ("decode_tp", 8), ("prefill_tp", 4), ("mla", False),
         ("total_tokens", 64_000), ("prefill_total_tokens", 64_000))  # fmt: skip
@@ -46,7 +46,7 @@ def what_happened(case):
 @pytest.mark.parametrize("name", RULES)
 def test_explicit_rules_do_the_same(name):
     case = plain_case(10, rules=(RULES[name],), settings=WIDE).with_options(seed=3)
-    evidence = evidence_of(case)
+    evidence = who_is_involved(case)
     assert evidence.hits, "a rule that hits nothing shows nothing"
     plain = explicit(case, evidence)
     assert all(is_explicit(rule) for rule in plain.rules)
@@ -58,8 +58,8 @@ def test_explicit_rules_do_the_same(name):
 @pytest.mark.parametrize("name", RULES)
 def test_rules_can_name_whom_they_hit_and_stay_as_they_are(name):
     case = plain_case(10, rules=(RULES[name],), settings=WIDE).with_options(seed=3)
-    ids = narrowed(case, evidence_of(case)).rules[0].request_ids
-    assert ids == {hit.request_id for hit in evidence_of(case).hits}
+    ids = narrowed(case, who_is_involved(case)).rules[0].request_ids
+    assert ids == {hit.request_id for hit in who_is_involved(case).hits}
 
 
 def test_what_a_fault_does_not_look_at_goes_so_that_a_plan_file_can_say_the_rest():

@@ -21,7 +21,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Involved:
     """What a replay of a case shows.
 
     Attributes:
@@ -42,13 +42,13 @@ class Evidence:
     events: dict[tuple[str, str], frozenset[tuple[int, int]]]
 
 
-def evidence_of(case: Case) -> Evidence:
+def who_is_involved(case: Case) -> Involved:
     """Replay a case and look who is involved."""
     recording, verdict = replay_in_memory(case.to_request())
     suspects, when_us = _suspects(recording, verdict)
     hits, events = _hits(recording, {rule.name for rule in case.rules})
     in_trace = {row.request_id for row in case.requests}
-    return Evidence(
+    return Involved(
         tuple(name for name in dict.fromkeys(suspects) if name in in_trace),
         _owners(verdict) & in_trace,
         frozenset(hit.request_id for hit in hits),
