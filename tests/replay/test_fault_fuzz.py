@@ -6,17 +6,15 @@ KVREPLAY_FUZZ_CASES sets how many cases are tried; a failure names the number of
 import os
 import tempfile
 from pathlib import Path
-from unittest import mock
 
 import pytest
 import torch
 from fuzz_cases import make_case
 
-import replay.campaign
 from faults.kinds import FaultPlan
 from faults.plan import parse_plan
 from faults.plan_text import plan_text
-from replay.campaign import ReplayRequest
+from replay.campaign import ReplayRequest, replay
 from replay.pool.device_arrays import DeviceArrays
 from replay.session import Session
 from traces.dataset import open_trace
@@ -33,10 +31,7 @@ def play(case, arrays=None):
         sessions.append(Session(*words))
         return sessions[-1]
 
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        mock.patch.object(replay.campaign, "Session", keep),
-    ):
+    with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "trace.parquet"
         with TraceWriter(path, source="test", block_size=case.block_size) as writer:
             for request in case.requests:
@@ -49,7 +44,7 @@ def play(case, arrays=None):
             device="cpu",
             arrays=arrays,
         )
-        return replay.campaign.replay(request, Path(directory) / "out"), sessions[0]
+        return replay(request, Path(directory) / "out", make_session=keep), sessions[0]
 
 
 @pytest.mark.parametrize("tenth", range(10))
