@@ -25,7 +25,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -202,17 +202,25 @@ def write_json(path: Path, document: Mapping[str, object]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that it appears whole or not at all."""
+    with whole_text(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def whole_text(path: Path) -> Iterator[TextIO]:
+    """A text file to write to, which appears at `path` when all went well, else never."""
     with tempfile.NamedTemporaryFile(
         "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
     ) as file:
+        working = Path(file.name)
         try:
-            file.write(text)
+            yield file  # type: ignore[misc]
             file.flush()
             os.fsync(file.fileno())
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)
+            working.chmod(0o644)
+            working.replace(path)
         except BaseException:
-            Path(file.name).unlink(missing_ok=True)
+            working.unlink(missing_ok=True)
             raise
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import heapq
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from replay.engine_log.sglang_prefill import PrefillStatus
 from replay.engine_log.sglang_transfers import transfer_lines
 from replay.engine_log.vllm import DecodeEngine, PrefillEngine, api_line, expired_holds
 from replay.errors import RecordingError
-from replay.recording import Recording
+from replay.recording import Recording, whole_text
 
 #: Nobody closes a log at the very moment at which the last request ends.
 QUIET_END_US = 30_000_000
@@ -184,19 +183,7 @@ def _end_us(run: dict[str, Any]) -> int:
 def _write(path: Path, lines: Iterator[str]) -> None:
     """Write a log line by line into a file that appears whole or not at all."""
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
-        ) as file:
-            working = Path(file.name)
-            try:
-                for line in lines:
-                    file.write(f"{line}\n")
-                file.flush()
-                os.fsync(file.fileno())
-                working.chmod(0o644)
-                working.replace(path)
-            except BaseException:
-                working.unlink(missing_ok=True)
-                raise
+        with whole_text(path) as file:
+            file.writelines(f"{line}\n" for line in lines)
     except OSError as problem:
         raise RecordingError(f"{path}: cannot write a log there: {problem.strerror}") from None
