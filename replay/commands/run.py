@@ -78,8 +78,8 @@ VERDICTS = ("clean", "transient", "persistent", "inconclusive")
     "--engine-log",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write what the engine would have logged, one file for each server: serve.log becomes "
-    "serve.prefill0.log, serve.decode0.log and so on. `kvreplay diagnose` reads them.",
+    help="Write what the servers would have logged, each line behind its server's name; with "
+    "{server} in FILE one file for each, such as serve.decode0.log. `diagnose` reads both.",
 )
 @click.option("--expect", type=click.Choice(VERDICTS), help="Exit 0 on this verdict only.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of text.")

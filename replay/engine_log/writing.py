@@ -1,12 +1,12 @@
 """From a recording to the logs of its servers.
 
     requests.parquet --> queues over time --+
-    audits.parquet --one stream a rank------+--> lines of a rank --merged by time--> FILE.SERVER.log
-    events.parquet, run.json --> deaths ----+
+    audits.parquet --one stream a rank------+--> lines of a rank --merged by time--> one log, or
+    events.parquet, run.json --> deaths ----+                                       one a server
 
 A pure function of the recording: nothing in a replay knows of it. Memory grows by some hundred bytes a
-request, not with audits or lines. There is one log for each server, as in a deployment: the same tag
-means another pool on another server.
+request, not with audits or lines. The same tag means another pool on another server, so in one log each
+line has its server in front, as `kubectl logs --prefix` puts it.
 """
 
 from __future__ import annotations
@@ -39,10 +39,14 @@ from replay.recording import Recording, whole_text
 QUIET_END_US = 30_000_000
 
 
+#: Stands for the server's name in the name of a log, where each is to have its own.
+SERVER = "{server}"
+
+
 def log_names(path: Path, run: dict[str, Any]) -> dict[str, Path]:
-    """Where the log of each server goes: `serve.log` becomes `serve.decode0.log` and so on."""
+    """Where each server's log goes: `serve.{server}.log` becomes `serve.decode0.log` and so on."""
     return {
-        server.name: path.with_name(f"{path.stem}.{server.name}{path.suffix}")
+        server.name: path.with_name(path.name.replace(SERVER, server.name))
         for server in servers_of(run)
     }
 
@@ -67,14 +71,32 @@ def write_engine_logs(recording: Recording, path: Path) -> list[Path]:
     Raises:
         RecordingError: the recording is broken, or the logs cannot be written.
     """
-    names = log_names(path, recording.run)
-    for server in servers_of(recording.run):
-        _write(names[server.name], server_lines(recording, server))
-    return list(names.values())
+    servers = servers_of(recording.run)
+    if SERVER in path.name:
+        names = log_names(path, recording.run)
+        for server in servers:
+            _write(names[server.name], server_lines(recording, server))
+        return list(names.values())
+    streams = [_behind_its_name(recording, server) for server in servers]
+    merged = heapq.merge(*streams, key=lambda line: line.time_us)
+    _write(path, (line.text for line in merged))
+    return [path]
+
+
+def _behind_its_name(recording: Recording, server: Server) -> Iterator[Line]:
+    """A server's lines as a collector of many servers' logs has them."""
+    prefix = f"[pod/{server.name}/engine] "
+    for line in _server_log(recording, server):
+        text = "\n".join(prefix + each for each in line.text.split("\n"))
+        yield Line(line.time_us, text)
 
 
 def server_lines(recording: Recording, server: Server) -> Iterator[str]:
-    """The lines of one server's log in order of time, without newlines."""
+    """The lines of one server's log in order of time, without newlines at their ends."""
+    return (line.text for line in _server_log(recording, server))
+
+
+def _server_log(recording: Recording, server: Server) -> Iterator[Line]:
     profile = recording.run["profile"]
     requests = {
         rank.pool: Requests.of_pool(recording, server.side, rank.pool) for rank in server.ranks
@@ -88,8 +110,7 @@ def server_lines(recording: Recording, server: Server) -> Iterator[str]:
         for rank in server.ranks
     ]
     merged = heapq.merge(_first_lines(server, profile), *streams, key=lambda line: line.time_us)
-    for line in _until(merged, death, profile["message_style"]):
-        yield line.text
+    yield from _until(merged, death, profile["message_style"])
 
 
 def _until(lines: Iterable[Line], death: Death | None, style: str) -> Iterator[Line]:

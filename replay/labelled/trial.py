@@ -95,7 +95,7 @@ def _try(cell: LabelledCell, directory: Path) -> Outcome:
         options=SessionOptions(seed=cell.seed, repeats=cell.repeats, heal_budget_us=HEAL_BUDGET_US),
         device="cpu",
     )
-    log = directory / "serve.log"
+    log = directory / "serve.{server}.log"
     summary = replay(request, directory / "recording", engine_log=log)
     recording = Recording.open(directory / "recording")
     names = log_names(log, recording.run)

@@ -12,6 +12,8 @@ from logged_runs import SMALL, logged, logged_schedule
 
 from faults.kinds import FaultRule
 from replay.cli import run_command_line
+from replay.diagnosis.diagnose import diagnose
+from replay.diagnosis.logs.source import open_logs
 from replay.session import SessionOptions
 from traces.schema import TraceRequest
 
@@ -138,12 +140,43 @@ def test_the_command_writes_the_same_logs_again_and_changes_no_recording(
     plain, logs = summary(), []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
-        told = summary("--engine-log", str(tmp_path / name / "serve.log"))
+        told = summary("--engine-log", str(tmp_path / name / "serve.{server}.log"))
         assert told["recording_sha256"] == plain["recording_sha256"]
         logs.append({each.name: each.read_bytes() for each in (tmp_path / name).iterdir()})
     assert set(logs[0]) == {"serve.prefill0.log", "serve.decode0.log", "serve.decode1.log"}
     assert logs[0] == logs[1]
     assert all(logs[0].values())
+
+
+def test_in_one_log_every_line_has_its_server_in_front_and_the_verdicts_are_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = str(tmp_path / "t.parquet")
+    run_command_line(["trace", "synth", "-o", trace, "--requests", "40", "--turns", "1"])
+    run = ["run", trace, "--profile", "sglang-0.4.6.post4", "--defect", "abort-in-waiting-leaks"]
+    run += ["--plan", "builtin:abort-while-waiting", "--set", "max_running_requests=1"]
+    run += ["--set", "decode_dp=2", "--set", "decode_tp=2", "--repeat", "2"]
+    one, apart = tmp_path / "one.log", tmp_path / "apart.{server}.log"
+    for log in (one, apart):
+        run_command_line([*run, "--engine-log", str(log)])
+    lines = one.read_text().splitlines()
+    for name in ("prefill0", "decode0"):
+        prefix = f"[pod/{name}/engine] "
+        mine = [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
+        assert mine == (tmp_path / f"apart.{name}.log").read_text().splitlines()
+    assert "memory leak detected!" in one.read_text()
+    names = [str(tmp_path / f"apart.{name}.log") for name in ("prefill0", "decode0")]
+    found = [diagnose(open_logs(logs)) for logs in ([str(one)], names)]
+    for each in found:
+        assert each.observations
+    told = [
+        sorted(
+            (series.rank, series.pool, series.finding.verdict, series.finding.gap_tokens)
+            for series in each.series
+        )
+        for each in found
+    ]
+    assert told[0] == told[1]
 
 
 def test_a_place_that_cannot_be_written_is_said_before_the_replay(
