@@ -190,6 +190,47 @@ TRANSFERS = [
         "",
         None,
     ),
+    (
+        "(Worker_DP0_TP5 pid=2) ERROR 12-10 03:24:54 [m.py:1] Mooncake transfer failed for request cmpl-8-0",
+        "vllm-ascend",
+        TransferTrouble.FAILED,
+        "",
+        "cmpl-8-0",
+        None,
+    ),
+    (
+        "Failed to transfer KV cache for request cmpl-8-0: Mooncake transfer failed, ret: -1",
+        "vllm-ascend",
+        TransferTrouble.FAILED,
+        "",
+        "cmpl-8-0",
+        None,
+    ),
+    (
+        "INFO 12-10 03:24:54 [m.py:1] Force freed request: chatcmpl-9",
+        "vllm-ascend",
+        TransferTrouble.HOLD_EXPIRED,
+        "",
+        "chatcmpl-9",
+        None,
+    ),
+    (
+        "LMCache WARNING: Failed to allocate memory for tensor(torch.Size([2, 8]), torch.float16) "
+        "because no memory is available",
+        "lmcache",
+        TransferTrouble.STARVED,
+        "",
+        "",
+        None,
+    ),
+    (
+        "LMCache WARNING: Pin timeout detected for MemoryObj 4096. Pin count: 1, Elapsed time: 301.5s.",
+        "lmcache",
+        TransferTrouble.HOLD_EXPIRED,
+        "",
+        "",
+        None,
+    ),
 ]
 
 
@@ -201,6 +242,18 @@ def test_transfers_name_their_trouble(text, engine, trouble, room, request_id, t
     assert isinstance(seen, Transfer)
     assert (seen.place.engine, seen.trouble, seen.room) == (engine, trouble, room)
     assert (seen.request_id, seen.timeout_s) == (request_id, timeout_s)
+
+
+def test_a_kernel_without_workspace_is_no_full_cache():
+    assert not read(
+        "RuntimeError: Failed to allocate memory for batch_prefill_tmp_v with size 4358\n"
+    )
+
+
+def test_a_reason_in_a_routers_answer_ends_with_its_message():
+    text = failed_transfer(7, reason="it might be dead").strip()
+    (seen,) = read('{"error":{"message":"' + text + '"}}[me@host ~]$ \n')
+    assert seen.reason == "it might be dead"
 
 
 def test_held_blocks_are_counted():
