@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from made_records import crash, diagnosed, load, place, trouble, verdict
 
@@ -17,6 +19,7 @@ from replay.diagnosis.records import TransferTrouble
         (TransferTrouble.STILL_WAITING, "hang"),
         (TransferTrouble.HOLD_EXPIRED, "held"),
         (TransferTrouble.READ_AFTER_RELEASE, "premature-free"),
+        (TransferTrouble.UNKNOWN_REQUEST, "premature-free"),
         (TransferTrouble.STARVED, "pressure"),
     ],
 )
@@ -70,3 +73,10 @@ def test_a_crash_is_told_as_one() -> None:
     found = verdict([crash(place(1), "AssertionError: req_id"), crash(place(2), "sigquit")])
     assert (found.verdict, found.kind) == ("inconclusive", "crash")
     assert "times" not in found.why
+
+
+def test_a_transfer_that_fails_on_every_rank_is_one() -> None:
+    failed = [trouble(place(n, 0.0, f"TP{n}"), TransferTrouble.FAILED) for n in range(1, 5)]
+    assert "1 transfer failed" in verdict(failed).why
+    other = replace(trouble(place(6), TransferTrouble.FAILED), room="8")
+    assert "2 transfers failed" in verdict([*failed, other]).why
