@@ -207,6 +207,14 @@ TRANSFERS = [
         None,
     ),
     (
+        "[n.py:8] Handshake failed for request cmpl-8-0, marking blocks as invalid",
+        "vllm",
+        TransferTrouble.FAILED,
+        "",
+        "cmpl-8-0",
+        None,
+    ),
+    (
         "INFO 12-10 03:24:54 [m.py:1] Force freed request: chatcmpl-9",
         "vllm-ascend",
         TransferTrouble.HOLD_EXPIRED,

@@ -30,7 +30,11 @@ def test_one_line_leaves_it_open_and_says_what_to_collect(what: TransferTrouble,
 
 
 def test_a_hold_alone_is_as_it_should_be() -> None:
-    assert not diagnosed([trouble(place(1), TransferTrouble.HELD)]).series
+    found = diagnosed([trouble(place(1), TransferTrouble.HELD)])
+    assert not found.series
+    assert (found.engine, len(found.transfers)) == ("sglang", 1)
+    assert (found.worst.verdict, found.worst.kind) == ("inconclusive", "held")
+    assert "none of" not in found.worst.why
 
 
 def test_a_read_after_its_hold_had_ended_is_a_premature_free() -> None:
