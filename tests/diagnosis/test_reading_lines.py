@@ -271,6 +271,22 @@ def test_held_blocks_are_counted():
     assert (seen.trouble, seen.pages, seen.place.rank) == (TransferTrouble.HELD, 6, "DP3")
 
 
+def test_a_scheduler_that_died_without_a_message_is_a_crash():
+    (seen,) = read(died_of("    raise NotImplementedError()\nNotImplementedError\n"))
+    assert (seen.message, seen.place.rank) == ("NotImplementedError", "DP1 TP1")
+
+
+def test_the_watchdog_ends_a_scheduler_unless_it_is_soft():
+    (seen,) = read(f"{head(0)} Watchdog timeout (self.watchdog_timeout=300)\n")
+    assert isinstance(seen, Crash)
+    assert (seen.message, seen.place.rank) == (
+        "Watchdog timeout (self.watchdog_timeout=300)",
+        "TP0",
+    )
+    soft = "Scheduler watchdog timeout (self.watchdog_timeout=300, self.soft=True)"
+    assert not read(f"{head(0)} {soft}\n")
+
+
 def test_a_scheduler_that_died_of_something_else_is_a_crash():
     (seen,) = read(died_of("Exception: Transferring failed\n"))
     assert isinstance(seen, Crash)
