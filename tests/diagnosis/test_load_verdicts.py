@@ -139,6 +139,14 @@ def test_a_busy_decode_rank_is_no_clean_one_whatever_it_uses() -> None:
     assert "neither leak nor health" in found.why
 
 
+def test_a_pool_that_is_always_full_is_no_clean_one() -> None:
+    """Whether its requests or lost pages fill it, lines of a working engine do not tell."""
+    full = [load(place(n, n * 1.0), 6, 1920, usage=0.94, queued=5) for n in range(1, 7)]
+    assert verdict(full).verdict == "inconclusive"
+    small = [load(place(n, n * 1.0), 6, 40 + n % 2, usage=0.02, queued=0) for n in range(1, 7)]
+    assert verdict(small).verdict == "clean"
+
+
 def test_idle_long_ago_says_nothing_of_now() -> None:
     rows = [(0, 0, 0.0)] * 3 + [(3, 0, 0.2)] * 40
     assert verdict(vllm_lines(rows)).verdict == "inconclusive"

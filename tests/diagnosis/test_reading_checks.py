@@ -209,3 +209,18 @@ def test_another_rank_s_line_is_no_continuation():
     )
     assert (first.place.rank, first.pool) == ("TP0", "full")
     assert (second.place.rank, second.pool) == ("TP1", "swa")
+
+
+def test_sglang_jax_lists_the_pools_of_every_rank_of_its_process():
+    seen = read(
+        "ValueError: token_to_kv_pool_allocator memory leak detected!\n"
+        "[dp=0] expected=4096, avail=3840, evict=128, protected=0\n"
+        "[dp=2] expected=4096, avail=4160, evict=0, protected=0\n"
+        "[dp=3][swa] expected=512, swa_avail=448, swa_evict=0, swa_protected=0\n"
+    )
+    assert [(one.place.rank, one.pool, one.gap) for one in seen] == [
+        ("DP0", "full", 128),
+        ("DP2", "full", -64),
+        ("DP3", "swa", 64),
+    ]
+    assert {(one.place.engine, one.raised) for one in seen} == {("sglang-jax", True)}

@@ -190,6 +190,55 @@ TRANSFERS = [
         "",
         None,
     ),
+    (
+        "(Worker_DP0_TP5 pid=2) ERROR 12-10 03:24:54 [m.py:1] Mooncake transfer failed for request cmpl-8-0",
+        "vllm-ascend",
+        TransferTrouble.FAILED,
+        "",
+        "cmpl-8-0",
+        None,
+    ),
+    (
+        "Failed to transfer KV cache for request cmpl-8-0: Mooncake transfer failed, ret: -1",
+        "vllm-ascend",
+        TransferTrouble.FAILED,
+        "",
+        "cmpl-8-0",
+        None,
+    ),
+    (
+        "[n.py:8] Handshake failed for request cmpl-8-0, marking blocks as invalid",
+        "vllm",
+        TransferTrouble.FAILED,
+        "",
+        "cmpl-8-0",
+        None,
+    ),
+    (
+        "INFO 12-10 03:24:54 [m.py:1] Force freed request: chatcmpl-9",
+        "vllm-ascend",
+        TransferTrouble.HOLD_EXPIRED,
+        "",
+        "chatcmpl-9",
+        None,
+    ),
+    (
+        "LMCache WARNING: Failed to allocate memory for tensor(torch.Size([2, 8]), torch.float16) "
+        "because no memory is available",
+        "lmcache",
+        TransferTrouble.STARVED,
+        "",
+        "",
+        None,
+    ),
+    (
+        "LMCache WARNING: Pin timeout detected for MemoryObj 4096. Pin count: 1, Elapsed time: 301.5s.",
+        "lmcache",
+        TransferTrouble.HOLD_EXPIRED,
+        "",
+        "",
+        None,
+    ),
 ]
 
 
@@ -203,11 +252,39 @@ def test_transfers_name_their_trouble(text, engine, trouble, room, request_id, t
     assert (seen.request_id, seen.timeout_s) == (request_id, timeout_s)
 
 
+def test_a_kernel_without_workspace_is_no_full_cache():
+    assert not read(
+        "RuntimeError: Failed to allocate memory for batch_prefill_tmp_v with size 4358\n"
+    )
+
+
+def test_a_reason_in_a_routers_answer_ends_with_its_message():
+    text = failed_transfer(7, reason="it might be dead").strip()
+    (seen,) = read('{"error":{"message":"' + text + '"}}[me@host ~]$ \n')
+    assert seen.reason == "it might be dead"
+
+
 def test_held_blocks_are_counted():
     (seen,) = read(
         "(EngineCore_DP3 pid=546) INFO 08-29 09:12:36 [m.py:19] Delaying free of 6 blocks for request c-1\n"
     )
     assert (seen.trouble, seen.pages, seen.place.rank) == (TransferTrouble.HELD, 6, "DP3")
+
+
+def test_a_scheduler_that_died_without_a_message_is_a_crash():
+    (seen,) = read(died_of("    raise NotImplementedError()\nNotImplementedError\n"))
+    assert (seen.message, seen.place.rank) == ("NotImplementedError", "DP1 TP1")
+
+
+def test_the_watchdog_ends_a_scheduler_unless_it_is_soft():
+    (seen,) = read(f"{head(0)} Watchdog timeout (self.watchdog_timeout=300)\n")
+    assert isinstance(seen, Crash)
+    assert (seen.message, seen.place.rank) == (
+        "Watchdog timeout (self.watchdog_timeout=300)",
+        "TP0",
+    )
+    soft = "Scheduler watchdog timeout (self.watchdog_timeout=300, self.soft=True)"
+    assert not read(f"{head(0)} {soft}\n")
 
 
 def test_a_scheduler_that_died_of_something_else_is_a_crash():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from made_records import crash, diagnosed, load, place, trouble, verdict
 
@@ -17,6 +19,7 @@ from replay.diagnosis.records import TransferTrouble
         (TransferTrouble.STILL_WAITING, "hang"),
         (TransferTrouble.HOLD_EXPIRED, "held"),
         (TransferTrouble.READ_AFTER_RELEASE, "premature-free"),
+        (TransferTrouble.UNKNOWN_REQUEST, "premature-free"),
         (TransferTrouble.STARVED, "pressure"),
     ],
 )
@@ -27,7 +30,11 @@ def test_one_line_leaves_it_open_and_says_what_to_collect(what: TransferTrouble,
 
 
 def test_a_hold_alone_is_as_it_should_be() -> None:
-    assert not diagnosed([trouble(place(1), TransferTrouble.HELD)]).series
+    found = diagnosed([trouble(place(1), TransferTrouble.HELD)])
+    assert not found.series
+    assert (found.engine, len(found.transfers)) == ("sglang", 1)
+    assert (found.worst.verdict, found.worst.kind) == ("inconclusive", "held")
+    assert "none of" not in found.worst.why
 
 
 def test_a_read_after_its_hold_had_ended_is_a_premature_free() -> None:
@@ -70,3 +77,10 @@ def test_a_crash_is_told_as_one() -> None:
     found = verdict([crash(place(1), "AssertionError: req_id"), crash(place(2), "sigquit")])
     assert (found.verdict, found.kind) == ("inconclusive", "crash")
     assert "times" not in found.why
+
+
+def test_a_transfer_that_fails_on_every_rank_is_one() -> None:
+    failed = [trouble(place(n, 0.0, f"TP{n}"), TransferTrouble.FAILED) for n in range(1, 5)]
+    assert "1 transfer failed" in verdict(failed).why
+    other = replace(trouble(place(6), TransferTrouble.FAILED), room="8")
+    assert "2 transfers failed" in verdict([*failed, other]).why

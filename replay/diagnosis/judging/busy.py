@@ -16,6 +16,8 @@ from replay.diagnosis.judging.transfer_floor import in_transfer
 
 #: Pauses after which a silent check counts as one that balances.
 _PAUSES_MIN = 3
+#: An engine that never uses less than this share of its pool may have lost as much.
+_FLOOR_SHARE_MAX = 0.1
 #: Lines of a working engine from which something can be said at all.
 _LINES_MIN = 3
 
@@ -61,7 +63,7 @@ def _silent_checks(watch: LoadWatch, series: Series) -> Finding:
 
 def _serving_alone(watch: LoadWatch, series: Series) -> Finding:
     """No transfers that could hang in silence, and a check that speaks when something is missing."""
-    if watch.steady and watch.step is not None:
+    if watch.steady and watch.step:
         return Finding(
             verdict="clean",
             kind="none",
@@ -77,6 +79,8 @@ def _serving_alone(watch: LoadWatch, series: Series) -> Finding:
     )
     if late > early:
         return _open(series, f"{told}, which other requests explain as well as a leak")
+    if _share(early, watch) > _FLOOR_SHARE_MAX:
+        return _open(series, f"{told}, which its requests explain as well as pages lost before")
     return Finding(
         verdict="clean",
         kind="none",
@@ -105,6 +109,14 @@ def _open(series: Series, why: str) -> Finding:
         why=f"{who(series)}: {why}",
         next=steps_for_load(series.key.engine),
     )
+
+
+def _share(used: float, watch: LoadWatch) -> float:
+    """What share of the pool an amount in use is; 0 where no line tells."""
+    last = watch.last
+    if last is None or not last.usage:
+        return 0.0
+    return used if not last.used_tokens else used * last.usage / last.used_tokens
 
 
 def _floors(watch: LoadWatch) -> tuple[float | None, float | None]:

@@ -14,7 +14,7 @@ from replay.diagnosis.judging.checks import judge_checks
 from replay.diagnosis.judging.crashes import CrashWatch, judge_crashes
 from replay.diagnosis.judging.finding import Finding, Weight
 from replay.diagnosis.judging.loads import judge_loads
-from replay.diagnosis.judging.next_steps import steps_without_lines
+from replay.diagnosis.judging.next_steps import steps_for_transfers, steps_without_lines
 from replay.diagnosis.judging.reproduce_line import reproduce_line
 from replay.diagnosis.judging.series import Series, SeriesKey
 from replay.diagnosis.judging.settled import doubt_untagged, follow_tokens, settle
@@ -82,7 +82,7 @@ class Judge:
         verdicts = self._verdicts()
         worst = _worst(verdicts)
         if worst is None:
-            return self._without_lines(lines_read, problems)
+            return self._without_verdicts(lines_read, known_lines, problems)
         observations = self._observations()
         transfers = [each for watch in self._transfers.values() for each in watch.kept.items()]
         crashes = [each for watch in self._crashes.values() for each in watch.kept.items()]
@@ -194,30 +194,40 @@ class Judge:
     def _where(self, place: Place) -> tuple[int, int]:
         return (self._order.get(place.source, 0), place.line)
 
-    def _without_lines(self, lines_read: int, problems: tuple[str, ...]) -> Diagnosis:
-        finding = Finding(
-            verdict="inconclusive",
-            kind="none",
-            growth="unknown",
-            why=f"none of {lines_read} lines is one that this reader knows: it looks for accounting "
-            "checks, status lines and failed transfers of SGLang, sglang-jax, vLLM, vllm-ascend, "
-            "TensorRT-LLM and LMCache",
-            next=steps_without_lines(),
+    def _without_verdicts(
+        self, lines_read: int, known_lines: int, problems: tuple[str, ...]
+    ) -> Diagnosis:
+        """Of a log without a known line, or with holds alone, which are as they should be."""
+        transfers = [each for watch in self._transfers.values() for each in watch.kept.items()]
+        engine = transfers[0].place.engine if transfers else "unknown"
+        why = (
+            f"{engine}: nothing but pages held until the other side has read them; whether they "
+            "came back these lines do not say"
+            if transfers
+            else f"none of {lines_read} lines is one that this reader knows: it looks for "
+            "accounting checks, status lines and failed transfers of SGLang, sglang-jax, vLLM, "
+            "vllm-ascend, TensorRT-LLM and LMCache"
         )
         return Diagnosis(
-            engine="unknown",
-            worst=finding,
+            engine=engine,
+            worst=Finding(
+                verdict="inconclusive",
+                kind="held" if transfers else "none",
+                growth="unknown",
+                why=why,
+                next=steps_for_transfers(engine) if transfers else steps_without_lines(),
+            ),
             reproduce="",
             same_gap_ranks=(),
             series=(),
             observations=(),
             observations_total=0,
-            transfers=(),
-            transfers_total=0,
+            transfers=tuple(sorted(transfers, key=lambda each: self._where(each.place))),
+            transfers_total=sum(each.kept.total for each in self._transfers.values()),
             crashes=(),
             crashes_total=0,
             lines_read=lines_read,
-            known_lines=0,
+            known_lines=known_lines,
             problems=problems,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from replay.diagnosis.judging.kept import Kept
@@ -41,6 +42,10 @@ class TransferWatch:
     counts: Counter[TransferTrouble] = field(default_factory=Counter)
     kept: Kept[Transfer] = field(default_factory=lambda: Kept(_differs))
     latest: dict[TransferTrouble, Transfer] = field(default_factory=dict)
+    #: Whose transfers a trouble was said of, as long as there are not too many.
+    names: dict[TransferTrouble, set[str]] = field(default_factory=dict)
+    #: Lines of a trouble that name nobody, or nobody that is remembered.
+    nameless: Counter[TransferTrouble] = field(default_factory=Counter)
     #: Holds that ended by their timeout, by request; the oldest are forgotten.
     expired: OrderedDict[str, Transfer] = field(default_factory=OrderedDict)
     #: The first read of pages whose hold is known to have ended before.
@@ -56,6 +61,7 @@ class TransferWatch:
         self.kept.add(transfer)
         self.latest[trouble] = transfer
         name = transfer.request_id or transfer.room
+        self._note_name(trouble, transfer.room or transfer.request_id)
         if trouble is TransferTrouble.HOLD_EXPIRED and name:
             self.expired[name] = transfer
             if len(self.expired) > _REQUESTS_MAX:
@@ -68,11 +74,25 @@ class TransferWatch:
                 self.waiting_first = transfer
             self.waiting_lines += 1
 
+    def _note_name(self, trouble: TransferTrouble, name: str) -> None:
+        names = self.names.setdefault(trouble, set())
+        if not name or (name not in names and len(names) >= _REQUESTS_MAX):
+            self.nameless[trouble] += 1
+        else:
+            names.add(name)
+
     def note_load(self, load: Load) -> None:
         """A line that shows nobody waiting ends what was said of waiting requests."""
         if load.queued == 0 and not load.transferring and not load.prealloc:
             self.waiting_first = None
             self.waiting_lines = 0
+
+    def transfers_with(self, troubles: Collection[TransferTrouble]) -> int:
+        """How many transfers had one of these troubles: each rank has a line of its own."""
+        names: set[str] = set()
+        for trouble in troubles:
+            names |= self.names.get(trouble, set())
+        return len(names) + sum(self.nameless[trouble] for trouble in troubles)
 
     @property
     def last_trouble(self) -> Transfer | None:

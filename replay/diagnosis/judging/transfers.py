@@ -25,6 +25,7 @@ def judge_transfers(watch: TransferWatch, well_again: Place | None) -> Finding |
         or _still_waiting(watch)
         or _failed(watch)
         or _expired(watch)
+        or _unknown(watch)
         or _starved(watch)
     )
 
@@ -76,7 +77,7 @@ def _timed_out(watch: TransferWatch) -> Finding | None:
     found = [watch.latest[each] for each in troubles if each in watch.latest]
     if not found:
         return None
-    count = sum(watch.counts[each] for each in troubles)
+    count = watch.transfers_with(troubles)
     last = max(found, key=lambda each: each.place.line)
     after = "" if last.timeout_s is None else f" after {last.timeout_s:.0f} s"
     return Finding(
@@ -119,7 +120,7 @@ def _failed(watch: TransferWatch) -> Finding | None:
     if not found and aborted is None:
         return None
     if not found:
-        count = watch.counts[TransferTrouble.ABORTED]
+        count = watch.transfers_with((TransferTrouble.ABORTED,))
         return Finding(
             verdict="inconclusive",
             kind="hang",
@@ -127,7 +128,7 @@ def _failed(watch: TransferWatch) -> Finding | None:
             "these lines do not say",
             next=steps_for_transfers(watch.engine),
         )
-    count = sum(watch.counts[each] for each in FAILING)
+    count = watch.transfers_with(FAILING)
     last = max(found, key=lambda each: each.place.line)
     return Finding(
         verdict="inconclusive",
@@ -142,7 +143,7 @@ def _expired(watch: TransferWatch) -> Finding | None:
     last = watch.latest.get(TransferTrouble.HOLD_EXPIRED)
     if last is None:
         return None
-    count = watch.counts[TransferTrouble.HOLD_EXPIRED]
+    count = watch.transfers_with((TransferTrouble.HOLD_EXPIRED,))
     after = "" if last.timeout_s is None else f" of {last.timeout_s:.0f} s"
     return Finding(
         verdict="inconclusive",
@@ -153,6 +154,26 @@ def _expired(watch: TransferWatch) -> Finding | None:
         "another's bytes, and these lines do not say whether somebody did",
         next=(
             "search the other side's log for the request: did it read, and when?",
+            *steps_for_transfers(watch.engine),
+        ),
+    )
+
+
+def _unknown(watch: TransferWatch) -> Finding | None:
+    """Completions for nobody: the hold that they should have ended had ended before."""
+    last = watch.latest.get(TransferTrouble.UNKNOWN_REQUEST)
+    if last is None:
+        return None
+    count = watch.transfers_with((TransferTrouble.UNKNOWN_REQUEST,))
+    return Finding(
+        verdict="inconclusive",
+        kind="premature-free",
+        why=f"{watch.engine}: {_many(count, 'completion')} came for what nobody holds any more, the "
+        f"last for {_name(last)} at line {last.place.line}: pages that were given back before "
+        "they were read have another's bytes, and no count of pages shows that",
+        next=(
+            "look for the line that released the pages: a release by timeout before this line means "
+            "that the read was late",
             *steps_for_transfers(watch.engine),
         ),
     )

@@ -19,6 +19,7 @@ from replay.diagnosis.logs.formats.sglang_checks import (
     UNCACHED,
     PoolTerms,
     accounted_and_total,
+    named_rank,
     pool_terms,
 )
 from replay.diagnosis.logs.heads import Head
@@ -38,7 +39,7 @@ CHECK_WORDS = (
     "eak Detected",
     "available_size",
     "available=",
-    "_avail=",
+    "avail=",
     "available req slots",
     "evictable_size",
     "evictable=",
@@ -69,6 +70,8 @@ class OpenCheck:
     is_available_told: bool = False
     #: It broke off after a comma.
     is_wrapped: bool = False
+    #: The rank that a line of sglang-jax says its numbers are of.
+    named_rank: str = ""
     message: str = ""
 
     def observations(self) -> list[Observation]:
@@ -134,6 +137,7 @@ class CheckAssembly:
             return None
         if not starts and self._continues(line, head, pools):
             return None
+        is_raised = is_raised or self._is_raised_for_ranks(line)
         if not starts and not any(terms.is_complete for terms in pools):
             return None
         if not starts and self._is_watchdog(line):
@@ -170,22 +174,26 @@ class CheckAssembly:
             is_wrapped=text.endswith(","),
             message=text[:MESSAGE_CHARACTERS],
         )
+        _name_rank(check, named_rank(text))
         self._open.append(check)
         return check
 
     def _continues(self, line: Line, head: Head, pools: list[PoolTerms]) -> bool:
         """Whether an open check took in a line without words of its own."""
+        named = named_rank(line.text)
         candidates = [
             check
             for check in self._open
             if check.place.instance == head.instance
             and head.rank in ("", check.place.rank)
             and line.number - check.last_line <= WAIT_LINES
+            and (not check.pools or check.named_rank == named)
         ]
         taken = False
         for terms in pools:
             for check in candidates:
                 if _take(check, terms):
+                    _name_rank(check, named)
                     check.last_line = line.number
                     check.is_wrapped = line.text.endswith(",")
                     taken = True
@@ -206,9 +214,23 @@ class CheckAssembly:
                 return {**known, SESSION_HELD: known.get(SESSION_HELD, 0) + rest, TOTAL: total}
         return {AVAILABLE: accounted, TOTAL: total}
 
+    def _is_raised_for_ranks(self, line: Line) -> bool:
+        """Whether a line is of a further rank of an error that lists several."""
+        return named_rank(line.text) != "" and any(
+            check.is_raised and check.named_rank and line.number - check.last_line <= WAIT_LINES
+            for check in self._open
+        )
+
     def _is_watchdog(self, line: Line) -> bool:
         last = self._watchdog_line
         return last is not None and line.number - last <= _WATCHDOG_LINES
+
+
+def _name_rank(check: OpenCheck, named: str) -> None:
+    """Give a check the rank that its numbers' line names: one process checks the pools of all."""
+    if named and not check.named_rank:
+        check.named_rank = named
+        check.place = replace(check.place, engine="sglang-jax", rank=named)
 
 
 def _take(check: OpenCheck, more: PoolTerms) -> bool:

@@ -5,8 +5,8 @@
     ...
     AssertionError: ...
 
-Sources: sglang 0.4.6.post4 and 0.5.23 `managers/scheduler.py` (run_scheduler_process); vllm 0.33.0
-`v1/engine/core.py`.
+or from the watchdog that ends them. Sources: sglang 0.4.6.post4 and 0.5.23 `managers/scheduler.py`
+(run_scheduler_process, watchdog_thread); vllm 0.33.0 `v1/engine/core.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ CRASH_WORDS = (
     "Error: ",
     "Exception: ",
     "assert ",
+    # These are often raised without a message.
+    "NotImplementedError",
+    "TimeoutError",
+    "EOFError",
+    "MemoryError",
+    "atchdog timeout (",
 )
 
 #: A traceback is no longer than this.
@@ -37,6 +43,8 @@ _DEATH = re.compile(
     r"(?:Scheduler|EngineCore|WorkerProc|TpModelWorkerClient|TpModelWorker|EngineCoreProc)\w*"
     r"(?: \w+)? (?:hit an exception|encountered a fatal error)"
 )
+#: SGLang's watchdog ends its process after saying so, unless it is a soft one.
+_WATCHDOG = re.compile(r"(?:Scheduler w|W)atchdog timeout \((?!.{0,99}soft=True).{0,99}\)")
 _SERVER_PROCESS = re.compile(r"\((?:APIServer|ApiServer|MultiprocessingGPUExecutor)")
 #: What stands before a message in vllm's lines, and in others'.
 _BEFORE_MESSAGE = r"(?:^|[\]\)|] )\s{0,60}"
@@ -81,6 +89,8 @@ class Tracebacks:
     def read(self, line: Line, head: Head, is_check: bool) -> Crash | None:
         """Take in a line; the crash that it ends, unless it is a check."""
         text = line.text
+        if found := _WATCHDOG.search(text):
+            return Crash(place=head.place("sglang"), message=found[0])
         if _DEATH.search(text):
             self._death = _Death(
                 head, "vllm" if "EngineCore" in text or "WorkerProc" in text else "sglang"

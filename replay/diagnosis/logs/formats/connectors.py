@@ -1,7 +1,8 @@
 """What other transfer layers write: vllm-ascend, TensorRT-LLM and LMCache.
 
 Sources: the lines of public reports; vllm-ascend `distributed/kv_transfer` (mooncake connector),
-TensorRT-LLM `cacheTransceiver.cpp` and `pyexecutor/py_executor.py`, LMCache `pd_backend.py`.
+TensorRT-LLM `cacheTransceiver.cpp` and `pyexecutor/py_executor.py`, LMCache `pd_backend.py`,
+`memory_management.py` and `pin_monitor.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ def _line(engine: str, trouble: TransferTrouble, pattern: str) -> TransferLine:
 
 ASCEND = Format(
     "vllm-ascend transfer",
-    ("Delaying free of", "Force freed expired", "not in reqs to process"),
+    (
+        "Delaying free of",
+        "Force freed ",
+        "not in reqs to process",
+        "Mooncake transfer failed for",
+        "Failed to transfer KV cache for",
+    ),
     transfer_reader(
         (
             _line(
@@ -37,13 +44,19 @@ ASCEND = Format(
             _line(
                 "vllm-ascend",
                 TransferTrouble.HOLD_EXPIRED,
-                rf"Force freed expired request: {REQUEST}"
+                rf"Force freed (?:expired )?request: {REQUEST}"
                 rf"(?:\. Reason: .*?(?:\({SECONDS} seconds\)|$))?",
             ),
             _line(
                 "vllm-ascend",
                 TransferTrouble.UNKNOWN_REQUEST,
                 r"finish req (?:(?P<request>[\w.:-]+) )?not in reqs to process",
+            ),
+            _line(
+                "vllm-ascend",
+                TransferTrouble.FAILED,
+                r"(?:Mooncake transfer failed|Failed to transfer KV cache) for request "
+                rf"{REQUEST}(?<!:)",
             ),
         )
     ),
@@ -72,14 +85,24 @@ TRTLLM = Format(
 
 LMCACHE = Format(
     "lmcache transfer",
-    ("Failed to allocate memory object",),
+    # Not every "Failed to allocate memory": kernels' workspaces fail with these words as well.
+    (
+        "Failed to allocate memory object",
+        "Failed to allocate memory block",
+        "Failed to allocate memory for tensor(",
+        "Failed to allocate memory for the KV cache",
+        "Failed to allocate memory during",
+        "Pin timeout detected",
+    ),
     transfer_reader(
         (
             _line(
                 "lmcache",
                 TransferTrouble.STARVED,
-                r"Failed to allocate memory object(?: for req: (?P<request>[\w.:-]+))?",
+                r"Failed to allocate memory (?:object|block|for|during)"
+                r"(?: for req: (?P<request>[\w.:-]+))?",
             ),
+            _line("lmcache", TransferTrouble.HOLD_EXPIRED, r"Pin timeout detected for MemoryObj"),
         )
     ),
 )

@@ -7,6 +7,7 @@
     [swa] total=3, available=1, evictable=1, protected=0, session_held=0, uncached=0   0.5.x
     available_size=3756, session_held=0, total_size=3757                               req_to_token
     full_avail=416800, full_evict=96, full_protected=0 (expected 416928)               sglang-jax
+    [dp=0] expected=1085, avail=1084, evict=0, protected=0                             sglang-jax, a line a rank
 
 Until 0.5.2 the first line's `available_size` includes what the cache could evict: a line that does
 not say how much is evictable. Sources: sglang 0.4.6.post4 `managers/scheduler.py` (check_memory),
@@ -25,13 +26,21 @@ _SLOTS = re.compile(r"available req slots=(\d{1,18}), total slots=(\d{1,18})")
 #: 0.5.6's busy check, whose terms stand in the line before it.
 _ACCOUNTED = re.compile(r"total_tokens=(-?\d{1,18}) vs self\.max_total_num_tokens=(-?\d{1,18})")
 _EXPECTED = re.compile(r"\(expected (-?\d{1,18})\)")
+_NAMED_RANK = re.compile(r"\[dp=(\d{1,6})\]")
 _BRACKET = re.compile(r"\[(full|swa|mamba|mamba-active|mamba-int8)\]")
 #: In the order in which a key is asked for them.
 _POOL_WORDS = ("swa", "mamba", "full")
 REQUEST_SLOTS = "req_to_token"
 #: Until early 2025 the request slots were called the memory pool.
 _SLOT_WORDS = ("req_to_token_pool", "Memory pool leak")
-_TOTALS = ("total", "total_size", "max_total_num_tokens", "max_total_num_token", "tokens_per_layer")
+_TOTALS = (
+    "total",
+    "total_size",
+    "max_total_num_tokens",
+    "max_total_num_token",
+    "tokens_per_layer",
+    "expected",
+)
 
 AVAILABLE, EVICTABLE, PROTECTED, SESSION_HELD, UNCACHED, TOTAL = (
     "available",
@@ -60,6 +69,12 @@ def accounted_and_total(text: str) -> tuple[int, int] | None:
     """Both sides of a busy check that prints only their sums."""
     found = _ACCOUNTED.search(text)
     return None if found is None else (int(found[1]), int(found[2]))
+
+
+def named_rank(text: str) -> str:
+    """The rank that a line of sglang-jax's check is about, such as "DP0"; empty for other lines."""
+    found = _NAMED_RANK.search(text)
+    return "" if found is None else f"DP{int(found[1])}"
 
 
 def pool_terms(text: str) -> list[PoolTerms]:

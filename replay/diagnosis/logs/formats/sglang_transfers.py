@@ -30,6 +30,8 @@ _RANK = re.compile(r"\brank=(\d+)")
 _REASON = re.compile(r"KVTransferError\([^)]{0,99}\): (.*)")
 _EXCEPTION = re.compile(r"with exception (.*)")
 _FAILED = re.compile(r"(?:Decode|Prefill) [a-z]+ failed for request.*|KVTransferError.*")
+#: What ends a message that a router hands on in the body of its answer.
+_JSON_END = '"}'
 _TIMED_OUT = re.compile(r"timed out after (\d{1,9}(?:\.\d{1,9})?) ?s")
 
 #: What a reason says, by the first of these words in it.
@@ -50,7 +52,7 @@ def _read_failure(line: Line, place_of: PlaceOf) -> Iterator[Record]:
     request = _REQUEST.search(text)
     rank = _RANK.search(text)
     told = _REASON.search(text) or _EXCEPTION.search(text)
-    said = told[1] if told else failed[0]
+    said = (told[1] if told else failed[0]).partition(_JSON_END)[0]
     timeout = _TIMED_OUT.search(said)
     yield Transfer(
         place=place_of("sglang", f"TP{rank[1]}" if rank else ""),

@@ -68,6 +68,7 @@ VLLM_TRANSFERS = Format(
         "waiting for P side ready",
         "pulling kv_caches for",
         "KV load failure",
+        "marking blocks as invalid",
     ),
     transfer_reader(
         (
@@ -110,6 +111,10 @@ VLLM_TRANSFERS = Format(
             ),
             _line(TransferTrouble.TIMED_OUT_WAITING, r"Timeout waiting for P side ready.*"),
             _line(TransferTrouble.FAILED, r"pulling kv_caches for (?P<request>.{1,100}?) failed"),
+            _line(
+                TransferTrouble.FAILED,
+                rf"\w{{1,30}} failed for request {REQUEST}, marking blocks as invalid",
+            ),
             _line(TransferTrouble.FAILED, r"(?:Recovered from|due to) KV load failure.*"),
         )
     ),
