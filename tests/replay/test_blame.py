@@ -223,3 +223,13 @@ def test_requests_of_clean_cycles_that_never_end_count_too(profile, verdict, stu
     if stuck:
         assert found.summary["why"].startswith("12 requests of the clean cycles never ended")
         assert found.summary["blame"].startswith("q0#1 is bootstrap on the prefill and prealloc")
+
+
+def test_requests_that_never_end_are_not_put_down_to_a_gap_that_closed():
+    fields = WIDE_SMALL | {"bootstrap_rooms": 6, "used_rooms": "wedge"}
+    late = FaultRule("late", "delay", request_ids=frozenset({"q2"}), delay_us=200_000)
+    options = SessionOptions(repeats=1)
+    found = record(LOSES, requests_every(50_000, 6), late, options=options, **fields)
+    assert (found.verdict, found.summary["episodes_open"]) == ("persistent", 0)
+    assert found.summary["why"].startswith("6 requests of the clean cycles never ended")
+    assert found.summary["blame"].startswith("q0#1 is bootstrap on the prefill and prealloc")
