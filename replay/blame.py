@@ -50,7 +50,8 @@ def owners_that_count(episode: Episode) -> tuple[Owner, ...]:
 def first_cause(episode: Episode) -> EventFact | None:
     """The event to name: the first that an engine could see, of an owner that counts.
 
-    Of several deliveries of it the one that should not have been.
+    Of several deliveries of it the one that should not have been. Pages that still wait are not put
+    down to an event that came after all, where another never did.
     """
     names = {owner.request_id for owner in owners_that_count(episode)}
     mine = [event for event in episode.causes if event.request_id in names]
@@ -61,6 +62,7 @@ def first_cause(episode: Episode) -> EventFact | None:
         key=lambda event: (
             not event.observed,
             event.is_aimed is waits,
+            waits and episode.is_open and not _never_came(event),
             event.sent_us,
             event.event,
             -event.copy,
@@ -80,8 +82,15 @@ def _cause(episode: Episode, owners: Sequence[Owner]) -> str:
             f"at {seconds(owners[0].opened_us)}"
         )
     others = len(set(episode.cause_numbers) - {event.event})
-    more = f" (the first of {others + 1} events that faults touched)" if others else ""
+    is_first = all(event.sent_us <= each.sent_us for each in episode.causes)
+    which = "the first" if is_first else "one"
+    more = f" ({which} of {others + 1} events that faults touched)" if others else ""
     return what_a_fault_did(event) + more
+
+
+def _never_came(event: EventFact) -> bool:
+    """Whether who waited for it got nothing of it; of a copy, the first delivery may have come."""
+    return event.copy == 0 and (event.failed or not event.result.startswith("accepted"))
 
 
 def _open_words(run: dict[str, Any], episode: Episode) -> tuple[str, str]:

@@ -113,13 +113,19 @@ def worst_episode(episodes: tuple[Episode, ...]) -> Episode | None:
 
 
 def _blame(recording: Recording, worst: Episode | None, findings: Findings) -> str | None:
-    """One sentence about what the verdict is put down to; None where there is nothing to blame."""
+    """One sentence about what the verdict is put down to, in the order of the rules that make it.
+
+    None where there is nothing to blame. A gap that closed is named only where nothing worse is:
+    who waits for ever is not to be put down to a fault that healed.
+    """
     if findings.content_pages or findings.wrong_first_tokens:
         return blame_wrong_contents(recording)
-    if worst is not None:
+    if worst is not None and (worst.is_open or worst.closed_too_late):
         return blame(recording.run, worst)
     if findings.requests["stuck"] or findings.prefill_stuck or findings.stuck_in_cycles:
         return blame_never_ended(recording)
+    if worst is not None:
+        return blame(recording.run, worst)
     return (findings.died_message and blame_crash(recording)) or None
 
 

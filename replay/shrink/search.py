@@ -67,7 +67,8 @@ class Search:
         case: what to begin with; it must have what is wanted.
         goal: what is wanted.
         journal: remembers candidates.
-        budget: for candidates, known ones included, and for the time that this process takes.
+        budget: for candidates, known ones included, and for the time that this process takes to
+            try those that are not known.
         tell: told of the best case and of how many candidates were tried, after each.
     """
 
@@ -107,8 +108,8 @@ class Search:
     def _holds(self, candidate: Case, key: str) -> bool:
         if key in self._seen:
             return self._seen[key]
-        self._spend()
         known = self._journal.get(key)
+        self._spend(is_known=known is not None)
         if known is None:
             known = self.goal.holds(candidate)
             self._journal.add(key, known)
@@ -117,11 +118,13 @@ class Search:
             self._tell(candidate if known else self.case, self.tried)
         return known
 
-    def _spend(self) -> None:
+    def _spend(self, *, is_known: bool) -> None:
         budget = self._budget
         if budget.replays is not None and self.tried >= budget.replays:
             raise OutOfBudgetError
-        if budget.seconds is not None and time.monotonic() - self._started >= budget.seconds:
+        # What an earlier process has found costs nothing, and the result must not get worse again.
+        over = budget.seconds is not None and time.monotonic() - self._started >= budget.seconds
+        if over and not is_known:
             raise OutOfBudgetError
         self.tried += 1
 

@@ -141,3 +141,9 @@ def test_requests_of_one_priority_are_a_part_of_all(tmp_path: Path) -> None:
 def test_metrics_without_a_known_gauge_say_so(verdict: Callable[[str], dict]) -> None:
     found = verdict("python_gc_objects_collected_total 5.0\n\x00\xff\n")
     assert (found["verdict"], found["engine"]) == ("inconclusive", "unknown")
+
+
+def test_a_scrape_without_a_known_gauge_is_told_which_are_read(
+    verdict: Callable[[str], dict],
+) -> None:
+    assert "sglang:num_used_tokens" in " ".join(verdict("process_open_fds 7\n")["next"])

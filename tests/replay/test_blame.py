@@ -44,6 +44,28 @@ def test_several_requests_and_their_events_are_counted():
     assert "(the first of 3 events that faults touched)" in found.summary["blame"]
 
 
+def test_pages_that_wait_for_ever_are_not_put_down_to_a_completion_that_came_late():
+    """Of a transfer's four completions one is late and a later one is lost."""
+    ranks = {"mla": False, "prefill_tp": 4, "decode_tp": 4, "decode_dp": 1}
+    found = record(
+        LOSES,
+        requests_every(50_000, 6),
+        FaultRule("late", "delay", request_ids=frozenset({"q1"}), delay_us=200_000),
+        FaultRule("gone", "drop", request_ids=frozenset({"q2"}), prefill_tp_ranks=frozenset({2})),
+        FaultRule(
+            "late-too",
+            "delay",
+            request_ids=frozenset({"q2"}),
+            prefill_tp_ranks=frozenset({0}),
+            delay_us=200_000,
+        ),
+        **(WIDE_SMALL | ranks),
+    )
+    assert found.verdict == "persistent"
+    assert "from prefill TP 2 to decode TP 2 was dropped at" in found.summary["blame"]
+    assert "late" not in found.summary["blame"]
+
+
 def test_where_there_is_a_timeout_nobody_says_that_there_is_none():
     found = one_fault("hardened", "drop")
     assert found.verdict == "transient"
@@ -201,3 +223,13 @@ def test_requests_of_clean_cycles_that_never_end_count_too(profile, verdict, stu
     if stuck:
         assert found.summary["why"].startswith("12 requests of the clean cycles never ended")
         assert found.summary["blame"].startswith("q0#1 is bootstrap on the prefill and prealloc")
+
+
+def test_requests_that_never_end_are_not_put_down_to_a_gap_that_closed():
+    fields = WIDE_SMALL | {"bootstrap_rooms": 6, "used_rooms": "wedge"}
+    late = FaultRule("late", "delay", request_ids=frozenset({"q2"}), delay_us=200_000)
+    options = SessionOptions(repeats=1)
+    found = record(LOSES, requests_every(50_000, 6), late, options=options, **fields)
+    assert (found.verdict, found.summary["episodes_open"]) == ("persistent", 0)
+    assert found.summary["why"].startswith("6 requests of the clean cycles never ended")
+    assert found.summary["blame"].startswith("q0#1 is bootstrap on the prefill and prealloc")

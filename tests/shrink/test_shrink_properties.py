@@ -97,6 +97,16 @@ def test_the_budget_of_seconds_is_kept():
     assert (found.tried, found.minimal) == (0, False)
 
 
+def test_what_is_known_takes_no_seconds_so_a_result_never_gets_worse_again(tmp_path):
+    case = plain_case(12, rules=(FaultRule("lose", "drop"),))
+    goal, path = goal_of(case), tmp_path / "journal.jsonl"
+    journal = Journal(path, {})
+    whole = shrunk(case, goal, journal)
+    journal.close()
+    again = shrunk(case, goal, Journal(path, {}), seconds=0.0)
+    assert (again.case.key(), again.minimal) == (whole.case.key(), True)
+
+
 def test_exact_numbers_stay_and_others_need_not():
     case = plain_case(8, rules=(FaultRule("lose", "drop", request_ids=frozenset({"a2", "a5"})),))
     free = goal_of(case)

@@ -84,4 +84,6 @@ def steps_without_lines() -> tuple[str, ...]:
         "router's",
         "look for lines such as `Decode batch`, `memory leak detected` (SGLang) or `GPU KV cache "
         "usage` (vLLM) in it",
+        "of a scrape of /metrics, look for `sglang:num_used_tokens`, `sglang:token_usage` or "
+        "`vllm:kv_cache_usage_perc`, and give it with --prometheus",
     )
