@@ -7,7 +7,7 @@ from typing import Any
 
 from replay.episodes import Episode, Owner
 from replay.event_facts import EventFact
-from replay.event_words import place_words, seconds, what_a_fault_did
+from replay.event_words import counted, place_words, seconds, what_a_fault_did
 
 #: Kind -> what is said of pages that still are so, and why they stay.
 _OPEN = {
@@ -31,12 +31,13 @@ def blame(run: dict[str, Any], episode: Episode) -> str:
     gap_tokens = episode.last_gap_tokens if episode.is_open else episode.gap_tokens
     pages = abs(gap_tokens) // run["profile"]["page_size"]
     names = {owner.request_id for owner in owners}
-    whose = f" of {_counted(len(names), 'request')}" if names - {"(nobody)"} else ""
+    whose = f" of {counted(len(names), 'request')}" if names - {"(nobody)"} else ""
     side = "prefill" if episode.pool.startswith("prefill") else "decode"
     where = place_words(episode.pool, run["profile"][f"{side}_instances"])
     what, ending = _open_words(run, episode) if episode.is_open else _closed_words(episode, owners)
     verb = ("is" if pages == 1 else "are") if episode.is_open else ("was" if pages == 1 else "were")
-    subject = f"{_counted(pages, 'page')}{whose} on {where} {verb} {what}"
+    at_most = "" if episode.is_open or len(owners) == 1 else "at most "
+    subject = f"{at_most}{counted(pages, 'page')}{whose} on {where} {verb} {what}"
     return f"{subject}: {_cause(episode, owners)}{ending}"
 
 
@@ -114,7 +115,3 @@ def _closed_words(episode: Episode, owners: Sequence[Owner]) -> tuple[str, str]:
     closed = seconds(episode.closed_us)
     words = f"{what.get(episode.worst_kind, 'unaccounted for')} for {lasted}"
     return words, f"; every page was accounted for again at {closed}{ended}{late}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

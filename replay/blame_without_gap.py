@@ -1,4 +1,4 @@
-"""One plain sentence for what no count shows: wrong bytes, requests that never end, crashes."""
+"""One plain sentence for what no count shows: wrong bytes or owners, requests that never end, crashes."""
 
 from __future__ import annotations
 
@@ -32,6 +32,28 @@ def blame_wrong_contents(recording: Recording) -> str:
         f"at {seconds(first['time_us'])} {first['request_id']} read {what} on {first['pool']}: "
         f"{first['why']}{event}"
     )
+
+
+def blame_wrong_owners(recording: Recording) -> str:
+    """One sentence about pages that were not their owner's, of which the ledger only has the number.
+
+    It names the first event that a fault touched and an engine could see, as the likeliest.
+    """
+    touched: list[tuple[int, int, str]] = []
+    for batch in recording.batches("events", ("event", "sent_us", "request_id", "observed")):
+        rows = batch.filter(pc.fill_null(batch["observed"], False))
+        columns = (rows[name].to_pylist() for name in ("sent_us", "event", "request_id"))
+        touched += zip(*columns, strict=True)
+    told = "the ledger counts such pages and names none"
+    if not touched:
+        return f"{told}; no fault that an engine could see came before"
+    _, number, request_id = min(touched)
+    event = next(
+        each
+        for each in read_events(recording, {request_id}, touched_only=True)[request_id]
+        if each.event == number
+    )
+    return f"{told}; of the faults that an engine could see, the first: {what_happened(event)}"
 
 
 def blame_crash(recording: Recording) -> str:

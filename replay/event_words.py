@@ -12,6 +12,11 @@ def seconds(time_us: int) -> str:
     return f"{time_us / 1e3:g} ms" if abs(time_us) < 100_000 else f"{time_us / 1e6:.3f} s"
 
 
+def counted(count: int, noun: str) -> str:
+    """A count and its noun, with an s where there is not exactly one."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def name_of_event(event: EventFact) -> str:
     """Which event it is: its direction, its room and the ranks it goes between."""
     if event.is_aimed:

@@ -65,6 +65,12 @@ class Recording:
             raise RecordingError(
                 f"{directory}/run.json: schema is {found!r}, this version reads {RUN_SCHEMA!r}"
             )
+        profile = run.get("profile")
+        page_size = profile.get("page_size") if isinstance(profile, dict) else None
+        if not isinstance(page_size, int) or page_size < 1:
+            raise RecordingError(
+                f"{directory}/run.json: damaged: its profile's page_size is {page_size!r}"
+            )
         return cls(directory, run)
 
     def table(self, name: str) -> pa.Table:

@@ -161,6 +161,10 @@ def _find_trace(recording: Recording, given: Path | None) -> Iterator[Trace]:
             except (TraceError, MatrixError) as problem:
                 reasons.append(str(problem).split(";")[0])
         else:
+            if given is not None:
+                raise RecordingError(
+                    f"--trace {given}: is not the trace of {recording.directory}: {reasons[0]}"
+                )
             raise RecordingError(
                 f"{recording.directory}: its trace is not there any more ({reasons[0]}); say where "
                 "it is with --trace FILE"

@@ -20,7 +20,12 @@ from typing import Any
 
 from replay.audit_series import AuditSeries, read_audits
 from replay.blame import blame
-from replay.blame_without_gap import blame_crash, blame_never_ended, blame_wrong_contents
+from replay.blame_without_gap import (
+    blame_crash,
+    blame_never_ended,
+    blame_wrong_contents,
+    blame_wrong_owners,
+)
 from replay.episodes import Episode, find_episodes, read_owners
 from replay.event_facts import read_events
 from replay.evidence import evidence_of
@@ -124,9 +129,11 @@ def _blame(recording: Recording, worst: Episode | None, findings: Findings) -> s
         return blame(recording.run, worst)
     if findings.requests["stuck"] or findings.prefill_stuck or findings.stuck_in_cycles:
         return blame_never_ended(recording)
-    if worst is not None:
-        return blame(recording.run, worst)
-    return (findings.died_message and blame_crash(recording)) or None
+    if findings.ledger.total:
+        return blame_wrong_owners(recording)
+    if findings.died_message is not None and (told := blame_crash(recording)):
+        return told
+    return None if worst is None else blame(recording.run, worst)
 
 
 def _mismatch(recording: Recording, worst: Episode) -> dict[str, Any]:

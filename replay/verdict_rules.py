@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from replay.episodes import Episode
+from replay.event_words import counted
 from replay.oracles import Findings
 
 
@@ -38,12 +39,12 @@ def _wrong_contents(findings: Findings) -> tuple[str, str] | None:
         pages = findings.content_pages
         return (
             "persistent",
-            f"decode read {_counted(pages, 'page')} that held other bytes than its own",
+            f"decode read {counted(pages, 'page')} that held other bytes than its own",
         )
     if findings.wrong_first_tokens:
         count = findings.wrong_first_tokens
         return "persistent", (
-            f"decode took {_counted(count, 'first token')} from buffers that were not its own"
+            f"decode took {counted(count, 'first token')} from buffers that were not its own"
         )
     return None
 
@@ -58,7 +59,7 @@ def _open_gaps(open_ones: tuple[Episode, ...]) -> tuple[str, str] | None:
         )
         return (
             "persistent",
-            f"{_counted(pages, 'page')} still unaccounted for when nothing was left to come",
+            f"{counted(pages, 'page')} still unaccounted for when nothing was left to come",
         )
     if open_ones:
         return "inconclusive", "the heal budget ended before what is under way could close the gap"
@@ -74,11 +75,11 @@ def _never_ended(findings: Findings, budget_exhausted: bool) -> tuple[str, str] 
     if stuck:
         return (
             "persistent",
-            f"{_counted(stuck, 'request')} never ended, although no page is missing",
+            f"{counted(stuck, 'request')} never ended, although no page is missing",
         )
     return (
         "persistent",
-        f"{_counted(findings.prefill_stuck, 'request')} never ended on the prefill side, although "
+        f"{counted(findings.prefill_stuck, 'request')} never ended on the prefill side, although "
         "no page is missing",
     )
 
@@ -89,7 +90,7 @@ def _never_ended_in_cycles(findings: Findings, pending_at_end: bool) -> tuple[st
         return None
     if pending_at_end:
         return "inconclusive", "the replay ended while requests of a clean cycle were under way"
-    count = _counted(findings.stuck_in_cycles, "request")
+    count = counted(findings.stuck_in_cycles, "request")
     return "persistent", f"{count} of the clean cycles never ended, although no page is missing"
 
 
@@ -142,10 +143,6 @@ def _all_well(episodes: tuple[Episode, ...], findings: Findings) -> tuple[str, s
     if findings.false_alarm_pages:
         return "transient", "the engine's own check warned, though every page had a live owner"
     return "clean", "every page was accounted for in every audit"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _any_stuck(episodes: tuple[Episode, ...]) -> bool:

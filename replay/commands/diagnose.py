@@ -115,6 +115,9 @@ def _follow(name: str, poll_s: float, as_json: bool, expect: str | None) -> int:
 def watch(follower: Follower, show: Callable[[Diagnosis], None], wait: Callable[[], None]) -> None:
     """Show each diagnosis that differs from the one before in what it says, until interrupted."""
     shown = None
+    # What is there already may end in the middle of a message, which the next look takes for whole.
+    follower.poll()
+    wait()
     while True:
         if follower.poll() or shown is None:
             diagnosis = follower.diagnosis()

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from replay.commands.options import printable, show_path
+from replay.event_words import counted
 from replay.shrink.case import Case
 
 Tell = Callable[[Case, int], None]
@@ -53,7 +54,9 @@ def print_text(shrunk: dict[str, Any], out: Path) -> None:
         if shrunk["minimal"]
         else "not minimal: the budget came to its end; the same command with more goes on"
     )
-    click.echo(f"  {end}; {shrunk['tried']} candidates in {shrunk['timing']['seconds']} s")
+    click.echo(
+        f"  {end}; {counted(shrunk['tried'], 'candidate')} in {shrunk['timing']['seconds']} s"
+    )
     files = shrunk["files"]
     click.echo(f"  {', '.join(files.values())}: {show_path(out)}")
     click.echo(f"  as a test: pytest {show_path(out / files['test'])}")

@@ -130,6 +130,28 @@ def test_a_crash_is_blamed_on_the_event_that_did_it():
     assert "came again at" in found.summary["blame"]
 
 
+def test_a_crash_is_not_put_down_to_a_gap_that_healed():
+    rules = (
+        FaultRule("late", "delay", request_ids=frozenset({"q1"}), delay_us=500_000),
+        FaultRule("twice", "duplicate", request_ids=frozenset({"q4"}), copy_delay_us=100_000),
+    )
+    found = record("vllm-0.33", requests_every(50_000, 6), *rules, **WIDE_SMALL)
+    assert found.summary["episodes"] >= 1
+    assert found.summary["why"].startswith("the real engine would have died")
+    assert found.summary["blame"].endswith("(crashed the scheduler)")
+
+
+def test_pages_of_the_wrong_owner_are_not_put_down_to_a_gap_that_healed(make_trace, run_json):
+    trace = make_trace(requests=40)
+    for seed in range(10, 20):
+        _, summary = run_json(trace, "--profile", "sglang-0.5.23", "--swarm", "--seed", seed)
+        if summary["why"].startswith("every count balances"):
+            assert summary["blame"].startswith("the ledger counts such pages and names none; of")
+            assert " room " in summary["blame"]
+            return
+    raise AssertionError("no seed showed it")
+
+
 def test_a_clean_replay_blames_nobody():
     found = record("hardened", requests_every(50_000, 4))
     assert found.summary["blame"] is None
