@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from multiprocessing.reduction import DupFd
+from multiprocessing.reduction import send_handle
 from pathlib import Path
 from typing import Any
 
@@ -144,12 +144,16 @@ class LocalPool:
         here, there = self._context.Pipe()
         lifeline_end, lifeline = self._context.Pipe(duplex=False)
         name = f"local-{next(self._names)}"
-        held = None if self._keep_open is None else DupFd(self._keep_open)
+        holds = self._keep_open is not None
         process = self._context.Process(
-            target=work, args=(self._task, there, lifeline_end, held), name=name, daemon=True
+            target=work, args=(self._task, there, lifeline_end, holds), name=name, daemon=True
         )
         with _one_thread_each(), _without_interrupts():
             process.start()
+            if self._keep_open is not None:
+                # Through the pipe: what a worker is killed before taking goes with the pipe.
+                with contextlib.suppress(OSError):
+                    send_handle(here, self._keep_open, process.pid)
         there.close()
         lifeline_end.close()
         return _Worker(name, process, here, lifeline, time.monotonic())

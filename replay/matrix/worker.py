@@ -8,21 +8,24 @@ import signal
 import threading
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
 from typing import Any
 
 from replay.matrix.pool import Task
 
 
-def work(task: Task, connection: Connection, lifeline: Connection, held: Any) -> None:
-    """Do jobs as they come; end when the parent does, however it ends."""
+def work(task: Task, connection: Connection, lifeline: Connection, holds: bool) -> None:
+    """Do jobs as they come; end when the parent does, however it ends.
+
+    With `holds` a file descriptor comes first, to be open for as long as this process lives.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("SIGTERM", "SIGHUP"):
         # The parent's handlers are not ours.
         signal.signal(getattr(signal, name), signal.SIG_DFL)
-    if held is not None:
-        # Open for as long as this process lives.
-        held.detach()
     threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+    if holds:
+        recv_handle(connection)
     _use_one_thread()
     try:
         connection.send_bytes(b'"ready"')

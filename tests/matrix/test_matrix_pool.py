@@ -1,5 +1,6 @@
 """The pool: whatever a job does, it is that job's result, and the others' go on."""
 
+import fcntl
 import multiprocessing
 import os
 import time
@@ -119,3 +120,32 @@ def alive(pid):
     except OSError:
         return False
     return state != "Z"
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.05, 0.3])
+def test_workers_that_are_killed_while_they_start_hold_nothing_open(tmp_path, wait_s):
+    descriptor = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with LocalPool(echo, 2, keep_open=descriptor) as pool:
+        pool._workers.extend((pool._start(), pool._start()))
+        time.sleep(wait_s)
+    os.close(descriptor)
+    with (tmp_path / "lock").open() as again:
+        deadline = time.monotonic() + 5
+        while True:
+            try:
+                fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                assert time.monotonic() < deadline, "somebody still holds the lock"
+                time.sleep(0.05)
+
+
+def test_a_worker_holds_the_lock_while_it_lives(tmp_path):
+    descriptor = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with LocalPool(echo, 1, keep_open=descriptor) as pool:
+        list(pool.run([("a", {"value": 1})]))
+        os.close(descriptor)
+        with (tmp_path / "lock").open() as again, pytest.raises(BlockingIOError):
+            fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
