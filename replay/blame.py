@@ -7,6 +7,7 @@ from typing import Any
 
 from replay.episodes import Episode, Owner
 from replay.event_facts import EventFact
+from replay.event_results import was_accepted
 from replay.event_words import counted, place_words, seconds, what_a_fault_did
 
 #: Kind -> what is said of pages that still are so, and why they stay.
@@ -91,7 +92,7 @@ def _cause(episode: Episode, owners: Sequence[Owner]) -> str:
 
 def _never_came(event: EventFact) -> bool:
     """Whether who waited for it got nothing of it; of a copy, the first delivery may have come."""
-    return event.copy == 0 and (event.failed or not event.result.startswith("accepted"))
+    return event.copy == 0 and (event.failed or not was_accepted(event.result))
 
 
 def _open_words(run: dict[str, Any], episode: Episode) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from replay.event_facts import read_events
+from replay.event_results import CRASHED, has_crashed
 from replay.event_words import seconds, what_happened
 from replay.oracles import DECODE_ENDED, PREFILL_ENDED
 from replay.recording import Recording
@@ -60,14 +61,14 @@ def blame_crash(recording: Recording) -> str:
     """One sentence about the event that would have killed the real engine; empty for none."""
     crashed: list[tuple[int, str]] = []
     for batch in recording.batches("events", ("event", "request_id", "result")):
-        fatal = pc.starts_with(batch["result"].cast(pa.string()), "crashed")
+        fatal = pc.starts_with(batch["result"].cast(pa.string()), CRASHED)
         rows = batch.filter(fatal)
         crashed += zip(rows["event"].to_pylist(), rows["request_id"].to_pylist(), strict=True)
     if not crashed:
         return ""
     number, request_id = min(crashed)
     events = read_events(recording, {request_id})[request_id]
-    fatal_ones = [each for each in events if each.event == number and "crashed" in each.result]
+    fatal_ones = [each for each in events if each.event == number and has_crashed(each.result)]
     return what_happened(fatal_ones[0])
 
 

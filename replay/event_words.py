@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from replay.event_facts import EventFact
+from replay.event_results import LOST, was_accepted
 
 
 def seconds(time_us: int) -> str:
@@ -38,7 +39,7 @@ def what_a_fault_did(event: EventFact) -> str:
     faults = (event.fault or "").split(" + ")
     if event.is_aimed:
         return _aimed(event, faults[0])
-    if event.result == "lost":
+    if event.result == LOST:
         return f"{name} was dropped at {seconds(event.sent_us)}"
     if event.delivered_us is None:
         return f"{name}, sent at {seconds(event.sent_us)}, had not arrived when the replay ended"
@@ -57,7 +58,7 @@ def what_a_fault_did(event: EventFact) -> str:
         "partial": f"{name} came at {came}, without those of other ranks",
     }
     words = next((told[fault] for fault in faults if fault in told), f"{name} came at {came}")
-    return words if event.result.startswith("accepted") else f"{words} ({event.result})"
+    return words if was_accepted(event.result) else f"{words} ({event.result})"
 
 
 def what_happened(event: EventFact) -> str:

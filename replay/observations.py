@@ -13,6 +13,7 @@ from faults.events import CompletionEvent, Direction
 from faults.injector import Delivery, FaultInjector
 from faults.kinds import FaultRule
 from replay.engine.request import Request
+from replay.event_results import was_ignored
 from replay.receivers import Receivers
 from replay.recorder import EventRow, RecordingWriter
 
@@ -157,7 +158,7 @@ def _what_it_did(
     told: str, delivery: Delivery, seen: tuple[FaultRule, ...]
 ) -> tuple[FaultRule, ...]:
     """The other rules whose effect is that the receiver did not ignore this delivery."""
-    if told.startswith("ignored"):
+    if was_ignored(told):
         return ()
     return tuple(
         rule

@@ -16,6 +16,7 @@ from replay.engine.decode_rank import DecodeRank
 from replay.engine.prefill import PrefillInstance
 from replay.engine.prefill_rank import PrefillRank
 from replay.engine.request import DecodeState, PrefillState, Request, TransferState
+from replay.event_results import ignored, kept_for_later
 from replay.profile import EngineProfile
 from replay.routing import decode_places, prefill_places
 
@@ -102,14 +103,14 @@ class Receivers:
         detour: Detour | None,
     ) -> str:
         if detour == "kind":
-            return "ignored: nothing is sent from here"
+            return ignored("nothing is sent from here")
         queue, addressee = request.decode.transfers, request
         if detour == "rank":
             queue = self._decode_beside(request.decode).transfers
         elif detour == "room":
             stranger = queue.in_room(event.next_room)
             if stranger is None:
-                return "ignored: nobody waits in that room"
+                return ignored("nobody waits in that room")
             addressee = stranger
         return self._hand_over(
             _Kept(
@@ -138,7 +139,7 @@ class Receivers:
         if detour == "room":
             stranger = queue.in_room(event.next_room)
             if stranger is None:
-                return "ignored: nobody waits in that room"
+                return ignored("nobody waits in that room")
             addressee = stranger
         return self._hand_over(
             _Kept(
@@ -156,7 +157,7 @@ class Receivers:
         if self._profile.early_events == "believed" or self._has_landed(told) or not can_wait:
             return told.tell()
         self._kept.setdefault(told.request.ordinal, []).append(told)
-        return "kept: its bytes have not landed"
+        return kept_for_later("its bytes have not landed")
 
     def bytes_landed(self, request: Request) -> list[Direction]:
         """Tell what was kept until these bytes landed; the sides that were told something."""

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from faults.events import CompletionEvent
 from faults.kinds import FaultRule
+from replay.event_results import LOST, NOT_BEFORE_THE_END
 from replay.recording_schema import TABLES
 
 _ROWS_PER_GROUP = 65_536
@@ -133,17 +134,17 @@ class RecordingWriter:
     def lost(self, row: EventRow, observed: bool) -> None:
         """Write an event that was lost, when it was due."""
         del self._expected[row.number, row.copy]
-        self._tables["events"].append(row.to_tuple(None, "lost", observed))
+        self._tables["events"].append(row.to_tuple(None, LOST, observed))
 
     def never_arrived(self, number: int, copy: int, observed: bool) -> None:
         """Write a delivery that did not arrive before the end."""
         row = self._expected.pop((number, copy))
-        self._tables["events"].append(row.to_tuple(None, "not before the end", observed))
+        self._tables["events"].append(row.to_tuple(None, NOT_BEFORE_THE_END, observed))
 
     def close(self) -> None:
         """Write deliveries that never arrived, and finish every table."""
         for row in self._expected.values():
-            self._tables["events"].append(row.to_tuple(None, "not before the end"))
+            self._tables["events"].append(row.to_tuple(None, NOT_BEFORE_THE_END))
         self._expected.clear()
         for table in self._tables.values():
             table.close()

@@ -12,6 +12,7 @@ from faults.events import DECODE_STATES, CompletionEvent, Direction, Moment, Req
 from faults.injector import FaultInjector, Strike
 from replay.clock import Clock, Priority
 from replay.engine.request import Request
+from replay.event_results import has_missed, missed
 from replay.receivers import state_of
 from replay.recorder import EventRow, RecordingWriter
 from replay.transfer import TransferLink
@@ -86,7 +87,7 @@ class Strikes:
                 self._until_landed.setdefault(request.ordinal, []).append(hit)
                 return
             result = self._hit(request, side, strike)
-            has_hit = not result.startswith("missed")
+            has_hit = not has_missed(result)
             if has_hit:
                 self._injector.note_struck(strike.rule)
             self._recorder.delivered(row, self._clock.now_us, result, has_hit)
@@ -96,9 +97,9 @@ class Strikes:
     def _hit(self, request: Request, side: Direction, strike: Strike) -> str:
         aimed_at, found = strike.rule.when, state_of(request, side)
         if aimed_at is None or found != aimed_at:
-            return f"missed: it was {found} by then"
+            return missed(f"it was {found} by then")
         if strike.rule.fault == "abort":
             self._cancel(request)
             return f"aborted while {found}"
         result = self._link.timeouts.end_now(request, aimed_at)
-        return result or f"missed: no timeout of this engine runs while it is {found}"
+        return result or missed(f"no timeout of this engine runs while it is {found}")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from replay.event_results import LOST, has_missed
 from reports.evidence import Evidence
 from reports.words import number
 
@@ -158,7 +159,7 @@ def _events_balance(evidence: Evidence) -> Check:
     """Events are numbered from 0, so the highest number says how many were sent."""
     events = evidence.tables["events"]
     sent = (pc.max(events["event"]).as_py() + 1) if events.num_rows else 0
-    lost = pc.sum(pc.equal(events["result"], "lost")).as_py() or 0
+    lost = pc.sum(pc.equal(events["result"], LOST)).as_py() or 0
     copies = pc.sum(pc.greater(events["copy"], 0)).as_py() or 0
     delivered = pc.sum(events["delivered_us"].is_valid()).as_py() or 0
     late = events.num_rows - lost - delivered
@@ -181,8 +182,8 @@ def _faults_landed(evidence: Evidence) -> Check:
     for event, copy, fault, rule, delivered_us, result, observed in zip(
         *(touched[name].to_pylist() for name in names), strict=True
     ):
-        came_about = delivered_us is not None or result == "lost" or observed
-        if not came_about or result.startswith("missed"):
+        came_about = delivered_us is not None or result == LOST or observed
+        if not came_about or has_missed(result):
             continue
         if copy:
             # A rule's copies of one event are one fault.

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from replay.engine.prompt_memory import PromptMemory
 from replay.engine.request import PrefillState, Request, TransferState
+from replay.event_results import ACCEPTED, CRASHED, accepted, ignored
 from replay.profile import EngineProfile
 
 
@@ -66,7 +67,7 @@ class InFlightQueue:
             return self._acknowledge_again(request, event)
         if failed:
             self._failed.append(request)
-            return "accepted"
+            return ACCEPTED
         awaiting = request.awaiting_acknowledgements
         if awaiting and self._profile.counts_completions == "by-number":
             sender = next(iter(awaiting))
@@ -76,7 +77,7 @@ class InFlightQueue:
         if not awaiting:
             request.released_by_event = event
             self._to_release.append(request)
-        return "accepted"
+        return ACCEPTED
 
     def awaits(self, request: Request, sender: int) -> bool:
         """Whether the acknowledgement of this sender would tell it something new."""
@@ -92,20 +93,20 @@ class InFlightQueue:
     def receive_misrouted(self, request: Request, event: int) -> str:
         """Take in an acknowledgement that arrived as a receive completion."""
         if self._profile.misrouted_acknowledgement == "ignore":
-            return "ignored: nothing is received here"
+            return ignored("nothing is received here")
         if request.prefill_state is PrefillState.INFLIGHT:
             request.released_by_event = event
             self._to_release.append(request)
-            return "accepted: released without its acknowledgement"
-        return "ignored: request had moved on"
+            return accepted("released without its acknowledgement")
+        return ignored("request had moved on")
 
     def acknowledge_stranger(self) -> str:
         """Take in an acknowledgement of a request that another rank holds."""
         if self._profile.duplicate_acknowledgement == "crash":
             # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).
             self._calls.die("AssertionError: assert req_id in self.requests")
-            return "crashed the scheduler"
-        return "ignored: not held here"
+            return CRASHED
+        return ignored("not held here")
 
     def come_due(self, request: Request) -> None:
         """Every acknowledgement should be here by now; the next poll will tell."""
@@ -122,12 +123,12 @@ class InFlightQueue:
         ):
             self._to_release_again.append(request)
             self.freed_again_by_event = event
-            return "accepted again"
+            return f"{ACCEPTED} again"
         if rule == "crash" and request.prefill_ended:
             # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).
             self._calls.die("AssertionError: assert req_id in self.requests")
-            return "crashed the scheduler"
-        return "ignored: already counted"
+            return CRASHED
+        return ignored("already counted")
 
     # The poll of one iteration.
 

@@ -21,6 +21,7 @@ from replay.engine.metadata_slots import EMPTY
 from replay.engine.ports import Link
 from replay.engine.receipt import Receipt, ReceiptRules
 from replay.engine.request import DecodeState, Request
+from replay.event_results import ACCEPTED, CRASHED, accepted, ignored
 from replay.pool.pool import KvPool
 from replay.profile import EngineProfile
 
@@ -117,13 +118,13 @@ class TransferQueue:
                 # Done is done: nothing more will come of this transfer.
                 request.sender_stopped = True
         elif not request.receipt.take(sender, receiver):
-            return "ignored: already counted"
+            return ignored("already counted")
         elif self._profile.status_only_rises:
             request.receipt.failed_ranks.discard(receiver)
         request.completed_by_event = event
         if failed or request.receipt.is_done or not self._profile.ranks_agree:
             self._note(request)
-        return "accepted" if request is sent_for else "accepted: for another request of its room"
+        return ACCEPTED if request is sent_for else accepted("for another request of its room")
 
     def awaits(self, request: Request, sender: int, receiver: int) -> bool:
         """Whether the completion of these two TP ranks would tell it something new."""
@@ -165,7 +166,7 @@ class TransferQueue:
 
     def _unexpected(self, sent_for: Request) -> str:
         if self._profile.unexpected_completion == "ignore":
-            return "ignored: request had moved on"
+            return ignored("request had moved on")
         # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).
         words = (
             "assert req_id in self.requests"
@@ -173,7 +174,7 @@ class TransferQueue:
             else "assert RequestStatus.is_finished(req.status)"
         )
         self._calls.die(f"AssertionError: {words}")
-        return "crashed the scheduler"
+        return CRASHED
 
     # The poll of one iteration.
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from replay.event_facts import EventFact
+from replay.event_results import LOST, has_crashed
 from replay.event_words import name_of_event, seconds, what_a_fault_did
 from replay.life.steps import Order, Step
 
@@ -63,7 +64,7 @@ def _sent_step(deliveries: list[EventFact], sender: dict[str, str], foreign: boo
 def _delivered_step(event: EventFact, foreign: bool) -> Step:
     name = name_of_event(event)
     is_fault = event.rule is not None and not _is_held_back(event)
-    if event.result == "lost":
+    if event.result == LOST:
         what = f"{name} was due, and never comes"
     elif event.delivered_us is None:
         what = f"{name} was due, and had not come when the replay ended"
@@ -75,7 +76,7 @@ def _delivered_step(event: EventFact, foreign: bool) -> Step:
         what = f"{name} arrives{again}{late}{failed}: {event.result}"
     if event.observed is False:
         what += " (the fault made no difference)"
-    has_crashed = event.result.startswith("crashed")
+    is_fatal = has_crashed(event.result)
     return Step(
         time_us=event.came_us,
         order=Order.DELIVERED,
@@ -83,7 +84,7 @@ def _delivered_step(event: EventFact, foreign: bool) -> Step:
         where=event.pool,
         what=what,
         blame=what_a_fault_did(event) if is_fault else "",
-        departs=has_crashed or (is_fault and event.observed is not False),
+        departs=is_fatal or (is_fault and event.observed is not False),
         fault=event.fault,
         rule=event.rule,
         event=event.event,
@@ -119,13 +120,13 @@ def _is_held_back(event: EventFact) -> bool:
     """Whether the fault acted when the event was sent."""
     if event.rule is None or event.copy:
         return False
-    if event.result == "lost":
+    if event.result == LOST:
         return True
     return any(fault in _HOLDING_BACK for fault in (event.fault or "").split(" + "))
 
 
 def _how_held_back(event: EventFact) -> str:
-    if event.result == "lost":
+    if event.result == LOST:
         return "it is lost on its way"
     if event.delivered_us is None:
         return "it is held back and has not arrived when the replay ends"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from replay.event_results import has_missed
 from replay.shrink.case import Case
 from replay.shrink.in_memory import MemoryRecording, replay_in_memory
 from replay.verdict import Verdict, worst_episode
@@ -112,7 +113,7 @@ def _hits(
         is_event = pair[0] >= 0
         if is_event:
             events.setdefault((request_id, direction), set()).add(pair)
-        if row["rule"] is None or (not is_event and row["result"].startswith("missed")):
+        if row["rule"] is None or (not is_event and has_missed(row["result"])):
             continue
         for name in _names(row["rule"], rules):
             found[Hit(name, request_id, direction, *pair)] = None
