@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from faults.kinds import AIMED_FAULTS
 from replay.blame import blame
 from replay.episodes import Episode, kind_of
+from replay.oracles import DECODE_ENDED
 from reports.evidence import Evidence
 from reports.words import NOTHING, by_count, number, plain_seconds
 
@@ -23,9 +24,6 @@ ROWS_MAX = 200
 
 #: Verdict of one episode -> how it ended.
 _END = {"persistent": "never closed", "transient": "healed", "inconclusive": "not in time"}
-
-#: Decode states in which a request has ended.
-_ENDED = ("finished", "aborted", "lost", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +195,7 @@ def unfinished_table(evidence: Evidence) -> Table:
     """Requests of the trace itself that never ended, in order of arrival."""
     requests = evidence.tables["requests"]
     first = requests.filter(pc.equal(requests["cycle"], 0))
-    ended = pc.is_in(first["decode_state"], pa.array(_ENDED))
+    ended = pc.is_in(first["decode_state"], pa.array(DECODE_ENDED))
     waiting = first.filter(pc.invert(ended)).sort_by(
         [("arrival_us", "ascending"), ("bootstrap_room", "ascending")]
     )

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from replay.commands.options import progress_bar
+from replay.commands.options import VERDICTS, progress_bar
 
 if TYPE_CHECKING:
     from replay.diagnosis.diagnosis import Diagnosis
     from replay.diagnosis.follow import Follower
 
-_VERDICTS = ("clean", "transient", "persistent", "inconclusive")
 _EXIT_OTHER_VERDICT, _EXIT_INCONCLUSIVE = 1, 3
 
 
 @click.command(epilog="Example: kvreplay diagnose prefill.log decode.log.1.gz decode.log")
 @click.argument("logs", metavar="LOG...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print the diagnosis as JSON.")
-@click.option("--expect", type=click.Choice(_VERDICTS), help="Exit with 0 for this verdict only.")
+@click.option("--expect", type=click.Choice(VERDICTS), help="Exit with 0 for this verdict only.")
 @click.option(
     "--follow",
     metavar="FILE",

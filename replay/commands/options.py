@@ -11,6 +11,9 @@ from typing import Any
 
 import click
 
+#: What a verdict can be; `replay.recording_schema` has the same, but loads pyarrow.
+VERDICTS = ("clean", "transient", "persistent", "inconclusive")
+
 
 class ProbabilityAndDelay(click.ParamType[tuple[float, float]]):
     """`P:MS`: a probability and a delay in milliseconds."""

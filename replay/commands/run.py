@@ -10,13 +10,12 @@ from typing import Any
 import click
 
 from replay.commands.options import (
+    VERDICTS,
     ProbabilityAndDelay,
     parse_overrides,
     profile_changes,
     progress_bar,
 )
-
-VERDICTS = ("clean", "transient", "persistent", "inconclusive")
 
 
 @click.command(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from replay.labelled.trial import Outcome
 from replay.labelled.truth import Label
+from replay.recording_schema import VerdictName
 
-VERDICTS = ("clean", "transient", "persistent", "inconclusive")
+VERDICTS: tuple[str, ...] = get_args(VerdictName)
 #: Quiet checks from which on a log should tell.
 QUIET_CHECKS_MIN = 3
 

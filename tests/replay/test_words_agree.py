@@ -1,0 +1,28 @@
+"""Words that several places must know are the same in all of them."""
+
+from typing import get_args
+
+from replay import oracles
+from replay.commands import summary_text
+from replay.commands.options import VERDICTS
+from replay.engine.request import DECODE_ENDED, PREFILL_ENDED
+from replay.pool.account import ShareKind
+from replay.recording_schema import KindName, VerdictName
+from reports import words
+
+
+def test_states_in_which_a_side_is_done_are_the_engines():
+    assert set(oracles.DECODE_ENDED) == {state.value for state in DECODE_ENDED}
+    assert set(oracles.PREFILL_ENDED) == {state.value for state in PREFILL_ENDED}
+
+
+def test_every_verdict_has_a_sign_everywhere():
+    assert set(get_args(VerdictName)) == set(VERDICTS) == set(words.VERDICTS)
+    assert set(get_args(VerdictName)) == set(summary_text._SIGNS) == set(summary_text._COLOURS)
+    for verdict, (sign, _) in words.VERDICTS.items():
+        assert summary_text._SIGNS[verdict] == sign
+
+
+def test_every_share_of_a_gap_is_a_kind_or_becomes_one():
+    renamed = {ShareKind.STALLED, ShareKind.DEPARTED}
+    assert {kind.value for kind in set(ShareKind) - renamed} <= set(get_args(KindName))
