@@ -2,12 +2,13 @@
 
 import json
 from collections import OrderedDict
-from itertools import islice, takewhile
+from itertools import takewhile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from likeness_helpers import like, rows_of
 from trace_helpers import as_plain, make_request
 
 import traces.likeness.fitting
@@ -16,24 +17,12 @@ import traces.likeness.prompts
 import traces.likeness.resampling
 from replay.cli import run_command_line
 from traces.dataset import TraceWriter, open_trace
-from traces.errors import TraceError
 from traces.likeness.fitting import fit_trace
 from traces.likeness.generation import LikenessOptions, write_trace_like
 from traces.likeness.resampling import RankJitter
 from traces.statistics.comparison import compare_traces
 from traces.statistics.inspection import inspect_trace
 from traces.synthesis import SynthesisOptions, write_synthetic_trace
-
-
-def _like(source, path, requests=None, seed=0, rate_per_s=None):
-    model = fit_trace(source)
-    options = LikenessOptions(requests or model.request_count, seed, rate_per_s)
-    assert write_trace_like(model, options, path) == options.requests
-    return path
-
-
-def _rows(path, count=None):
-    return list(islice(open_trace(path).iter_requests(), count))
 
 
 def _age_distance(one, other, column):
@@ -67,7 +56,7 @@ def chat(tmp_path_factory):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_hundred_thousand_requests_like_the_published_log(conversation, tmp_path, seed):
-    path = _like(conversation, tmp_path / "like", 100_000, seed)
+    path = like(conversation, tmp_path / "like", 100_000, seed)
     facts = compare_traces(path, conversation)
     for name in ("input_tokens", "output_tokens", "inter_arrival_us"):
         assert facts["columns"][name]["ks_distance"] < 0.01, name
@@ -82,7 +71,7 @@ def test_a_hundred_thousand_requests_like_the_published_log(conversation, tmp_pa
 
 
 def test_requests_of_the_published_log_stay_what_they_were_together(conversation, tmp_path):
-    path = _like(conversation, tmp_path / "like")
+    path = like(conversation, tmp_path / "like")
     source, made = fit_trace(conversation), fit_trace(path)
     # What a request found, and how long that had waited.
     assert _age_distance(source, made, "blocks_seen") < 0.01
@@ -111,7 +100,7 @@ def test_requests_of_the_published_log_stay_what_they_were_together(conversation
 def _lru_hit_rate(path, blocks_max):
     """Share of the blocks that a cache of so many finds, which forgets what waited longest."""
     cache, found, total = OrderedDict(), 0, 0
-    for request in _rows(path):
+    for request in rows_of(path):
         hashes = request.block_hashes.tolist()
         found += sum(1 for _ in takewhile(cache.__contains__, hashes))
         total += len(hashes)
@@ -124,14 +113,14 @@ def _lru_hit_rate(path, blocks_max):
 
 
 def test_a_small_cache_finds_as_much_as_in_the_published_log(conversation, tmp_path):
-    path = _like(conversation, tmp_path / "like")
+    path = like(conversation, tmp_path / "like")
     for blocks_max in (1000, 5000, 20_000):
         was = _lru_hit_rate(conversation, blocks_max)
         assert _lru_hit_rate(path, blocks_max) == pytest.approx(was, abs=0.02), blocks_max
 
 
 def test_sessions_aborts_and_reuse_of_a_chat(chat, tmp_path):
-    path = _like(chat, tmp_path / "like", 24_000, 3)
+    path = like(chat, tmp_path / "like", 24_000, 3)
     facts, was, now = compare_traces(path, chat), inspect_trace(chat), inspect_trace(path)
     for name in ("input_tokens", "output_tokens", "inter_arrival_us", "after_us"):
         assert facts["columns"][name]["ks_distance"] < 0.03, name
@@ -143,7 +132,7 @@ def test_sessions_aborts_and_reuse_of_a_chat(chat, tmp_path):
     assert _age_distance(fit_trace(chat), fit_trace(path), "session_age") < 0.2
     # A later turn begins with the blocks of the former one.
     last, kept, turns = {}, 0, 0
-    for request in _rows(path):
+    for request in rows_of(path):
         former = last.get(request.session_id)
         if former is not None:
             turns += 1
@@ -155,11 +144,11 @@ def test_sessions_aborts_and_reuse_of_a_chat(chat, tmp_path):
 
 
 def test_no_name_and_no_hash_of_the_source_even_twice_removed(chat, tmp_path):
-    paths = [chat, _like(chat, tmp_path / "once", 3000), _like(chat, tmp_path / "other", 3000, 1)]
-    paths.append(_like(paths[1], tmp_path / "twice"))
+    paths = [chat, like(chat, tmp_path / "once", 3000), like(chat, tmp_path / "other", 3000, 1)]
+    paths.append(like(paths[1], tmp_path / "twice"))
     names, hashes = [], []
     for path in paths:
-        rows = _rows(path)
+        rows = rows_of(path)
         names.append({row.request_id for row in rows} | {row.session_id for row in rows})
         hashes.append({value for row in rows for value in row.block_hashes.tolist()})
     for kind in (names, hashes):
@@ -168,12 +157,12 @@ def test_no_name_and_no_hash_of_the_source_even_twice_removed(chat, tmp_path):
 
 def test_one_seed_repeats_byte_for_byte_and_a_longer_trace_starts_alike(chat, tmp_path):
     digests = [
-        open_trace(_like(chat, tmp_path / f"{index}", 5000, seed)).sha256()
+        open_trace(like(chat, tmp_path / f"{index}", 5000, seed)).sha256()
         for index, seed in enumerate((4, 4, 5))
     ]
     assert digests[0] == digests[1] != digests[2]
-    longer = _rows(_like(chat, tmp_path / "longer", 9000, 4), 5000)
-    assert list(map(as_plain, longer)) == list(map(as_plain, _rows(tmp_path / "0")))
+    longer = rows_of(like(chat, tmp_path / "longer", 9000, 4), 5000)
+    assert list(map(as_plain, longer)) == list(map(as_plain, rows_of(tmp_path / "0")))
     assert open_trace(tmp_path / "2").source == (
         "kvreplay synthesis like chat.parquet requests=5000 seed=5"
     )
@@ -181,10 +170,10 @@ def test_one_seed_repeats_byte_for_byte_and_a_longer_trace_starts_alike(chat, tm
 
 def test_a_hash_names_its_block_with_everything_before_it(chat, conversation, tmp_path):
     for source in (chat, conversation):
-        path = _like(source, tmp_path / "like", 3000)
+        path = like(source, tmp_path / "like", 3000)
         size = open_trace(path).block_size
         before = {}
-        for request in _rows(path):
+        for request in rows_of(path):
             parent = None
             for place, value in enumerate(request.block_hashes.tolist()):
                 tokens = min(size, request.input_tokens - place * size)
@@ -193,9 +182,9 @@ def test_a_hash_names_its_block_with_everything_before_it(chat, conversation, tm
 
 
 def test_memory_bounds_hold_and_pieces_do_not_show(chat, tmp_path, monkeypatch):
-    whole = _rows(_like(chat, tmp_path / "whole", 2000))
+    whole = rows_of(like(chat, tmp_path / "whole", 2000))
     monkeypatch.setattr(traces.likeness.generation, "PIECE_HASHES", 100)
-    assert list(map(as_plain, _rows(_like(chat, tmp_path / "cut", 2000)))) == list(
+    assert list(map(as_plain, rows_of(like(chat, tmp_path / "cut", 2000)))) == list(
         map(as_plain, whole)
     )
     monkeypatch.setattr(traces.likeness.prompts, "HASHES_MAX", 2000)
@@ -210,13 +199,13 @@ def test_memory_bounds_hold_and_pieces_do_not_show(chat, tmp_path, monkeypatch):
         assert len(self._open_sessions) <= kept[-1] <= 50
 
     monkeypatch.setattr(traces.likeness.prompts.PromptReservoir, "trim", watched)
-    _like(chat, tmp_path / "bounded", 2000)
+    like(chat, tmp_path / "bounded", 2000)
     assert len(kept) > 100 and max(kept) > 5
     plain = tmp_path / "plain"
     with TraceWriter(plain, source="t", block_size=None) as writer:
         for index in range(300):
             writer.write(make_request(index, block_hashes=None))
-    _like(plain, tmp_path / "bounded", 9000)
+    like(plain, tmp_path / "bounded", 9000)
 
 
 def test_of_a_huge_source_a_sample_spread_over_it_is_kept(chat, tmp_path, monkeypatch):
@@ -240,9 +229,9 @@ def test_of_a_huge_source_a_sample_spread_over_it_is_kept(chat, tmp_path, monkey
 
 
 def test_the_rate_is_scaled_and_only_that(chat, tmp_path):
-    plain, fast = _like(chat, tmp_path / "plain", 4000), _like(chat, tmp_path / "f", 4000, 0, 500.0)
-    assert [as_plain(row)[2:6] for row in _rows(plain)] == [
-        as_plain(row)[2:6] for row in _rows(fast)
+    plain, fast = like(chat, tmp_path / "plain", 4000), like(chat, tmp_path / "f", 4000, 0, 500.0)
+    assert [as_plain(row)[2:6] for row in rows_of(plain)] == [
+        as_plain(row)[2:6] for row in rows_of(fast)
     ]
     rates = [inspect_trace(path)["rate_per_s"]["mean"] for path in (chat, plain, fast)]
     assert rates[2] == pytest.approx(500 / rates[0] * rates[1], rel=1e-3)
@@ -258,8 +247,8 @@ def test_the_rate_over_time_comes_back_cycle_after_cycle(tmp_path, monkeypatch, 
             writer.write(
                 make_request(index, arrival_us=arrival_us, cancel_us=None, block_hashes=None)
             )
-    _like(tmp_path / "source", tmp_path / "like", 20_000)
-    arrival_us = np.array([row.arrival_us for row in _rows(tmp_path / "like")])
+    like(tmp_path / "source", tmp_path / "like", 20_000)
+    arrival_us = np.array([row.arrival_us for row in rows_of(tmp_path / "like")])
     medians_us = np.median(np.diff(arrival_us)[: 7 * 2500].reshape(7, 2500), axis=1)
     wanted_us = np.log(2) * np.array([1e4, 1e5, 1e6, 1e3, 1e4, 1e5, 1e6])
     assert np.log10(medians_us) == pytest.approx(np.log10(wanted_us), abs=0.4)
@@ -278,124 +267,6 @@ def test_jitter_in_rank_keeps_the_distribution(values):
             wanted = np.searchsorted(np.sort(sample), value, side) / sample.size
             found = np.searchsorted(ordered, value, side) / drawn.size
             assert found == pytest.approx(wanted, abs=0.04 + 2 / sample.size)
-
-
-def test_a_model_counted_by_hand(write_trace):
-    rows = [
-        make_request(i, input_tokens=tokens, block_hashes=np.array(hashes, np.uint64), **more)
-        for i, (tokens, hashes, more) in enumerate(
-            [
-                (40, [1, 2, 3], {"session_id": "a", "cancel_us": None}),
-                (48, [1, 2, 4], {"session_id": "b", "cancel_us": 15, "priority": 3}),
-                (40, [1, 2, 3], {"session_id": None, "cancel_us": None}),  # all, the tail too
-                (16, [9], {"session_id": None, "cancel_us": None}),
-                (48, [1, 2, 4], {"session_id": "b", "cancel_us": None}),  # all, and no tail
-            ]
-        )
-    ]
-    model = fit_trace(write_trace(rows))
-    found = {name: model.rows[name].tolist() for name in model.rows.dtype.names}
-    assert found["blocks_seen"] == [0, 2, 2, 0, 3]
-    assert found["is_repeat"] == [False, False, True, False, False]
-    assert found["context_age"] == [0, 1, 2, 0, 3]
-    assert found["session_age"] == [0, 0, 0, 0, 3]
-    assert found["has_session"] == [True, True, False, False, True]
-    assert found["abort_after_us"] == [-1, 5, -1, -1, -1]
-    assert found["gap_us"] == [10] * 5
-    assert (model.request_count, model.duration_us, model.block_size) == (5, 40, 16)
-
-
-@pytest.mark.parametrize("block_size", [64, 512])
-def test_repeated_prompts_repeat(write_trace, tmp_path, block_size):
-    """200 prompts that end in a partial block, each sent five times: four fifths are seen."""
-    rows = []
-    for index in range(1000):
-        tokens, first = 100 + index % 200, 10 * (index % 200)
-        hashes = np.arange(first, first + -(-tokens // block_size), dtype=np.uint64)
-        changes = {"input_tokens": tokens, "block_hashes": hashes, "session_id": None}
-        rows.append(make_request(index, **changes))
-    source = write_trace(rows, block_size=block_size)
-    facts = compare_traces(_like(source, tmp_path / "like", 3000), source)
-    assert facts["prefix_hit_rate"]["against"] == pytest.approx(0.8)
-    assert abs(facts["prefix_hit_rate"]["difference_points"]) < 1
-    assert facts["columns"]["input_tokens"]["ks_distance"] < 0.05
-
-
-def test_priorities_and_missing_values_keep_their_shares(write_trace, tmp_path):
-    rows = [
-        make_request(
-            index,
-            priority=[None, -3, 5, 5][index % 4],
-            block_hashes=None if index % 5 == 0 else np.arange(3, dtype=np.uint64) + 9 * index,
-            session_id=f"s{index // 3}" if index % 2 else None,
-        )
-        for index in range(1000)
-    ]
-    path = _like(write_trace(rows), tmp_path / "like", 2000)
-    made = _rows(path)
-    assert inspect_trace(path)["priorities"] == {"-3": 500, "5": 1000}
-    assert sum(row.block_hashes is None for row in made) == 400
-    assert sum(row.session_id is not None for row in made) == 1000
-
-
-@pytest.mark.parametrize("count", [1, 2, 5])
-@pytest.mark.parametrize("block_size", [None, 16])
-def test_sources_with_hardly_anything_in_them(write_trace, tmp_path, count, block_size):
-    nothing = {"session_id": None, "cancel_us": None, "priority": None, "arrival_us": 77}
-    if block_size is None:
-        nothing["block_hashes"] = None
-    source = write_trace([make_request(i, **nothing) for i in range(count)], "s", block_size)
-    made = _rows(_like(source, tmp_path / "like", 50))
-    assert {row.arrival_us for row in made} == {0}
-    assert {(row.input_tokens, row.output_tokens) for row in made} == {(33, 4)}
-    assert all(row.session_id is row.cancel_us is row.priority is None for row in made)
-    with pytest.raises(TraceError, match="arrive at once, so there is no rate to change"):
-        _like(source, tmp_path / "like", 5, 0, 3.0)
-
-
-@settings(max_examples=40, deadline=None)
-@given(data=st.data(), count=st.integers(1, 30), block_size=st.sampled_from([None, 1, 7]))
-def test_any_source_makes_a_valid_trace(data, count, block_size, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("any")
-    rows, arrival_us = [], 0
-    for index in range(count):
-        arrival_us += data.draw(st.sampled_from([0, 1, 10**6, 10**11]))
-        tokens = data.draw(st.integers(1, 40))
-        hashes = None
-        if block_size and data.draw(st.booleans()):
-            hashes = np.array([data.draw(st.integers(0, 9))] * -(-tokens // block_size), np.uint64)
-        delay_us = data.draw(st.sampled_from([None, 0, 5, 2**60]))
-        rows.append(
-            make_request(
-                index,
-                arrival_us=arrival_us,
-                input_tokens=tokens,
-                block_hashes=hashes,
-                session_id=data.draw(st.sampled_from([None, "a", "b"])),
-                cancel_us=None if delay_us is None else arrival_us + delay_us,
-                priority=data.draw(st.sampled_from([None, -128, 127])),
-            )
-        )
-    with TraceWriter(folder / "s", source="t", block_size=block_size) as writer:
-        for row in rows:
-            writer.write(row)
-    made = open_trace(_like(folder / "s", folder / "like", 80, data.draw(st.integers(0, 9))))
-    made.validate()
-    assert (made.request_count, made.block_size) == (80, block_size)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"requests": 0}, "requests is 0; it must be between 1 and 2147483647"),
-        ({"seed": -1}, "seed is -1"),
-        ({"rate_per_s": float("nan")}, "rate_per_s is nan"),
-    ],
-)
-def test_options_that_make_no_trace_are_refused(changes, message):
-    with pytest.raises(TraceError) as caught:
-        LikenessOptions(**{"requests": 5, **changes})
-    assert message in str(caught.value)
 
 
 def test_the_command(chat, write_trace, tmp_path, capsys):
