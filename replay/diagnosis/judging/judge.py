@@ -109,7 +109,7 @@ class Judge:
         key = SeriesKey(place.engine, server, instance, rank, pool)
         found = self._series.get(key)
         if found is None:
-            found = self._series[key] = Series(key, len(self._series))
+            found = self._series[key] = Series(key)
             self._of_rank.setdefault((server, instance, rank), []).append(found)
         return found
 

@@ -106,8 +106,6 @@ class Series:
     """Everything kept of one rank's pool."""
 
     key: SeriesKey
-    #: Order in which it was first seen.
-    number: int
     observations: Kept[Observation] = field(default_factory=lambda: Kept(_counts))
     checks: Checks = field(default_factory=Checks)
     loads: LoadWatch = field(default_factory=LoadWatch)
@@ -139,11 +137,6 @@ class Series:
         if not self._is_dead:
             self.deaths += 1
         self._is_dead = True
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether nothing was read since it died."""
-        return self._is_dead
 
     def _same_death(self, observation: Observation) -> bool:
         """A message is printed by the exception, by its traceback and by a supervisor."""
