@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from replay.event_facts import EventFact
+if TYPE_CHECKING:
+    from replay.event_facts import EventFact
 
 
 def seconds(time_us: int) -> str:

@@ -16,7 +16,7 @@ from replay.diagnosis.judging.finding import Finding, Weight
 from replay.diagnosis.judging.loads import judge_loads
 from replay.diagnosis.judging.next_steps import steps_for_transfers, steps_without_lines
 from replay.diagnosis.judging.reproduce_line import reproduce_line
-from replay.diagnosis.judging.series import Series, SeriesKey
+from replay.diagnosis.judging.series import Series, SeriesKey, dp_rank
 from replay.diagnosis.judging.settled import doubt_untagged, follow_tokens, settle
 from replay.diagnosis.judging.transfer_watch import ENDED, TransferWatch
 from replay.diagnosis.judging.transfers import judge_transfers
@@ -277,12 +277,8 @@ def _same_gap(worst: SeriesVerdict, verdicts: list[SeriesVerdict]) -> tuple[str,
         for other in verdicts
         if other is not worst
         and (other.server, other.instance, other.pool) == (worst.server, worst.instance, worst.pool)
-        and _dp(other.rank) == _dp(worst.rank)
+        and dp_rank(other.rank) == dp_rank(worst.rank)
         and other.finding.observation is not None
         and other.finding.observation.gap == shown.gap
         and other.finding.observation.total == shown.total
     )
-
-
-def _dp(rank: str) -> str:
-    return next((part for part in rank.split() if part.startswith("DP")), "")

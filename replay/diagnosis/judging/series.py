@@ -150,6 +150,11 @@ class Series:
         self.checks, self.loads = Checks(), LoadWatch()
 
 
+def dp_rank(rank: str) -> str:
+    """The DP rank in the ranks of a line; empty where they name none."""
+    return next((part for part in rank.split() if part.startswith("DP")), "")
+
+
 def who(series: Series) -> str:
     """Whose pool it is, as a sentence begins."""
     key = series.key
