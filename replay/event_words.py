@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from replay.event_facts import EventFact
 from replay.event_results import LOST, was_accepted
+
+if TYPE_CHECKING:
+    from replay.event_facts import EventFact
 
 
 def seconds(time_us: int) -> str:

@@ -18,11 +18,12 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
     worst = diagnosis.worst
     verdict_sign(worst.verdict)
     click.echo(f"  {printable(worst.why)}")
-    growth = worst.growth if worst.growth != "none" else "none"
-    click.echo(f"  kind: {worst.kind}; direction: {worst.direction}; growth: {growth}")
+    click.echo(f"  kind: {worst.kind}; direction: {worst.direction}; growth: {worst.growth}")
     if diagnosis.same_gap_ranks:
         ranks = ", ".join(printable(rank) or "(no rank)" for rank in diagnosis.same_gap_ranks)
-        click.echo(f"  the same numbers on {ranks}: one gap, not {_count(diagnosis)}")
+        click.echo(
+            f"  the same numbers on {ranks}: one gap, not {len(diagnosis.same_gap_ranks) + 1}"
+        )
     _print_series(diagnosis.series)
     _print_lines(diagnosis)
     for problem in diagnosis.problems:
@@ -32,10 +33,6 @@ def print_diagnosis(diagnosis: Diagnosis) -> None:
     if diagnosis.reproduce:
         click.echo(f"  to make it happen: {diagnosis.reproduce}")
     click.echo(f"  {diagnosis.lines_read} lines read, {diagnosis.known_lines} of them known")
-
-
-def _count(diagnosis: Diagnosis) -> int:
-    return len(diagnosis.same_gap_ranks) + 1
 
 
 def _print_series(series: tuple[SeriesVerdict, ...]) -> None:

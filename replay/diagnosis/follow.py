@@ -13,8 +13,8 @@ from pathlib import Path
 from replay.diagnosis.diagnosis import Diagnosis
 from replay.diagnosis.judging.judge import Judge
 from replay.diagnosis.logs.reading import LineReader
+from replay.diagnosis.logs.source import unreadable
 from replay.diagnosis.logs.tally import ReadingTally
-from replay.errors import LogError
 
 _CHUNK_BYTES = 2**20
 
@@ -34,10 +34,7 @@ class Follower:
         try:
             self._file = FileIO(name)
         except OSError as problem:
-            raise LogError(
-                f"{name}: cannot be read: {problem.strerror or problem}; check its name and "
-                "permissions"
-            ) from problem
+            raise unreadable(name, problem) from problem
         self._reader = LineReader(name, self._tally)
 
     def poll(self) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from replay.diagnosis.judging.finding import Finding, Weight
 from replay.diagnosis.judging.load_watch import PAUSE_S, LoadWatch, is_disaggregated
-from replay.diagnosis.judging.load_words import amount, counted, transfers_text
+from replay.diagnosis.judging.load_words import amount
 from replay.diagnosis.judging.next_steps import steps_for_load
 from replay.diagnosis.judging.series import Series, who
 from replay.diagnosis.judging.transfer_floor import in_transfer
+from replay.event_words import counted
 
 #: Pauses after which a silent check counts as one that balances.
 _PAUSES_MIN = 3
@@ -26,13 +27,14 @@ def judge_busy(watch: LoadWatch, series: Series) -> Finding:
     """An engine that was not seen idle, or not lately."""
     last = watch.last
     if last is None or watch.lines < _LINES_MIN:
-        return _open(series, f"only {counted(watch.lines)}, none of them idle")
+        return _open(series, f"only {counted(watch.lines, 'line')}, none of them idle")
     if last.transferring or last.preallocated_usage:
         return Finding(
             verdict="inconclusive",
             kind="held",
             growth="unknown",
-            why=f"{who(series)}: the log ends with {transfers_text(in_transfer(last))} under way",
+            why=f"{who(series)}: the log ends with {counted(in_transfer(last) or 0, 'transfer')} "
+            "under way",
             next=steps_for_load(series.key.engine),
         )
     if series.key.engine.startswith("sglang"):
@@ -44,7 +46,7 @@ def judge_busy(watch: LoadWatch, series: Series) -> Finding:
             return _silent_checks(watch, series)
     return _open(
         series,
-        f"on {counted(watch.lines)} it works, and "
+        f"on {counted(watch.lines, 'line')} it works, and "
         + ("was last seen idle long before the end" if watch.idle_at else "was never seen idle")
         + ": neither leak nor health shows",
     )
@@ -72,7 +74,9 @@ def _serving_alone(watch: LoadWatch, series: Series) -> Finding:
         )
     early, late = _floors(watch)
     if early is None or late is None:
-        return _open(series, f"{counted(watch.lines)}, none of them says how full the pool is")
+        return _open(
+            series, f"{counted(watch.lines, 'line')}, none of them says how full the pool is"
+        )
     told = (
         f"never seen idle; the least in use was {amount(early, watch)} in the first third of the "
         f"lines and {amount(late, watch)} in the last"

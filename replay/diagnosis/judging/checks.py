@@ -17,12 +17,15 @@ from replay.diagnosis.judging.next_steps import steps_for_gap
 from replay.diagnosis.judging.page_sizes import pages_text
 from replay.diagnosis.judging.series import TOKEN_POOLS, Checks, Series, who
 from replay.diagnosis.records import Load, Observation
+from replay.event_words import counted
 from replay.recording_schema import GROWTH_CYCLES_MIN
 
 #: Checks that must agree before a gap is called persistent.
 _PERSISTENT_CHECKS_MIN = 2
 #: A status line this close before a check tells what the engine was about.
 _JUST_BEFORE_S = 2.0
+#: What a line counts, beside the total.
+_COUNTERS = ("available", "evictable", "protected", "session_held", "uncached")
 
 
 def judge_checks(series: Series) -> Finding | None:
@@ -38,12 +41,13 @@ def judge_checks(series: Series) -> Finding | None:
 def _judge_life(checks: Checks, series: Series) -> Finding | None:
     shown = checks.widest
     if shown is None:
-        if not checks.quiet.clean_checks and not checks.busy.clean_checks:
+        balanced = checks.quiet.clean_checks + checks.busy.clean_checks
+        if not balanced:
             return None
         return Finding(
             verdict="clean",
             kind="none",
-            why=f"{who(series)}: every check balances ({_counted(checks)})",
+            why=f"{who(series)}: every check balances ({counted(balanced, 'check')})",
         )
     if not checks.quiet.is_open and not checks.busy.is_open:
         return (
@@ -144,14 +148,12 @@ def _work_before(checks: Checks, shown: Observation) -> Load | None:
 
 def negative_counters(observation: Observation) -> list[str]:
     """The counters of a line that are below zero, which no set of pages can be."""
-    names = ("available", "evictable", "protected", "session_held", "uncached")
-    return [name for name in names if getattr(observation, name) < 0]
+    return [name for name in _COUNTERS if getattr(observation, name) < 0]
 
 
 def equation(observation: Observation, series: Series) -> str:
     """Both sides of the equation of one line."""
-    names = ("available", "evictable", "protected", "session_held", "uncached")
-    shown = [name for name in names if getattr(observation, name) or name == "available"]
+    shown = [name for name in _COUNTERS if getattr(observation, name) or name == "available"]
     terms = " + ".join(f"{name.replace('_', ' ')} {getattr(observation, name)}" for name in shown)
     accounted = observation.total - observation.gap
     side = f"{terms} = {accounted}" if len(shown) > 1 else terms
@@ -217,11 +219,6 @@ def _single(run: GapRun, series: Series) -> str:
     if run.lines > run.checks:
         told = f"{run.lines} lines of the same moment or without a time count as one; {told}"
     return told
-
-
-def _counted(checks: Checks) -> str:
-    count = checks.quiet.clean_checks + checks.busy.clean_checks
-    return "1 check" if count == 1 else f"{count} checks"
 
 
 def _use_text(load: Load) -> str:

@@ -6,15 +6,13 @@ check   ok   gap   gap   gap   ok
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from replay.diagnosis.logs.source import family_of
 from replay.diagnosis.records import Place
 
 #: Two equal checks closer than this say no more than one: an idle engine checks in every turn.
 CHECK_SPACING_S_MIN = 1.0
-#: Different values of a gap that are counted one by one.
-_VALUES_MAX = 64
 
 
 @dataclass(slots=True)
@@ -29,10 +27,8 @@ class GapRun:
     last_place: Place | None = None
     first: float = 0.0
     last: float = 0.0
-    #: Widest and narrowest, without sign.
+    #: Widest, without sign.
     widest: float = 0.0
-    floor: float = 0.0
-    rises: int = 0
     falls: int = 0
     #: Checks since it last fell, the one that showed the fall included.
     checks_since_fall: int = 0
@@ -45,8 +41,6 @@ class GapRun:
     checks_closed: int = 0
     #: Checks without a gap.
     clean_checks: int = 0
-    #: Values of the run's gap with the checks that gave them, the first few that differ.
-    values: dict[float, int] = field(default_factory=dict)
     _worked: bool = False
 
     @property
@@ -74,21 +68,15 @@ class GapRun:
             return
         size = abs(value)
         if not self.is_open:
-            self.opened, self.first, self.floor, self.widest = place, value, size, size
-            self.checks_since_fall = 1
-        elif size > abs(self.last):
-            self.rises += 1
-            self.checks_since_fall += 1
-        elif size < abs(self.last):
+            self.opened, self.first = place, value
+        if size < abs(self.last):
             self.falls += 1
             self.checks_since_fall = 1
         else:
             self.checks_since_fall += 1
         self.checks += 1
         self.last, self.last_place = value, place
-        self.widest, self.floor = max(self.widest, size), min(self.floor, size)
-        if value in self.values or len(self.values) < _VALUES_MAX:
-            self.values[value] = self.values.get(value, 0) + 1
+        self.widest = max(self.widest, size)
         self._worked = False
 
     def close(self, place: Place) -> None:
@@ -102,10 +90,9 @@ class GapRun:
 
     def forget(self) -> None:
         """Whether the gap went is not known, but the next one may be another."""
-        self.checks = self.lines = self.rises = self.falls = self.checks_since_fall = 0
+        self.checks = self.lines = self.falls = self.checks_since_fall = 0
         self.opened = self.last_place = None
-        self.first = self.last = self.widest = self.floor = 0.0
-        self.values = {}
+        self.first = self.last = self.widest = 0.0
         self._worked = False
 
     def _is_another(self, value: float, place: Place) -> bool:

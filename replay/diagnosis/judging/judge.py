@@ -7,21 +7,25 @@ diagnosis() --> one finding each --> the worst is the verdict
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 from replay.diagnosis.diagnosis import Diagnosis, SeriesVerdict
 from replay.diagnosis.judging.busy import silent_log
 from replay.diagnosis.judging.checks import judge_checks
 from replay.diagnosis.judging.crashes import CrashWatch, judge_crashes
-from replay.diagnosis.judging.finding import Finding, Weight
+from replay.diagnosis.judging.finding import DiagnosisKind, Finding, Weight
+from replay.diagnosis.judging.kept import Kept
 from replay.diagnosis.judging.loads import judge_loads
 from replay.diagnosis.judging.next_steps import steps_for_transfers, steps_without_lines
 from replay.diagnosis.judging.reproduce_line import reproduce_line
-from replay.diagnosis.judging.series import Series, SeriesKey
+from replay.diagnosis.judging.series import Series, SeriesKey, dp_rank
 from replay.diagnosis.judging.settled import doubt_untagged, follow_tokens, settle
 from replay.diagnosis.judging.transfer_watch import ENDED, TransferWatch
 from replay.diagnosis.judging.transfers import judge_transfers
 from replay.diagnosis.logs.source import family_of
 from replay.diagnosis.records import Crash, Load, Observation, Place, Record, Transfer
+
+Shown = TypeVar("Shown", Observation, Transfer, Crash)
 
 #: Series of a log that is not garbled; beyond, further ranks are not told apart.
 _SERIES_MAX = 4096
@@ -80,24 +84,22 @@ class Judge:
     ) -> Diagnosis:
         """What the records so far mean."""
         verdicts = self._verdicts()
-        worst = _worst(verdicts)
-        if worst is None:
-            return self._without_verdicts(lines_read, known_lines, problems)
-        observations = self._observations()
-        transfers = [each for watch in self._transfers.values() for each in watch.kept.items()]
-        crashes = [each for watch in self._crashes.values() for each in watch.kept.items()]
+        worst = verdicts[0] if verdicts else self._without_verdicts(lines_read)
+        observations = [each.observations for each in self._series.values()]
+        transfers = [each.kept for each in self._transfers.values()]
+        crashes = [each.kept for each in self._crashes.values()]
         return Diagnosis(
             engine=worst.engine,
             worst=worst.finding,
             reproduce=reproduce_line(worst.finding, worst.engine),
             same_gap_ranks=_same_gap(worst, verdicts),
             series=tuple(verdicts),
-            observations=tuple(sorted(observations, key=lambda each: self._where(each.place))),
-            observations_total=sum(each.observations.total for each in self._series.values()),
-            transfers=tuple(sorted(transfers, key=lambda each: self._where(each.place))),
-            transfers_total=sum(each.kept.total for each in self._transfers.values()),
-            crashes=tuple(sorted(crashes, key=lambda each: self._where(each.place))),
-            crashes_total=sum(each.kept.total for each in self._crashes.values()),
+            observations=self._in_order(observations),
+            observations_total=sum(each.total for each in observations),
+            transfers=self._in_order(transfers),
+            transfers_total=sum(each.total for each in transfers),
+            crashes=self._in_order(crashes),
+            crashes_total=sum(each.total for each in crashes),
             lines_read=lines_read,
             known_lines=known_lines,
             problems=problems,
@@ -109,7 +111,7 @@ class Judge:
         key = SeriesKey(place.engine, server, instance, rank, pool)
         found = self._series.get(key)
         if found is None:
-            found = self._series[key] = Series(key, len(self._series))
+            found = self._series[key] = Series(key)
             self._of_rank.setdefault((server, instance, rank), []).append(found)
         return found
 
@@ -188,48 +190,33 @@ class Judge:
         ]
         return max(places, key=self._where, default=None)
 
-    def _observations(self) -> list[Observation]:
-        return [each for series in self._series.values() for each in series.observations.items()]
+    def _in_order(self, kept: Iterable[Kept[Shown]]) -> tuple[Shown, ...]:
+        """What is shown of several series, in the order of the logs."""
+        items = [item for each in kept for item in each.items()]
+        return tuple(sorted(items, key=lambda item: self._where(item.place)))
 
     def _where(self, place: Place) -> tuple[int, int]:
         return (self._order.get(place.source, 0), place.line)
 
-    def _without_verdicts(
-        self, lines_read: int, known_lines: int, problems: tuple[str, ...]
-    ) -> Diagnosis:
+    def _without_verdicts(self, lines_read: int) -> SeriesVerdict:
         """Of a log without a known line, or with holds alone, which are as they should be."""
-        transfers = [each for watch in self._transfers.values() for each in watch.kept.items()]
-        engine = transfers[0].place.engine if transfers else "unknown"
-        why = (
-            f"{engine}: nothing but pages held until the other side has read them; whether they "
-            "came back these lines do not say"
-            if transfers
-            else f"none of {lines_read} lines is one that this reader knows: it looks for "
-            "accounting checks, status lines and failed transfers of SGLang, sglang-jax, vLLM, "
-            "vllm-ascend, TensorRT-LLM and LMCache"
-        )
-        return Diagnosis(
-            engine=engine,
-            worst=Finding(
-                verdict="inconclusive",
-                kind="held" if transfers else "none",
-                growth="unknown",
-                why=why,
-                next=steps_for_transfers(engine) if transfers else steps_without_lines(),
-            ),
-            reproduce="",
-            same_gap_ranks=(),
-            series=(),
-            observations=(),
-            observations_total=0,
-            transfers=tuple(sorted(transfers, key=lambda each: self._where(each.place))),
-            transfers_total=sum(each.kept.total for each in self._transfers.values()),
-            crashes=(),
-            crashes_total=0,
-            lines_read=lines_read,
-            known_lines=known_lines,
-            problems=problems,
-        )
+        held = next(iter(self._transfers.values()), None)
+        kind: DiagnosisKind
+        if held is None:
+            engine, kind, steps = "unknown", "none", steps_without_lines()
+            why = (
+                f"none of {lines_read} lines is one that this reader knows: it looks for "
+                "accounting checks, status lines and failed transfers of SGLang, sglang-jax, vLLM, "
+                "vllm-ascend, TensorRT-LLM and LMCache"
+            )
+        else:
+            engine, kind, steps = held.engine, "held", steps_for_transfers(held.engine)
+            why = (
+                f"{engine}: nothing but pages held until the other side has read them; whether "
+                "they came back these lines do not say"
+            )
+        finding = Finding(verdict="inconclusive", kind=kind, growth="unknown", why=why, next=steps)
+        return _verdict(SeriesKey(engine, "", "", "", ""), finding, 0, 0)
 
 
 def _server(place: Place) -> tuple[str, str]:
@@ -263,10 +250,6 @@ def _badness(verdict: SeriesVerdict) -> tuple[int, int, int, str, str, str, str]
     )
 
 
-def _worst(verdicts: list[SeriesVerdict]) -> SeriesVerdict | None:
-    return verdicts[0] if verdicts else None
-
-
 def _same_gap(worst: SeriesVerdict, verdicts: list[SeriesVerdict]) -> tuple[str, ...]:
     """Ranks of the same server and DP rank that print the same numbers: they share one pool's fate."""
     shown = worst.finding.observation
@@ -277,12 +260,8 @@ def _same_gap(worst: SeriesVerdict, verdicts: list[SeriesVerdict]) -> tuple[str,
         for other in verdicts
         if other is not worst
         and (other.server, other.instance, other.pool) == (worst.server, worst.instance, worst.pool)
-        and _dp(other.rank) == _dp(worst.rank)
+        and dp_rank(other.rank) == dp_rank(worst.rank)
         and other.finding.observation is not None
         and other.finding.observation.gap == shown.gap
         and other.finding.observation.total == shown.total
     )
-
-
-def _dp(rank: str) -> str:
-    return next((part for part in rank.split() if part.startswith("DP")), "")

@@ -39,10 +39,5 @@ class Kept(Generic[Item]):
 
     def items(self) -> list[Item]:
         """What was kept, in order, each once."""
-        return [item for _, item in self.numbered()]
-
-    def numbered(self) -> list[tuple[int, Item]]:
-        """The same with each one's number in the series, from 0."""
-        return sorted(
-            dict([*self._first, *self._changes, *self._last]).items(), key=lambda pair: pair[0]
-        )
+        kept = dict([*self._first, *self._changes, *self._last])
+        return [kept[number] for number in sorted(kept)]

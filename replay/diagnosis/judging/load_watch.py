@@ -25,10 +25,9 @@ _WINDOWS_MAX = 32
 
 @dataclass(slots=True)
 class Window:
-    """The least that was in use over some lines, and the requests that ran then."""
+    """The least that was in use over some lines."""
 
     used: float
-    running: int
     lines: int = 1
 
 
@@ -37,7 +36,6 @@ class LoadWatch:
     """A digest of the loads of one rank and pool since its engine started."""
 
     lines: int = 0
-    first: Load | None = None
     last: Load | None = None
     idle: GapRun = field(default_factory=GapRun)
     #: Requests that wait while nothing runs; a run ends when nobody waits.
@@ -65,7 +63,6 @@ class LoadWatch:
         self._note_step(load)
         self._note_pause(load)
         self.lines += 1
-        self.first = self.first or load
         self.last = load
         self.running_max = max(self.running_max, load.running or 0)
         self._note_usage(load)
@@ -129,10 +126,9 @@ class LoadWatch:
         if self.windows and self.windows[-1].lines < self._lines_per_window:
             window = self.windows[-1]
             window.lines += 1
-            if used < window.used:
-                window.used, window.running = used, load.running or 0
+            window.used = min(window.used, used)
             return
-        self.windows.append(Window(used, load.running or 0))
+        self.windows.append(Window(used))
         if len(self.windows) > _WINDOWS_MAX:
             self.windows = [
                 _merged(self.windows[each : each + 2]) for each in range(0, len(self.windows), 2)
@@ -153,8 +149,7 @@ class LoadWatch:
 
 
 def _merged(windows: list[Window]) -> Window:
-    least = min(windows, key=lambda window: window.used)
-    return Window(least.used, least.running, sum(window.lines for window in windows))
+    return Window(min(each.used for each in windows), sum(each.lines for each in windows))
 
 
 def in_use(load: Load) -> float | None:

@@ -10,10 +10,11 @@ from replay.diagnosis.judging.busy import judge_busy
 from replay.diagnosis.judging.finding import Finding, Growth
 from replay.diagnosis.judging.gap_run import GapRun
 from replay.diagnosis.judging.load_watch import FULL_USAGE, RELAXED_USAGE, LoadWatch
-from replay.diagnosis.judging.load_words import amount, counted
+from replay.diagnosis.judging.load_words import amount
 from replay.diagnosis.judging.next_steps import steps_for_load
 from replay.diagnosis.judging.series import Series, who
 from replay.diagnosis.judging.transfer_levels import judge_floor, judge_late
+from replay.event_words import counted
 from replay.recording_schema import GROWTH_CYCLES_MIN
 
 #: Quiet lines that must agree, and how long they must span, before what is held counts as lost.
@@ -65,7 +66,7 @@ def _waiting(watch: LoadWatch, series: Series) -> Finding | None:
         growth=_growth(watch.waiting_usage) if lost else "unknown",
         why=(
             f"{who(series)}: {run.last:.0f} requests wait while nothing runs, {since} on "
-            f"{counted(run.checks)}{usage}; "
+            f"{counted(run.checks, 'line')}{usage}; "
             + (what if lost else "too few quiet lines to tell a slow transfer from a lost one")
         ),
         next=() if lost else steps_for_load(series.key.engine),
@@ -87,7 +88,7 @@ def _idle(watch: LoadWatch, series: Series) -> Finding | None:
         kind="orphaned" if lost else "unknown",
         direction="leak",
         growth=_growth(run) if lost else "unknown",
-        why=f"{told}{counted(run.checks)}; "
+        why=f"{told}{counted(run.checks, 'line')}; "
         + (_course(run) if lost else "too few to tell whether somebody still holds it for a while"),
         next=() if lost else steps_for_load(series.key.engine),
         gap_tokens=int(run.last) if last.used_tokens is not None else 0,
@@ -116,7 +117,7 @@ def _idle_now(watch: LoadWatch, series: Series) -> Finding | None:
     return Finding(
         verdict="clean",
         kind="none",
-        why=f"{who(series)}: nothing in use when idle ({counted(run.clean_checks)})",
+        why=f"{who(series)}: nothing in use when idle ({counted(run.clean_checks, 'line')})",
     )
 
 
@@ -127,7 +128,7 @@ def _pressure(watch: LoadWatch, series: Series) -> Finding | None:
         return None
     told = (
         f"{who(series)}: the pool was up to {FULL_USAGE:.0%} full or more on "
-        f"{counted(watch.full_lines)}, with up to {watch.running_max} requests running"
+        f"{counted(watch.full_lines, 'line')}, with up to {watch.running_max} requests running"
     )
     if least <= RELAXED_USAGE:
         return Finding(

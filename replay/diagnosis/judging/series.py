@@ -106,8 +106,6 @@ class Series:
     """Everything kept of one rank's pool."""
 
     key: SeriesKey
-    #: Order in which it was first seen.
-    number: int
     observations: Kept[Observation] = field(default_factory=lambda: Kept(_counts))
     checks: Checks = field(default_factory=Checks)
     loads: LoadWatch = field(default_factory=LoadWatch)
@@ -140,11 +138,6 @@ class Series:
             self.deaths += 1
         self._is_dead = True
 
-    @property
-    def is_dead(self) -> bool:
-        """Whether nothing was read since it died."""
-        return self._is_dead
-
     def _same_death(self, observation: Observation) -> bool:
         """A message is printed by the exception, by its traceback and by a supervisor."""
         before = self.checks.last_wrong
@@ -155,6 +148,11 @@ class Series:
         self.earlier.append((self.checks, self.loads))
         del self.earlier[:-_LIVES_MAX]
         self.checks, self.loads = Checks(), LoadWatch()
+
+
+def dp_rank(rank: str) -> str:
+    """The DP rank in the ranks of a line; empty where they name none."""
+    return next((part for part in rank.split() if part.startswith("DP")), "")
 
 
 def who(series: Series) -> str:

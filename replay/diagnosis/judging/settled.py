@@ -11,7 +11,7 @@ import dataclasses
 from replay.diagnosis.diagnosis import SeriesVerdict
 from replay.diagnosis.judging.finding import Finding, Weight
 from replay.diagnosis.judging.next_steps import steps_for_gap
-from replay.diagnosis.judging.series import Series
+from replay.diagnosis.judging.series import Series, dp_rank
 
 
 def settle(series: Series, checks: Finding | None, loads: Finding | None) -> Finding | None:
@@ -43,9 +43,8 @@ def doubt_untagged(verdicts: list[SeriesVerdict]) -> list[SeriesVerdict]:
     """Lines without a rank, on a server with several DP ranks, may be of as many pools."""
     ranks: dict[tuple[str, str], set[str]] = {}
     for each in verdicts:
-        dp_rank = next((part for part in each.rank.split() if part.startswith("DP")), None)
-        if dp_rank is not None:
-            ranks.setdefault((each.server, each.instance), set()).add(dp_rank)
+        if found := dp_rank(each.rank):
+            ranks.setdefault((each.server, each.instance), set()).add(found)
     return [
         _of_some_rank(each, len(ranks.get((each.server, each.instance), ())))
         if not each.rank

@@ -28,17 +28,12 @@ class Level:
     lines: int = 1
     #: Lines with exactly this number.
     at: int = 1
-    running_min: int = 0
-    running_first: int = 0
-    #: Lines before which something had come out of the queue: more ran than before.
-    admissions: int = 0
 
 
 @dataclass(slots=True)
 class TransferFloor:
     """Since when the number of transfers has not been below each level."""
 
-    lines: int = 0
     #: Lines on which nothing was in transfer.
     at_zero: int = 0
     last_zero: Place | None = None
@@ -48,7 +43,6 @@ class TransferFloor:
     longest_s: float = 0.0
     longest_end: Place | None = None
     levels: list[Level] = field(default_factory=list)
-    _running: int | None = None
     _busy_from: Place | None = None
     _busy_to: Place | None = None
 
@@ -66,18 +60,12 @@ class TransferFloor:
         requests = in_transfer(load)
         if requests is None:
             return
-        running = load.running or 0
-        admitted = self._running is not None and running > self._running
-        self._running = running
-        self.lines += 1
         while self.levels and self.levels[-1].requests > requests:
             self.levels.pop()
         for level in self.levels:
             level.lines += 1
             level.last = load.place
             level.at += level.requests == requests
-            level.running_min = min(level.running_min, running)
-            level.admissions += admitted
         if requests == 0:
             self._note_zero(load.place)
             return
@@ -86,9 +74,7 @@ class TransferFloor:
         if len(self.levels) < _LEVELS_MAX and (
             not self.levels or self.levels[-1].requests < requests
         ):
-            self.levels.append(
-                Level(requests, load.place, load.place, running_min=running, running_first=running)
-            )
+            self.levels.append(Level(requests, load.place, load.place))
 
     def _note_zero(self, place: Place) -> None:
         passed_s = seconds_between(self._busy_from, self._busy_to)

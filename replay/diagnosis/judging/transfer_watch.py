@@ -12,12 +12,6 @@ from replay.diagnosis.records import Load, Transfer, TransferTrouble
 #: Requests whose holds are remembered, to match a late reader with them.
 _REQUESTS_MAX = 20_000
 
-#: A transfer that waits, or waited until somebody gave it up.
-HANGING = (
-    TransferTrouble.TIMED_OUT_BOOTSTRAPPING,
-    TransferTrouble.TIMED_OUT_WAITING,
-    TransferTrouble.STILL_WAITING,
-)
 #: After these a transfer is in no queue any more.
 ENDED = (
     TransferTrouble.TIMED_OUT_BOOTSTRAPPING,

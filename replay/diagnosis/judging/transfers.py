@@ -7,6 +7,7 @@ from replay.diagnosis.judging.gap_run import seconds_between
 from replay.diagnosis.judging.next_steps import steps_for_load, steps_for_transfers
 from replay.diagnosis.judging.transfer_watch import FAILING, TransferWatch
 from replay.diagnosis.records import Place, Transfer, TransferTrouble
+from replay.event_words import counted
 
 #: From here on a transfer that still waits is lost: the longest timeout that engines set by default.
 _WAITS_S_MAX = 600.0
@@ -49,7 +50,7 @@ def _read_late(watch: TransferWatch) -> Finding | None:
         verdict="inconclusive",
         kind="premature-free",
         why=f"{watch.engine}: pages of {_name(last)} were read when nobody held them any more "
-        f"({_lines(count)}): counts balance, contents may be wrong",
+        f"({counted(count, 'line')}): counts balance, contents may be wrong",
         next=(
             "look for the request in the log of the other side, and for the line that released "
             "its pages: a release by timeout before the read makes the answer wrong",
@@ -66,8 +67,8 @@ def _healed(watch: TransferWatch, well_again: Place | None) -> Finding | None:
     return Finding(
         verdict="transient",
         kind="held",
-        why=f"{watch.engine}: {_many(watch.kept.total, 'line')} of transfers that went wrong, the "
-        f"last at line {last.place.line} ({last.reason}); at line {well_again.line} nothing is "
+        why=f"{watch.engine}: {counted(watch.kept.total, 'line')} of transfers that went wrong, "
+        f"the last at line {last.place.line} ({last.reason}); at line {well_again.line} nothing is "
         "in transfer, and no more is in use than before",
     )
 
@@ -84,7 +85,7 @@ def _timed_out(watch: TransferWatch) -> Finding | None:
         verdict="inconclusive",
         kind="hang",
         growth="unknown",
-        why=f"{watch.engine}: {_many(count, 'transfer')} timed out{after} ({last.reason}), the "
+        why=f"{watch.engine}: {counted(count, 'transfer')} timed out{after} ({last.reason}), the "
         f"last at line {last.place.line}; whether the pages came back these lines do not say",
         next=steps_for_transfers(watch.engine),
     )
@@ -124,7 +125,7 @@ def _failed(watch: TransferWatch) -> Finding | None:
         return Finding(
             verdict="inconclusive",
             kind="hang",
-            why=f"{watch.engine}: {_many(count, 'transfer')} aborted; whether the pages came back "
+            why=f"{watch.engine}: {counted(count, 'transfer')} aborted; whether the pages came back "
             "these lines do not say",
             next=steps_for_transfers(watch.engine),
         )
@@ -133,8 +134,8 @@ def _failed(watch: TransferWatch) -> Finding | None:
     return Finding(
         verdict="inconclusive",
         kind="hang",
-        why=f"{watch.engine}: {_many(count, 'transfer')} failed ({last.reason}); whether the client "
-        "was told and the pages came back these lines do not say",
+        why=f"{watch.engine}: {counted(count, 'transfer')} failed ({last.reason}); whether the "
+        "client was told and the pages came back these lines do not say",
         next=steps_for_transfers(watch.engine),
     )
 
@@ -149,7 +150,7 @@ def _expired(watch: TransferWatch) -> Finding | None:
         verdict="inconclusive",
         kind="held",
         growth="unknown",
-        why=f"{watch.engine}: {_many(count, 'hold')} ended by the timeout{after}, the last for "
+        why=f"{watch.engine}: {counted(count, 'hold')} ended by the timeout{after}, the last for "
         f"{_name(last)}: its pages came back to the pool, but whoever reads them late gets "
         "another's bytes, and these lines do not say whether somebody did",
         next=(
@@ -168,8 +169,8 @@ def _unknown(watch: TransferWatch) -> Finding | None:
     return Finding(
         verdict="inconclusive",
         kind="premature-free",
-        why=f"{watch.engine}: {_many(count, 'completion')} came for what nobody holds any more, the "
-        f"last for {_name(last)} at line {last.place.line}: pages that were given back before "
+        why=f"{watch.engine}: {counted(count, 'completion')} came for what nobody holds any more, "
+        f"the last for {_name(last)} at line {last.place.line}: pages that were given back before "
         "they were read have another's bytes, and no count of pages shows that",
         next=(
             "look for the line that released the pages: a release by timeout before this line means "
@@ -187,8 +188,8 @@ def _starved(watch: TransferWatch) -> Finding | None:
         verdict="inconclusive",
         kind="pressure",
         growth="unknown",
-        why=f"{watch.engine}: {_many(watch.counts[TransferTrouble.STARVED], 'allocation')} found no "
-        "room: the pool is full, of work or of what was never given back",
+        why=f"{watch.engine}: {counted(watch.counts[TransferTrouble.STARVED], 'allocation')} found "
+        "no room: the pool is full, of work or of what was never given back",
         next=steps_for_load(watch.engine),
     )
 
@@ -197,11 +198,3 @@ def _name(transfer: Transfer) -> str:
     if transfer.request_id:
         return f"request {transfer.request_id}"
     return f"room {transfer.room}" if transfer.room else "a request"
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _lines(count: int) -> str:
-    return _many(count, "line")

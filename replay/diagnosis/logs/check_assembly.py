@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from replay.diagnosis.logs.crashes import MESSAGE_CHARACTERS
 from replay.diagnosis.logs.formats.sglang_checks import (
     AVAILABLE,
     EVICTABLE,
@@ -30,8 +31,6 @@ from replay.diagnosis.records import Crash, Observation, Place
 WAIT_LINES = 64
 #: Two prints of one check carry times this close.
 SAME_CHECK_S = 2.0
-
-MESSAGE_CHARACTERS = 300
 
 #: Any of these is in every line of a check.
 CHECK_WORDS = (

@@ -12,11 +12,11 @@ or from the watchdog that ends them. Sources: sglang 0.4.6.post4 and 0.5.23 `man
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from replay.diagnosis.logs.heads import Head
 from replay.diagnosis.logs.lines import Line
-from replay.diagnosis.records import Crash, Place
+from replay.diagnosis.records import Crash
 
 #: Not a bare "Error": access lines have "500 Internal Server Error".
 CRASH_WORDS = (
@@ -71,20 +71,14 @@ class Tracebacks:
     def head_of(self, line: Line, head: Head) -> Head:
         """The head of a traceback's last line, which has neither time nor rank of its own."""
         death = self._open_death(line, head)
-        if death is None or head.rank or not _is_exception(line):
+        if death is None or head.rank or _exception(line) is None:
             return head
-        return Head(
-            head.source,
-            head.number,
-            death.head.stamp,
-            death.head.time_s,
-            death.head.rank,
-            head.instance,
-        )
+        said = death.head
+        return replace(head, stamp=said.stamp, time_s=said.time_s, rank=said.rank)
 
     def is_raised(self, line: Line) -> bool:
         """Whether a line ends a traceback."""
-        return _is_exception(line)
+        return _exception(line) is not None
 
     def read(self, line: Line, head: Head, is_check: bool) -> Crash | None:
         """Take in a line; the crash that it ends, unless it is a check."""
@@ -102,8 +96,8 @@ class Tracebacks:
         if found := _ASSERT.search(text):
             self._assert = (line.number, found[1])
             return None
-        found = _EXCEPTION.search(text)
-        if found is None or "Warning" in found[2]:
+        found = _exception(line)
+        if found is None:
             return None
         death = self._open_death(line, head)
         self._death = None
@@ -121,7 +115,7 @@ class Tracebacks:
             said = f"AssertionError: {asserted}"
         if death is not None:
             place = death.head.place(death.engine)
-            return Crash(place=_at(place, line), message=said[:MESSAGE_CHARACTERS])
+            return Crash(place=replace(place, line=line.number), message=said[:MESSAGE_CHARACTERS])
         is_in_plain = (
             self._plain_line is not None and line.number - self._plain_line <= TRACEBACK_LINES
         )
@@ -139,18 +133,6 @@ class Tracebacks:
         return death
 
 
-def _is_exception(line: Line) -> bool:
+def _exception(line: Line) -> re.Match[str] | None:
     found = _EXCEPTION.search(line.text)
-    return found is not None and "Warning" not in found[2]
-
-
-def _at(place: Place, line: Line) -> Place:
-    return Place(
-        source=place.source,
-        line=line.number,
-        time_s=place.time_s,
-        time=place.time,
-        rank=place.rank,
-        engine=place.engine,
-        instance=place.instance,
-    )
+    return None if found is None or "Warning" in found[2] else found

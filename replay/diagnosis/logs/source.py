@@ -64,10 +64,7 @@ class LogSource:
             with _opened(self.name) as read:
                 yield from self._unpacked(_pieces(read, chunk_bytes, progress), problems)
         except OSError as problem:
-            raise LogError(
-                f"{self.name}: cannot be read: {problem.strerror or problem}; check its name and "
-                "permissions"
-            ) from problem
+            raise unreadable(self.name, problem) from problem
 
     def _unpacked(self, pieces: Iterator[bytes], problems: list[str] | None) -> Iterator[bytes]:
         first = next(pieces, b"")
@@ -83,6 +80,13 @@ class LogSource:
         if first:
             yield first
         yield from pieces
+
+
+def unreadable(name: str, problem: OSError) -> LogError:
+    """What is raised where the system does not let a file be read."""
+    return LogError(
+        f"{name}: cannot be read: {problem.strerror or problem}; check its name and permissions"
+    )
 
 
 def open_logs(names: Sequence[str]) -> list[LogSource]:
@@ -112,9 +116,7 @@ def _source(name: str) -> LogSource:
         with path.open("rb"):
             size = path.stat().st_size if path.is_file() else None
     except OSError as problem:
-        raise LogError(
-            f"{name}: cannot be read: {problem.strerror or problem}; check its name and permissions"
-        ) from problem
+        raise unreadable(name, problem) from problem
     return LogSource(name, size, family_of(name))
 
 

@@ -14,7 +14,6 @@ class ReadingTally:
         bytes_read: after decompression.
         lines: all of them, known or not.
         known: lines by format; empty when not one line was known.
-        undecodable_lines: among lines looked at closely, those that are no UTF-8.
         long_lines: lines of which only the beginning was examined.
         problems: one sentence each, such as a compressed file that breaks off.
     """
@@ -22,7 +21,6 @@ class ReadingTally:
     bytes_read: int = 0
     lines: int = 0
     known: Counter[str] = field(default_factory=Counter)
-    undecodable_lines: int = 0
     long_lines: int = 0
     problems: list[str] = field(default_factory=list)
 

@@ -3,9 +3,9 @@
 A decode worker writes a line every second or so, for each rank; a day's log has millions that differ
 by a little. Of a rank's lines of one kind those are kept that begin and end a stretch, and in it
 those with the fewest and the most running requests and tokens in use, and with the fewest requests in
-transfer. A stretch is `STRETCH_LINES` long or up to twice that, and shorter at the ends of a block and wherever something
-other than a status line is said. So the line before and the line after every check is there, and so
-is every idle moment and the trend over hours; what is lost is the way between.
+transfer. A stretch is `STRETCH_LINES` long or up to twice that, and shorter at the ends of a block
+and wherever something other than a status line is said. So the line before and the line after every
+check is there, and so is every idle moment and the trend over hours; what is lost is the way between.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ GAUGES: Mapping[str, Gauge] = {
     "vllm:num_requests_running": Gauge(_V, "", "running"),
     "vllm:num_requests_waiting": Gauge(_V, "", "queued"),
 }
-#: Gauges of whole numbers; the others are shares.
+#: Gauges that are shares; the others are whole numbers.
 SHARES = ("usage", "preallocated_usage")
 
 _RANKS = (("dp_rank", "DP"), ("tp_rank", "TP"), ("pp_rank", "PP"), ("engine", "engine "))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from replay.diagnosis.logs.source import unreadable
 from replay.diagnosis.logs.tally import ReadingTally
 from replay.diagnosis.metrics.names import GAUGES, SHARES, is_partial, rank_of, server_of
 from replay.diagnosis.metrics.samples import Sample, iso_time, json_samples, text_samples
@@ -61,9 +62,7 @@ def read_metrics(name: str, tally: ReadingTally) -> Iterator[Load]:
             else:
                 yield from _loads(name, text_samples(_lines(file, tally)), tally)
     except OSError as problem:
-        raise LogError(
-            f"{name}: cannot be read: {problem.strerror or problem}; check its name and permissions"
-        ) from problem
+        raise unreadable(name, problem) from problem
 
 
 def _lines(file: Any, tally: ReadingTally) -> Iterator[str]:
@@ -97,11 +96,7 @@ def _loads(name: str, samples: Iterable[Sample], tally: ReadingTally) -> Iterato
 
 
 def _finished(name: str, scrape: _Scrape) -> Iterator[Load]:
-    requests = {
-        field: _typed(field, value)
-        for (pool, field), (_, value) in scrape.values.items()
-        if not pool
-    }
+    requests = _fields(scrape, "")
     pools = sorted({pool for pool, _ in scrape.values if pool})
     place = Place(
         source=name,
@@ -113,12 +108,16 @@ def _finished(name: str, scrape: _Scrape) -> Iterator[Load]:
         instance=scrape.instance,
     )
     for pool in pools:
-        own = {
-            field: _typed(field, value)
-            for (its_pool, field), (_, value) in scrape.values.items()
-            if its_pool == pool
-        }
+        own = _fields(scrape, pool)
         yield Load(place=place, pool=pool, scraped=True, **own, **requests)  # type: ignore[arg-type]
+
+
+def _fields(scrape: _Scrape, pool: str) -> dict[str, float | int]:
+    return {
+        field: _typed(field, value)
+        for (its_pool, field), (_, value) in scrape.values.items()
+        if its_pool == pool
+    }
 
 
 def _typed(field: str, value: float) -> float | int:
