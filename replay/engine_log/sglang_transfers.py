@@ -76,7 +76,8 @@ def _of_decode(
         )
         return [tagged(given_up_us, tag, message) for tag in rank.tags]
     reason = _ABORTED if was_aborted else _decode_failure(request, given_up_us, profile)
-    lines = _failures(f"Decode {what}", named, request, reason, given_up_us, rank)
+    error = _transfer_error(request, reason)
+    lines = _failures(f"Decode {what}", named, error, given_up_us, rank)
     if (late := _deferral_timeout(request, profile)) is not None:
         lines += [tagged(times["ended_us"], tag, late) for tag in rank.tags]
     return lines
@@ -119,34 +120,32 @@ def _of_prefill(
         return []
     started = times["prefill_start_us"] >= 0
     what = "Prefill transfer" if started else "Prefill bootstrap"
-    named = f"rank={{}} req.rid={request.request_id!r} req.bootstrap_room={request.room}"
+    named = f"req.rid={request.request_id!r} req.bootstrap_room={request.room}"
     if is_old:
         if request.decode_state == "aborted" or not started:
             return []
-        message = f"{what} failed for request {named} with exception Fake KVSender Exception"
-        return [
-            tagged(ended_us, tag, message.format(tp_rank))
-            for tp_rank, tag in zip(rank.tp_ranks, rank.tags, strict=True)
-        ]
+        return _failures(what, named, "Fake KVSender Exception", ended_us, rank)
     reason = _ABORTED if request.decode_state == "aborted" else _DEAD
     waited_us, timeout_us = ended_us - times["arrival_us"], profile["bootstrap_timeout_us"]
     if not started and timeout_us is not None and waited_us >= timeout_us:
         reason = (
             f"Request {request.room} timed out after {waited_us / 1e6:.1f}s in KVPoll.Bootstrapping"
         )
-    return _failures(what, named.replace("rank={} ", ""), request, reason, ended_us, rank)
+    return _failures(what, named, _transfer_error(request, reason), ended_us, rank)
 
 
-def _failures(
-    what: str, named: str, request: _Request, reason: str, time_us: int, rank: LogRank
-) -> list[Line]:
-    """The line of 0.5, from every TP rank."""
+def _transfer_error(request: _Request, reason: str) -> str:
+    """The exception of 0.5, which says why."""
+    return f"KVTransferError(bootstrap_room={request.room}): {reason}"
+
+
+def _failures(what: str, named: str, exception: str, time_us: int, rank: LogRank) -> list[Line]:
+    """One line from every TP rank, which names itself."""
     return [
         tagged(
             time_us,
             tag,
-            f"{what} failed for request rank={tp_rank} {named} with exception "
-            f"KVTransferError(bootstrap_room={request.room}): {reason}",
+            f"{what} failed for request rank={tp_rank} {named} with exception {exception}",
         )
         for tp_rank, tag in zip(rank.tp_ranks, rank.tags, strict=True)
     ]

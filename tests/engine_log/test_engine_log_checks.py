@@ -138,3 +138,16 @@ def test_lines_come_in_order_and_end_with_a_death(seed: int) -> None:
         deaths = [at for at, text in enumerate(log) if "Traceback" in text]
         width = len(log[deaths[0] :]) if deaths else 0
         assert width <= 5
+
+
+def test_an_id_with_braces_is_logged_as_it_is() -> None:
+    requests = [TraceRequest("{q}{0}", LATE_US, 100, 60)]
+    fields = SMALL | {"prefill_tp": 2, "failed_transfer": "leak"}
+    run = logged(
+        "sglang-0.4.6.post5", requests, FaultRule("fail", "fail", direction="prefill"), **fields
+    )
+    told = run.lines("prefill0", "Prefill transfer failed")
+    assert len(told) == 2
+    for rank, line in enumerate(told):
+        assert f"rank={rank} req.rid='{{q}}{{0}}' req.bootstrap_room=" in line
+        assert line.endswith("with exception Fake KVSender Exception")
