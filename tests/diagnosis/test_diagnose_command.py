@@ -161,9 +161,11 @@ def test_bad_input_is_one_sentence(kvreplay: Run, tmp_path: Path, log: Callable[
         ("--prometheus", log('{"status": "error"}', "error.json")),
         (log(STORY), "--follow", log(STORY)),
     ):
-        code, _, err = kvreplay("diagnose", *words)
-        assert code == 2
+        code, out, err = kvreplay("diagnose", *words)
+        assert (code, out) == (2, "")
         assert "Traceback" not in err
+        # Words that do not go together are told of below how the command is used.
+        assert len(err.splitlines()) == 1 or err.startswith("Usage: ")
 
 
 def test_rotated_files_are_one_series(kvreplay: Run, tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ class EnoughError(Exception):
 
 
 def followed(path: Path, script: list[object]) -> list[str]:
-    """The verdicts shown, and how many accounting lines the last was given on, while a script of texts and actions happens to the log, one a wait."""
+    """The verdicts shown while texts and actions happen to the log, one a wait, and in the end how
+    many accounting lines were read.
+    """
     shown: list[str] = []
     # What waits for further lines is taken on a quiet look.
     steps = iter([step for each in script for step in (each, None)])

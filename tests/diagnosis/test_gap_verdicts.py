@@ -160,6 +160,12 @@ def test_request_slots_are_slots_and_have_no_line() -> None:
     assert found.reproduce == ""
 
 
+def test_the_line_of_a_gap_that_went_asks_for_one_that_goes() -> None:
+    wanted = "kvreplay reproduce --available 4032 --total 4096 --page-size 64"
+    assert diagnosed(checks(64, 64)).reproduce == wanted
+    assert diagnosed(checks(64, 0)).reproduce == f"{wanted} --as transient"
+
+
 def test_ranks_that_print_the_same_numbers_are_one_gap() -> None:
     records = [check(place(rank, 1.0, f"DP0 TP{rank}"), 64) for rank in range(8)]
     found = diagnosed(records)
@@ -175,7 +181,7 @@ def test_the_worst_rank_gives_the_verdict() -> None:
     assert [each.finding.verdict for each in found.series] == ["persistent", "transient"]
 
 
-def test_a_million_checks_are_listed_by_the_hundred() -> None:
+def test_thousands_of_checks_are_listed_by_the_hundred() -> None:
     many = diagnosed(check(place(n, float(n)), 64 * (n % 2)) for n in range(1, 5_001))
     document = many.to_dict()
     assert document["observations_total"] == 5_000
