@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,13 @@ def source(name: str) -> Markup:
     templates = environment()
     assert templates.loader is not None
     return Markup(templates.loader.get_source(templates, name)[0])
+
+
+def sources(names: Iterable[str]) -> Markup:
+    """Several of them, one after the other."""
+    from markupsafe import Markup
+
+    return Markup("\n").join(source(name) for name in names)
 
 
 def content_policy(script: str) -> str:

@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.html import check_output, content_policy, environment, source, write_page
+from reports.html import check_output, content_policy, environment, sources, write_page
+
+#: What the page is dressed in and what moves it; a part that needs more of either has its own file.
+STYLES = ("report.css", "parts/lives.css")
+SCRIPTS = ("parts/copy.js",)
 
 
 def write_report(
@@ -51,14 +55,14 @@ def render_report(
             if len(sections) == 1
             else f"kvreplay report on {len(sections)} recordings"
         )
-    script = source("report.js")
+    script = sources(SCRIPTS)
     return (
         environment()
         .get_template("report.html.j2")
         .render(
             title=title,
             sections=sections,
-            style=source("report.css"),
+            style=sources(STYLES),
             script=script,
             policy=content_policy(script),
         )

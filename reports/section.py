@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from reports import tables
 from reports.evidence import Evidence
-from reports.lives import Lives, make_lives
+from reports.parts import tables
+from reports.parts.lives import Lives, make_lives
+from reports.parts.tables import Table
 from reports.reconcile import Check, reconcile
-from reports.tables import Table
 from reports.words import VERDICTS, by_count, counted, direction, growth, number, seconds
 
 if TYPE_CHECKING:
-    from reports.figures import Figure
+    from reports.charts.figures import Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Sectio
 
 def _figures(evidence: Evidence, anchor: str) -> tuple[Figure, ...]:
     """The charts; what draws them is imported only here, for it takes its time."""
-    from reports.figures import make_figures
+    from reports.charts.figures import make_figures
 
     return make_figures(evidence, anchor)
 

@@ -32,8 +32,8 @@ def write_outputs(
     """
     table = results_table(store, results)
     results_path = store.directory / "results.parquet"
-    xml = _made("reports.junit", "junit_xml", table, head)
-    text = _made("reports.markdown", "matrix_markdown", table, head)
+    xml = _made("reports.matrix.junit", "junit_xml", table, head)
+    text = _made("reports.matrix.markdown", "matrix_markdown", table, head)
     try:
         for path in (store.directory / "junit.xml", *([junit] if junit else [])):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def write_outputs(
         where = problem.filename or store.directory
         raise MatrixError(f"cannot write {where}: {problem.strerror or problem}") from None
     try:
-        _made("reports.matrix_page", "write_matrix_page", store.directory)
+        _made("reports.matrix.page", "write_matrix_page", store.directory)
     except BaseException:
         results_path.unlink(missing_ok=True)
         raise

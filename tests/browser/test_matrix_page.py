@@ -6,7 +6,7 @@ from test_report_page import Visit
 
 from replay.cli import run_command_line
 from replay.recording import Recording
-from reports.matrix_page import write_matrix_page
+from reports.matrix.page import write_matrix_page
 from reports.page import write_report
 
 pytestmark = pytest.mark.browser

@@ -267,11 +267,13 @@ def test_the_markdown_goes_to_the_step_summary_and_files_where_they_are_wanted(
 def reports_stand_in(monkeypatch):
     """Reports that say only what they were given."""
     made = {
-        ("reports.junit", "junit_xml"): lambda table, head: f"<{head['name']} {table.num_rows}/>",
-        ("reports.markdown", "matrix_markdown"): lambda table, head: (
+        ("reports.matrix.junit", "junit_xml"): lambda table, head: (
+            f"<{head['name']} {table.num_rows}/>"
+        ),
+        ("reports.matrix.markdown", "matrix_markdown"): lambda table, head: (
             f"# {head['name']} {table.num_rows}\n"
         ),
-        ("reports.matrix_page", "write_matrix_page"): lambda directory: (
+        ("reports.matrix.page", "write_matrix_page"): lambda directory: (
             directory / "matrix.html"
         ).write_text(json.loads((directory / "matrix.json").read_text())["name"]),
     }

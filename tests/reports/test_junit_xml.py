@@ -11,8 +11,8 @@ from matrix_results import HOSTILE, MATRIX, row, table, thousand_cells
 
 from replay.errors import RecordingError
 from replay.results_schema import OUTCOMES
-from reports.cells import printable
-from reports.junit import junit_xml
+from reports.matrix.cells import printable
+from reports.matrix.junit import junit_xml
 
 #: Columns whose text must come out whole in a failure.
 TOLD = ("because", "expected", "verdict", "why", "equation", "engine_message", "error", "reproduce")

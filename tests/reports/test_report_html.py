@@ -128,7 +128,7 @@ def test_the_same_recording_draws_the_same_page(recordings, leak_page):
 
 
 def test_the_style_sheet_knows_the_colours_of_the_charts(leak_page):
-    from reports.strips import PALETTE
+    from reports.charts.strips import PALETTE
 
     drawn = {
         f'[{kind}="{colour}"]'

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.steps import POINTS_PER_COLUMN, Steps, total_steps
+from reports.charts.steps import POINTS_PER_COLUMN, Steps, total_steps
 
 
 @st.composite

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
-from reports.cells import Cell, Matrix, facts, read_cells, read_matrix, shortened
+from reports.matrix.cells import Cell, Matrix, facts, read_cells, read_matrix, shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from reports.charts.steps import Steps, pool_steps, total_steps
 from reports.evidence import Evidence
-from reports.steps import Steps, pool_steps, total_steps
 
 #: Small multiples on one page; more pools than this are named in the caption.
 POOLS_MAX = 12

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.cells import AXES, PLACES, Cell
+from reports.matrix.cells import AXES, PLACES, Cell
 
 #: Columns that a grid may have before its seeds go into rows.
 COLUMNS_MAX = 40

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from reports.timeline import FaultMark, Span, Timeline
+from reports.charts.timeline import FaultMark, Span, Timeline
 
 #: What is drawn in which colour on a light page.
 PALETTE = {

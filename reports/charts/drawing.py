@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from reports.steps import Steps
-from reports.strips import PALETTE, Size, fault_strip, phase_strip, shades, time_axis
-from reports.timeline import PoolGaps, Span, Timeline
+from reports.charts.steps import Steps
+from reports.charts.strips import PALETTE, Size, fault_strip, phase_strip, shades, time_axis
+from reports.charts.timeline import PoolGaps, Span, Timeline
 
 #: Points that one series may have, whatever the size.
 COLUMNS_MAX = 375

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from replay.errors import RecordingError
-from reports.cells import (
+from reports.html import check_output, content_policy, environment, source, write_page
+from reports.matrix.cells import (
     AXES,
     LETTERS,
     MEANINGS,
@@ -32,8 +33,7 @@ from reports.cells import (
     read_matrix,
     shortened,
 )
-from reports.html import check_output, content_policy, environment, source, write_page
-from reports.matrix_layout import TITLES, make_layout
+from reports.matrix.layout import TITLES, make_layout
 from reports.words import VERDICTS
 
 if TYPE_CHECKING:

@@ -8,10 +8,18 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from reports import charts
+from reports.charts import drawing
+from reports.charts.strips import NARROW, WIDE
+from reports.charts.timeline import (
+    PoolGaps,
+    Span,
+    Timeline,
+    closer,
+    pool_gaps,
+    pool_timeline,
+    whole,
+)
 from reports.evidence import Evidence
-from reports.strips import NARROW, WIDE
-from reports.timeline import PoolGaps, Span, Timeline, closer, pool_gaps, pool_timeline, whole
 from reports.words import counted, number, seconds
 
 
@@ -78,8 +86,8 @@ def _timeline_figure(timeline: Timeline, prefix: str) -> Figure:
         f"{timeline.pool} over virtual time, {timeline.window.name}",
         caption,
         label,
-        _trusted(charts.timeline_svg(timeline, WIDE), prefix + "w"),
-        _trusted(charts.timeline_svg(timeline, NARROW), prefix + "n"),
+        _trusted(drawing.timeline_svg(timeline, WIDE), prefix + "w"),
+        _trusted(drawing.timeline_svg(timeline, NARROW), prefix + "n"),
         numbers,
     )
 
@@ -97,8 +105,8 @@ def _gaps_figure(gaps: PoolGaps, prefix: str) -> Figure:
         "Gap of every pool over virtual time",
         f"Gap in tokens; the pools share one scale, their sum has its own.{more}",
         f"Gap in tokens by pool, lowest to highest: {widest}.",
-        _trusted(charts.pool_gaps_svg(gaps, WIDE), prefix + "w"),
-        _trusted(charts.pool_gaps_svg(gaps, NARROW), prefix + "n"),
+        _trusted(drawing.pool_gaps_svg(gaps, WIDE), prefix + "w"),
+        _trusted(drawing.pool_gaps_svg(gaps, NARROW), prefix + "n"),
         (
             ("all pools, at the end", f"{number(int(gaps.total.value[-1]))} tokens"),
             *((f"{pool}, at the end", f"{number(gap)} tokens") for pool, gap in ends),
@@ -108,4 +116,4 @@ def _gaps_figure(gaps: PoolGaps, prefix: str) -> Figure:
 
 def _trusted(svg: str, prefix: str) -> Markup:
     """The drawing as it stands: vl-convert has escaped every text in it."""
-    return Markup(charts.with_own_ids(svg, prefix))
+    return Markup(drawing.with_own_ids(svg, prefix))

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reports.cells import (
+from reports.matrix.cells import (
     LETTERS,
     MEANINGS,
     UNEXPECTED_MARK,
