@@ -69,7 +69,7 @@ def render_matrix_page(results: pa.Table, matrix: Mapping[str, Any]) -> str:
     """
     about = read_matrix(matrix)
     cells = read_cells(results)
-    script = source("report.js") + source("matrix.js")
+    script = source("parts/copy.js") + source("matrix.js")
     counts = Counter(cell.state for cell in cells)
     states = {state: counts[state] for state in LETTERS if counts[state]}
     return (
