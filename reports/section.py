@@ -12,6 +12,7 @@ from reports.evidence import Evidence
 from reports.parts import tables
 from reports.parts.faults import FaultsPart, make_faults
 from reports.parts.lanes import LANES_FEW, LANES_MAX, LanesPart, check_lanes, make_lanes
+from reports.parts.latency import LatencyPart, make_latency
 from reports.parts.lives import Lives, make_lives
 from reports.parts.tables import Table
 from reports.reconcile import Check, reconcile
@@ -67,6 +68,8 @@ class Section:
     lanes: LanesPart | None
     #: What came of every rule of the plan; None where it has none.
     fault_rules: FaultsPart | None
+    #: How fast requests were served; None where there are none.
+    latency: LatencyPart | None
     details: tuple[tuple[str, str], ...]
     profile: tuple[tuple[str, str], ...]
     comment: str = field(default="")
@@ -77,14 +80,25 @@ class Section:
         return sum(not check.passed for check in self.checks)
 
 
-def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Section:
-    """Put one recording into words, numbers and, unless they are left out, charts."""
+def make_section(
+    evidence: Evidence, anchor: str, charts: bool = True, baseline: Evidence | None = None
+) -> Section:
+    """Put one recording into words, numbers and, unless they are left out, charts.
+
+    Args:
+        evidence: the recording.
+        anchor: begins every id of its part of the page.
+        charts: whether charts are drawn.
+        baseline: the same replay without faults, if it is at hand
+            (`reports.latency.baseline.baseline_of`).
+    """
     summary, run = evidence.summary, evidence.run
     verdict = summary["verdict"]
     sign, meaning = VERDICTS.get(verdict, ("?", "an unknown verdict"))
     died_us = summary["engine_died_us"]
     lanes = make_lanes(evidence, anchor, LANES_MAX if charts else LANES_FEW)
     rules = make_faults(evidence, lambda name: None if lanes is None else lanes.anchor_of(name))
+    latency = make_latency(evidence, baseline)
     return Section(
         anchor=anchor,
         name=evidence.name,
@@ -111,6 +125,7 @@ def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Sectio
         lives=make_lives(evidence),
         lanes=lanes,
         fault_rules=rules,
+        latency=latency,
         details=_details(run),
         profile=tuple((name, _plain(value)) for name, value in run["profile"].items()),
         comment=run["plan"]["comment"],
