@@ -48,12 +48,13 @@ def look(at: int) -> tuple[str, str]:
 
 
 def draw_curves(groups: Sequence[Group], size: CurveSize) -> Markup | None:
-    """Curves of the groups that have first tokens; None where none has."""
-    drawn = [(at, group) for at, group in enumerate(groups) if len(group.first_token)]
-    if not drawn:
+    """Curves of the groups that have requests; None where none of these has a first token."""
+    drawn = [(at, group) for at, group in enumerate(groups) if group.requests]
+    served = [group.first_token for _, group in drawn if len(group.first_token)]
+    if not served:
         return None
-    low = min(max(float(group.first_token[0]), 1.0) for _, group in drawn)
-    high = max(float(group.first_token[-1]) for _, group in drawn)
+    low = min(max(float(values[0]), 1.0) for values in served)
+    high = max(float(values[-1]) for values in served)
     start, end = math.floor(math.log10(low) * 2) / 2, math.ceil(math.log10(max(high, low)) * 2) / 2
     end = max(end, start + 0.5)
     decades = max(math.ceil(math.log10(max(group.requests for _, group in drawn))), 1)
@@ -97,6 +98,8 @@ def draw_curves(groups: Sequence[Group], size: CurveSize) -> Markup | None:
 
 def _ranks(count: int) -> list[int]:
     """Which of the values are points of a curve: the slow ones one by one, the many others less so."""
+    if not count:
+        return []
     behind = np.geomspace(1, count, _POINTS_MAX).round().astype(np.int64)
     ranks: list[int] = np.unique(count - behind).tolist()
     return ranks
