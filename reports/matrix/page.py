@@ -33,6 +33,7 @@ from reports.matrix.cells import (
     read_matrix,
     shortened,
 )
+from reports.matrix.differing import make_differing
 from reports.matrix.layout import TITLES, make_layout
 from reports.words import VERDICTS
 
@@ -79,6 +80,7 @@ def render_matrix_page(results: pa.Table, matrix: Mapping[str, Any]) -> str:
             matrix=about,
             headline=headline(cells, about),
             unexpected=sum(cell.is_unexpected for cell in cells),
+            differing=make_differing(cells, about, _link),
             cells=cells,
             links=[_link(cell) for cell in cells],
             layout=make_layout(cells),
