@@ -64,3 +64,8 @@ def direction(value: str | None) -> str:
 def by_count(counts: dict[str, int]) -> str:
     """Counts by name on one line, such as `328 stuck, 4 held`."""
     return ", ".join(f"{number(count)} {name}" for name, count in counts.items()) or "none"
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many characters of a text from outside, with an ellipsis for the rest."""
+    return text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
