@@ -66,6 +66,10 @@ def by_count(counts: dict[str, int]) -> str:
     return ", ".join(f"{number(count)} {name}" for name, count in counts.items()) or "none"
 
 
-def shortened(text: str, most: int) -> str:
-    """At most so many characters of a text from outside, with an ellipsis for the rest."""
-    return text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+def shortened(text: str, characters_max: int) -> str:
+    """A text from outside on one line, cut at so many characters, with how many more there are."""
+    line = " ".join(text.split())
+    if len(line) <= characters_max:
+        return line
+    left_out = len(line) - characters_max
+    return f"{line[:characters_max]}\N{HORIZONTAL ELLIPSIS} ({number(left_out)} more characters)"
