@@ -246,6 +246,32 @@ def test_ranks_that_were_told_alike_share_an_arrow_and_the_odd_one_does_not():
     assert lanes.arrows[0].word == "1 \N{MULTIPLICATION SIGN}7"
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"result": "ignored: already counted"},
+        {"failed": True},
+        {"fault": "fail", "rule": "a"},
+        {"direction": "prefill"},
+        {"copy": 1, "fault": "duplicate", "rule": "a"},
+        {"prefill_tp_rank": -1, "fault": "abort", "rule": "a"},
+    ],
+)
+def test_what_was_told_at_the_same_time_but_otherwise_has_its_own_arrow(changes):
+    both = [event(), event(event=1, **changes)]
+    lanes = make_lanes_of(row_of(), both, [], "before-prefill", END_US)
+    assert [arrow.deliveries for arrow in lanes.arrows] == [((0, 0),), ((1, 0 + changes.get("copy", 0)),)]  # fmt: skip
+
+
+def test_words_that_hang_below_the_last_moment_are_still_in_the_picture():
+    row = row_of(ended_us=30, prefill_ended_us=30, prefill_state="done", decode_state="failed")
+    many = [event(event=each, sent_us=25, due_us=30, delivered_us=30, fault="fail", rule=f"{each}")
+            for each in range(ARROWS_MAX)]  # fmt: skip
+    svg = draw(make_lanes_of(row, many, [], "before-prefill", 30), "x-").svg
+    height = float(re.search(r'viewBox="0 0 \d+ (\d+)"', svg).group(1))
+    assert max(float(y) for y in re.findall(r'class="note[^>]* y="([\d.]+)"', svg)) < height - 4
+
+
 def test_too_many_arrows_are_cut_but_never_the_faulted_ones():
     many = [event(event=each, sent_us=10 + each) for each in range(40)]
     late = event(event=40, sent_us=60, delivered_us=500, fault="delay", rule="a")

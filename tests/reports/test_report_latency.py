@@ -34,6 +34,19 @@ def test_a_quantile_is_the_smallest_value_that_enough_do_not_exceed(values, perc
     )
 
 
+def test_the_quantiles_that_are_shown_on_round_counts():
+    hundred = np.arange(1, 101, dtype=np.float64)
+    assert [quantile(hundred, percent) for percent in (50, 90, 95, 99, 100)] == [
+        50,
+        90,
+        95,
+        99,
+        100,
+    ]
+    assert quantile(hundred[:2], 50) == 1
+    assert [is_the_slowest(count, 99) for count in (1, 99, 100, 101)] == [True, True, False, False]
+
+
 def plain(rows, chosen):
     """First token, inter-token and end-to-end times, the slow way."""
     mine = [row for row in rows if chosen(row)]
@@ -192,6 +205,12 @@ def test_curves_count_those_that_never_had_a_token(recordings):
             was_served = len(group.first_token) == group.requests
             assert path.endswith(f"V{float(bottom)}") is was_served
             assert path.endswith(f"H{size.width - size.right}") is not was_served
+            left = 1 - len(group.first_token) / group.requests
+            if 0 < left < 1:
+                # 40 requests are two decades.
+                depth = size.height - size.top - size.bottom
+                lowest = max(float(y) for y in re.findall(r"V([\d.]+)", path))
+                assert lowest == pytest.approx(size.top - math.log10(left) / 2 * depth, abs=0.1)
             for x, y in re.findall(r"H([\d.]+)V([\d.]+)", path):
                 assert size.left <= float(x) <= size.width - size.right
                 assert size.top <= float(y) <= bottom
