@@ -77,11 +77,13 @@ def replay(
     progress: Callable[[int], None] | None = None,
     make_session: Callable[..., Session] = Session,
     engine_log: Path | None = None,
+    look: Callable[[Recording, Verdict], None] | None = None,
 ) -> dict[str, Any]:
     """Replay, record to `out` (or nowhere for good) and return the summary.
 
     `make_session` takes what `Session` takes; one that only watches gives the same recording. With
-    `engine_log` the servers' logs are written as well, see `replay.engine_log.writing`.
+    `engine_log` the servers' logs are written as well, see `replay.engine_log.writing`. `look` is
+    shown the finished recording before it goes to its place, or for good.
 
     Raises:
         TraceError: the trace breaks a rule of its schema.
@@ -105,6 +107,8 @@ def replay(
             },
         }
         write_json(directory / "summary.json", summary)
+        if look is not None:
+            look(recording, verdict)
         if engine_log is not None:
             from replay.engine_log.writing import write_engine_logs
 
