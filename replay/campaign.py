@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 import torch
 
 from faults.kinds import FaultPlan, FaultRule
-from replay.blame import blame
 from replay.device import arrays_on, choose_device
+from replay.episode_rows import episode_rows
 from replay.footprint import enough_memory
 from replay.pool.arrays import Arrays
 from replay.pool.foreign_allocator import AllocatorFactory, name_of
@@ -97,7 +97,10 @@ def replay(
         write_json(directory / "run.json", seen.run)
         recording = Recording.open(directory)
         verdict = judge(recording)
-        _write_episodes(directory / "episodes.parquet", recording.run, verdict)
+        episodes = pa.Table.from_pylist(
+            episode_rows(recording.run, verdict.episodes), EPISODES_SCHEMA
+        )
+        pq.write_table(episodes, directory / "episodes.parquet", compression="zstd")
         summary = verdict.summary | {
             "recording_sha256": hash_recording(directory),
             "timing": {
@@ -244,28 +247,3 @@ def _rule_document(rule: FaultRule) -> dict[str, Any]:
         name: sorted(value) if isinstance(value, frozenset) else value
         for name, value in given.items()
     }
-
-
-def _write_episodes(path: Path, run: dict[str, Any], verdict: Verdict) -> None:
-    rows = [
-        {
-            "episode": episode.number,
-            "pool": episode.pool,
-            "direction": episode.direction,
-            "verdict": episode.verdict,
-            "growth": episode.growth,
-            "blame": blame(run, episode),
-            "kinds": ", ".join(f"{kind} {pages}" for kind, pages in episode.kinds.items()),
-            "opened_audit": episode.opened_audit,
-            "opened_us": episode.opened_us,
-            "closed_audit": episode.closed_audit,
-            "closed_us": episode.closed_us,
-            "widest_audit": episode.widest_audit,
-            "gap_tokens": episode.gap_tokens,
-            "quiet_gap_tokens": episode.quiet_gap_tokens,
-            "owners": len({owner.request_id for owner in episode.owners}),
-            "causes": list(episode.cause_numbers),
-        }
-        for episode in verdict.episodes
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, EPISODES_SCHEMA), path, compression="zstd")
