@@ -7,35 +7,54 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reports.html import check_output, content_policy, environment, source, sources, write_page
 
+if TYPE_CHECKING:
+    from replay.findings.matching import Accepted
+    from reports.evidence import Evidence
+
 #: What the page is dressed in and what moves it; a part that needs more of either has its own file.
-STYLES = ("report.css", "parts/lives.css", "parts/lanes.css", "parts/faults.css")
-SCRIPTS = ("parts/theme.js", "parts/copy.js")
+STYLES = (
+    "report.css",
+    "parts/tables.css",
+    "parts/lives.css",
+    "parts/lanes.css",
+    "parts/faults.css",
+)
+SCRIPTS = ("parts/theme.js", "parts/copy.js", "parts/tables.js")
 
 
 def write_report(
-    directories: Sequence[Path], output: Path, title: str | None = None, charts: bool = True
+    directories: Sequence[Path | Evidence],
+    output: Path,
+    title: str | None = None,
+    charts: bool = True,
+    accepted: Accepted | None = None,
 ) -> None:
     """Draw recordings as one self-contained page, which appears whole or not at all.
 
     Args:
-        directories: one recording each, shown in this order.
+        directories: one recording each, shown in this order, or what has been read of one.
         output: the HTML file to write; an earlier report there is replaced.
         title: what the page is called; by default after what it shows.
         charts: whether charts are drawn. They cost about two seconds a recording; without them
             the page is made in less than a tenth of one, and says how to draw them.
+        accepted: findings that a suppressions file accepts, told apart on the page.
 
     Raises:
         RecordingError: a recording cannot be read, or the page cannot be written.
     """
     check_output(output)
-    write_page(output, render_report(directories, title, charts))
+    write_page(output, render_report(directories, title, charts, accepted))
 
 
 def render_report(
-    directories: Sequence[Path], title: str | None = None, charts: bool = True
+    directories: Sequence[Path | Evidence],
+    title: str | None = None,
+    charts: bool = True,
+    accepted: Accepted | None = None,
 ) -> str:
     """The page as text.
 
@@ -46,8 +65,8 @@ def render_report(
     from reports.section import make_section
 
     sections = [
-        make_section(load(directory), f"r{number}", charts)
-        for number, directory in enumerate(directories, start=1)
+        make_section(load(each) if isinstance(each, Path) else each, f"r{number}", charts, accepted)
+        for number, each in enumerate(directories, start=1)
     ]
     heading = title or "kvreplay report"
     if title is None:

@@ -14,13 +14,17 @@ from reports.parts.answers import Answer, make_answers
 from reports.parts.equation import Equation, make_equation
 from reports.parts.facts import engine_words, fault_words, make_facts, request_words
 from reports.parts.faults import FaultsPart, make_faults
+from reports.parts.findings import FindingsPart, make_findings
+from reports.parts.findings_check import check_findings
 from reports.parts.lanes import LANES_FEW, LANES_MAX, LanesPart, check_lanes, make_lanes
 from reports.parts.lives import Lives, make_lives
 from reports.parts.tables import Table
+from reports.parts.tables_check import check_tables
 from reports.reconcile import Check, reconcile
 from reports.words import VERDICTS, counted, number, seconds, shortened
 
 if TYPE_CHECKING:
+    from replay.findings.matching import Accepted
     from reports.charts.figures import Figure
 
 
@@ -57,6 +61,8 @@ class Section:
     figures: tuple[Figure, ...]
     #: The line that draws the charts of this recording, when they were left out.
     draw: str | None
+    #: What is wrong, in the words of leak checkers.
+    findings: FindingsPart
     tables: tuple[Table, ...]
     #: What happened to the first owners of the worst gap; None where there is none.
     lives: Lives | None
@@ -74,8 +80,11 @@ class Section:
         return sum(not check.passed for check in self.checks)
 
 
-def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Section:
+def make_section(
+    evidence: Evidence, anchor: str, charts: bool = True, accepted: Accepted | None = None
+) -> Section:
     """Put one recording into words, numbers and, unless they are left out, charts."""
+    shown_tables = _tables(evidence)
     summary, run = evidence.summary, evidence.run
     verdict = summary["verdict"]
     sign, meaning = VERDICTS.get(verdict, ("?", "an unknown verdict"))
@@ -103,10 +112,16 @@ def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Sectio
         reproduce=summary["reproduce"],
         faults=fault_words(summary["faults"]),
         requests=request_words(summary["requests"]),
-        checks=reconcile(evidence) + (() if lanes is None else check_lanes(evidence, lanes)),
+        checks=(
+            *reconcile(evidence),
+            *check_findings(evidence, evidence.findings),
+            *check_tables(evidence, shown_tables),
+            *(() if lanes is None else check_lanes(evidence, lanes)),
+        ),
         figures=_figures(evidence, anchor) if charts else (),
         draw=None if charts else _how_to_draw(evidence),
-        tables=_tables(evidence),
+        findings=make_findings(evidence, accepted),
+        tables=shown_tables,
         lives=make_lives(evidence),
         lanes=lanes,
         fault_rules=rules,
