@@ -56,7 +56,7 @@ class Table:
         return f"all {number(self.of)}"
 
 
-def _table(caption: str, titles: str, rows: Iterable[Sequence[str]], of: int) -> Table:
+def make_table(caption: str, titles: str, rows: Iterable[Sequence[str]], of: int) -> Table:
     """Titles are separated by `|`; one that starts with `#` is a column of numbers."""
     columns = tuple(
         Column(title.strip().lstrip("#"), title.strip().startswith("#"))
@@ -85,7 +85,7 @@ def owners_table(evidence: Evidence, worst: Episode) -> Table:
         for row in largest.slice(0, ROWS_MAX).to_pylist()
     )
     titles = "request|pool|#pages|kind|state when it entered|#entered, s|#left, s|ended by"
-    return _table("Who owns the gap of the worst episode", titles, shown, rows.num_rows)
+    return make_table("Who owns the gap of the worst episode", titles, shown, rows.num_rows)
 
 
 def guilty_requests(evidence: Evidence, worst: Episode) -> list[str]:
@@ -107,7 +107,7 @@ def guilty_events_table(evidence: Evidence, worst: Episode) -> Table:
     rows = (_event_cells(row) for row in mine.slice(0, ROWS_MAX).to_pylist())
     titles = "request|#event|#copy|direction|#ranks|#room|#pages|#sent, s|#due, s|#delivered, s|fault|rule|result"
     caption = "Completion events of the owners, as sent and as delivered"
-    return _table(caption, titles, rows, mine.num_rows)
+    return make_table(caption, titles, rows, mine.num_rows)
 
 
 def _event_cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -164,7 +164,7 @@ def episodes_table(evidence: Evidence) -> Table:
         "|#requests|faulted events|what did it"
     )
     caption = "Episodes: a gap from the audit that opens it to the one that closes it"
-    return _table(caption, titles, rows, len(ranked))
+    return make_table(caption, titles, rows, len(ranked))
 
 
 def rules_table(evidence: Evidence) -> Table:
@@ -188,7 +188,7 @@ def rules_table(evidence: Evidence) -> Table:
             )
         )
     titles = "rule|fault|direction|#events met|#planned|#landed|#seen by an engine|outcome"
-    return _table("Fault rules", titles, rows, len(rules))
+    return make_table("Fault rules", titles, rows, len(rules))
 
 
 def unfinished_table(evidence: Evidence) -> Table:
@@ -213,7 +213,7 @@ def unfinished_table(evidence: Evidence) -> Table:
         for row in waiting.slice(0, ROWS_MAX).to_pylist()
     )
     titles = "request|decode pool|#prompt tokens|#pages|prefill state|decode state|#arrived, s|#bytes landed, s"
-    return _table("Requests that never ended", titles, rows, waiting.num_rows)
+    return make_table("Requests that never ended", titles, rows, waiting.num_rows)
 
 
 def contents_table(evidence: Evidence) -> Table:
@@ -234,7 +234,7 @@ def contents_table(evidence: Evidence) -> Table:
         for row in contents.slice(0, ROWS_MAX).to_pylist()
     )
     titles = "request|pool|#read, s|#pages read|#wrong pages|first of them|kind|#event|why"
-    return _table("Reads that found the wrong bytes", titles, rows, contents.num_rows)
+    return make_table("Reads that found the wrong bytes", titles, rows, contents.num_rows)
 
 
 def _stays(owners: Any, worst: Episode) -> Any:

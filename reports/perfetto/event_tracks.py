@@ -104,6 +104,8 @@ class _Ends:
         """Draw those that have both ends, numbered from `number`; return how many."""
         sent = events["sent_us"].to_numpy()
         came = events["delivered_us"].to_numpy()
+        # What ends a request comes at its very end, where its slice is no longer open.
+        came = np.where(came == self.stays[self.receiver].end_us[row], came - 1, came)
         is_there = (
             _within(self.stays[self.sender], row, sent)
             & _within(self.stays[self.receiver], row, came)
