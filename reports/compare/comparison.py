@@ -70,6 +70,11 @@ class Comparison:
         return counted_by(owner.outcome for owner in self.owners)
 
 
+def compare_if_two(recordings: Sequence[Evidence]) -> Comparison | None:
+    """The comparison of exactly two recordings; more or fewer have none."""
+    return make_comparison(*recordings) if len(recordings) == 2 else None
+
+
 def make_comparison(before: Evidence, after: Evidence) -> Comparison:
     """Compare two recordings: the first is before, the second after."""
     likeness = make_likeness(before, after)

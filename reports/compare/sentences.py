@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from reports.evidence import Evidence
-from reports.words import by_count, counted, number
+from reports.words import by_count, counted
 
 Change = Literal["gone", "better", "unchanged", "changed", "worse", "new", "unclear"]
 
@@ -53,10 +53,10 @@ def make_result(before: Evidence, after: Evidence) -> Result:
     if "inconclusive" in (one.verdict, two.verdict):
         return Result("unclear", _unclear(one, two))
     if one.verdict != "persistent" and two.verdict == "persistent":
-        healed = f"; {_healing(one)} before" if one.verdict == "transient" else ""
+        healed = f"; before, {_healing(one)}" if one.verdict == "transient" else ""
         return Result("new", f"new: {_lasting(two)}, none before{healed}")
     if one.verdict == "persistent" and two.verdict != "persistent":
-        healing = f"; {_healing(two)} after" if two.verdict == "transient" else ""
+        healing = f"; after, {_healing(two)}" if two.verdict == "transient" else ""
         return Result(
             "gone", f"the {one.noun} is gone: {_lasting(one)} before, none after{healing}"
         )
@@ -86,11 +86,11 @@ def _none_persistent(one: _State, two: _State) -> Result:
         return Result("unchanged", "unchanged: no gap in either")
     widths = f"at most {_tokens(one.widest_tokens)} before, {_tokens(two.widest_tokens)} after"
     if two.verdict == "clean":
-        return Result("gone", f"the gap that healed is gone: {_healing(one)} before, none after")
+        return Result("gone", f"the gap that healed is gone: before, {_healing(one)}; after, none")
     if one.verdict == "clean":
-        return Result("new", f"new, and it heals: {_healing(two)} after, none before")
+        return Result("new", f"new: {_healing(two)}; before, none")
     if one.widest_tokens == two.widest_tokens:
-        return Result("unchanged", f"unchanged: {_healing(one)}, before and after")
+        return Result("unchanged", f"unchanged: {_healing(one)} in both")
     change: Change = "better" if two.widest_tokens < one.widest_tokens else "worse"
     return Result(change, f"{change}: every gap heals in both, {widths}")
 
@@ -128,14 +128,10 @@ def _lasting(state: _State) -> str:
 
 
 def _healing(state: _State) -> str:
-    return f"a gap of at most {_tokens(state.widest_tokens)} that heals"
+    if not state.widest_tokens:
+        return "something is wrong that heals"
+    return f"a gap of at most {_tokens(state.widest_tokens)} opens and heals"
 
 
 def _tokens(tokens: int) -> str:
     return "none" if not tokens else counted(tokens, "token")
-
-
-def signed(before: int, after: int) -> str:
-    """A difference with its sign."""
-    change = after - before
-    return f"+{number(change)}" if change > 0 else number(change)

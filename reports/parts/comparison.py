@@ -9,9 +9,13 @@ from replay.episodes import Episode
 from reports.compare.comparison import Comparison
 from reports.compare.curves import CurvePair
 from reports.evidence import Evidence
+from reports.parts.equation import make_equation
 from reports.parts.tables import ROWS_MAX, Table, make_table
 from reports.reconcile import Check
-from reports.words import NOTHING, by_count, number, plain_seconds, verdict_words
+from reports.words import NOTHING, by_count, number, plain_seconds, shortened, verdict_words
+
+#: Characters of a recording's name in the comparison; its section says it in full.
+NAME_CHARACTERS_MAX = 120
 
 _END = {"persistent": "never closed", "transient": "healed", "inconclusive": "not in time"}
 
@@ -84,16 +88,15 @@ def _as_sentence(text: str) -> str:
 
 
 def _head(title: str, evidence: Evidence) -> Head:
-    from reports.section import make_equation
-
     verdict = evidence.summary["verdict"]
     sign, meaning = verdict_words(verdict)
     equation = make_equation(evidence)
+    name = shortened(evidence.name, NAME_CHARACTERS_MAX)
     if equation is None:
-        return Head(title, evidence.name, verdict, sign, meaning, None, ())
+        return Head(title, name, verdict, sign, meaning, None, ())
     return Head(
         title,
-        evidence.name,
+        name,
         verdict,
         sign,
         meaning,
