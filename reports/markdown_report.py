@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reports.markdown_text import code, code_in_table, fenced, table_row
 from reports.parts.tables import Table
-from reports.words import counted, number, shortened
+from reports.words import NOTHING, counted, number, shortened
 
 if TYPE_CHECKING:
     from reports.parts.comparison import ComparisonPart
@@ -67,7 +67,7 @@ def _compared(comparison: ComparisonPart) -> list[str]:
     lines.append(_three("at", before.pool or "no gap", after.pool or "no gap"))
     values = dict(before.lines), dict(after.lines)
     names = dict.fromkeys([*values[0], *values[1]])
-    lines += [_three(name, *(each.get(name, "none") for each in values)) for name in names]
+    lines += [_three(name, *(each.get(name, NOTHING) for each in values)) for name in names]
     lines += ["", *(f"- {name}: {told}" for name, told in comparison.counts), "", ""]
     blocks = ["\n".join(lines), _failed(comparison.failed_checks, len(comparison.checks))]
     blocks += [_table(table) for table in comparison.tables]
@@ -121,8 +121,9 @@ def _section_blocks(section: Section) -> list[str]:
 def _story(section: Section) -> str:
     """Verdict, blame and equation as plain text, for names from outside may be in any of them."""
     lines = [f"{section.meaning}. {section.why}"]
-    if section.blame:
-        lines += [f"What did it: {section.blame}."]
+    for answer in section.answers:
+        lines.append(f"{answer.question}: {answer.words}")
+        lines += [f"  {line}" for line in answer.more]
     lines = [shortened(line, _SENTENCE_CHARACTERS_MAX) for line in lines]
     if (equation := section.equation) is not None:
         terms = " + ".join(f"{name} {value}" for name, value in equation.terms)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from reports.markdown_text import code, code_in_table, fenced, table_row
 from reports.matrix.cells import (
     LETTERS,
     MEANINGS,
@@ -25,7 +26,6 @@ from reports.matrix.cells import (
     shortened,
     worst_first,
 )
-from reports.markdown_text import code, code_in_table, fenced, table_row
 from reports.words import counted, number
 
 if TYPE_CHECKING:
