@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from reports.section import Section
 
 #: What the page is dressed in and what moves it; a part that needs more of either has its own file.
-STYLES = ("report.css", "parts/lives.css", "parts/comparison.css")
+STYLES = (
+    "report.css",
+    "parts/lives.css",
+    "parts/lanes.css",
+    "parts/faults.css",
+    "parts/comparison.css",
+)
 SCRIPTS = ("parts/theme.js", "parts/copy.js")
 
 

@@ -13,6 +13,8 @@ from reports.parts import tables
 from reports.parts.answers import Answer, make_answers
 from reports.parts.equation import Equation, make_equation
 from reports.parts.facts import engine_words, fault_words, make_facts, request_words
+from reports.parts.faults import FaultsPart, make_faults
+from reports.parts.lanes import LANES_FEW, LANES_MAX, LanesPart, check_lanes, make_lanes
 from reports.parts.lives import Lives, make_lives
 from reports.parts.tables import Table
 from reports.reconcile import Check, reconcile
@@ -58,6 +60,10 @@ class Section:
     tables: tuple[Table, ...]
     #: What happened to the first owners of the worst gap; None where there is none.
     lives: Lives | None
+    #: What both sides did with the first of them, drawn; None where there are none.
+    lanes: LanesPart | None
+    #: What came of every rule of the plan; None where it has none.
+    fault_rules: FaultsPart | None
     details: tuple[tuple[str, str], ...]
     profile: tuple[tuple[str, str], ...]
     comment: str = field(default="")
@@ -74,6 +80,8 @@ def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Sectio
     verdict = summary["verdict"]
     sign, meaning = VERDICTS.get(verdict, ("?", "an unknown verdict"))
     died_us = summary["engine_died_us"]
+    lanes = make_lanes(evidence, anchor, LANES_MAX if charts else LANES_FEW)
+    rules = make_faults(evidence, lambda name: None if lanes is None else lanes.anchor_of(name))
     return Section(
         anchor=anchor,
         name=evidence.name,
@@ -95,11 +103,13 @@ def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Sectio
         reproduce=summary["reproduce"],
         faults=fault_words(summary["faults"]),
         requests=request_words(summary["requests"]),
-        checks=reconcile(evidence),
+        checks=reconcile(evidence) + (() if lanes is None else check_lanes(evidence, lanes)),
         figures=_figures(evidence, anchor) if charts else (),
         draw=None if charts else _how_to_draw(evidence),
         tables=_tables(evidence),
         lives=make_lives(evidence),
+        lanes=lanes,
+        fault_rules=rules,
         details=_details(evidence.name, run),
         profile=tuple((name, _plain(value)) for name, value in run["profile"].items()),
         comment=run["plan"]["comment"],
@@ -139,7 +149,6 @@ def _tables(evidence: Evidence) -> tuple[Table, ...]:
     found += [
         tables.contents_table(evidence),
         tables.unfinished_table(evidence),
-        tables.rules_table(evidence),
     ]
     return tuple(table for table in found if table.of)
 

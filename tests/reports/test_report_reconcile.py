@@ -1,6 +1,7 @@
 """The page checks its own numbers: a sound recording passes, an edited one is found out."""
 
 import json
+import re
 
 import pytest
 from report_helpers import copy_changed
@@ -54,7 +55,7 @@ def test_an_edited_summary_is_found_out(recordings, tmp_path):
     path.write_text(json.dumps(summary))
     assert [claim for claim in failed(copy) if "summary.json" in claim]
     page = render_report([copy])
-    assert "1 of 8 checks failed" in page
+    assert re.search(r"1 of \d+ checks failed", page)
     assert "PERSISTENT" in page
 
 
