@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from reports.html import check_output, content_policy, environment, sources, write_page
+from reports.html import check_output, content_policy, environment, source, sources, write_page
 
 #: What the page is dressed in and what moves it; a part that needs more of either has its own file.
 STYLES = ("report.css", "parts/lives.css")
-SCRIPTS = ("parts/copy.js",)
+SCRIPTS = ("parts/theme.js", "parts/copy.js")
 
 
 def write_report(
@@ -49,20 +49,21 @@ def render_report(
         make_section(load(directory), f"r{number}", charts)
         for number, directory in enumerate(directories, start=1)
     ]
+    heading = title or "kvreplay report"
     if title is None:
-        title = (
-            f"kvreplay report: {sections[0].name}"
-            if len(sections) == 1
-            else f"kvreplay report on {len(sections)} recordings"
-        )
+        one = len(sections) == 1
+        what = f": {sections[0].heading}" if one else f" on {len(sections)} recordings"
+        title = heading + what
     script = sources(SCRIPTS)
     return (
         environment()
         .get_template("report.html.j2")
         .render(
             title=title,
+            heading=heading,
             sections=sections,
             style=sources(STYLES),
+            dark=source("dark.css"),
             script=script,
             policy=content_policy(script),
         )

@@ -10,28 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from reports.evidence import Evidence
 from reports.parts import tables
+from reports.parts.answers import Answer, make_answers
+from reports.parts.equation import Equation, make_equation
+from reports.parts.facts import engine_words, fault_words, make_facts, request_words
 from reports.parts.lives import Lives, make_lives
 from reports.parts.tables import Table
 from reports.reconcile import Check, reconcile
-from reports.words import VERDICTS, by_count, counted, direction, growth, number, seconds
+from reports.words import VERDICTS, counted, number, seconds, shortened
 
 if TYPE_CHECKING:
     from reports.charts.figures import Figure
 
 
-@dataclass(frozen=True, slots=True)
-class Equation:
-    """Both sides of the broken equation, and the gap in whole pages."""
-
-    pool: str
-    when: str
-    terms: tuple[tuple[str, str], ...]
-    accounted: str
-    total: str
-    gap: str
-    pages: str
-    page_size: str
-    quiet: bool
+#: Characters of a heading, and of a sentence that may hold names from outside.
+HEADING_CHARACTERS_MAX = 120
+SENTENCE_CHARACTERS_MAX = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +32,17 @@ class Section:
     """Everything the template says about one recording."""
 
     anchor: str
+    #: The directory as it was given, and the same short enough for a heading.
     name: str
+    heading: str
     verdict: str
     sign: str
     meaning: str
     why: str
     blame: str | None
     equation: Equation | None
+    #: The questions of the first screen, answered.
+    answers: tuple[Answer, ...]
     facts: tuple[tuple[str, str], ...]
     engine_message: str | None
     engine_words: str
@@ -80,28 +77,30 @@ def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Sectio
     return Section(
         anchor=anchor,
         name=evidence.name,
+        heading=shortened(evidence.name, HEADING_CHARACTERS_MAX),
         verdict=verdict,
         sign=sign,
         meaning=meaning,
-        why=_sentence(summary["why"]),
+        why=shortened(_sentence(summary["why"]), SENTENCE_CHARACTERS_MAX),
         blame=summary["blame"],
         equation=make_equation(evidence),
-        facts=_facts(evidence),
+        answers=make_answers(evidence),
+        facts=make_facts(evidence),
         engine_message=None if summary["mismatch"] is None else summary["engine_message"],
-        engine_words=_engine_words(evidence),
+        engine_words=engine_words(evidence),
         died=None
         if died_us is None
         else f"at {seconds(died_us)} of virtual time, in {run['engine']['died_pool']}",
         died_message=summary["engine_died_message"],
         reproduce=summary["reproduce"],
-        faults=_faults(summary["faults"]),
-        requests=_requests(summary["requests"]),
+        faults=fault_words(summary["faults"]),
+        requests=request_words(summary["requests"]),
         checks=reconcile(evidence),
         figures=_figures(evidence, anchor) if charts else (),
         draw=None if charts else _how_to_draw(evidence),
         tables=_tables(evidence),
         lives=make_lives(evidence),
-        details=_details(run),
+        details=_details(evidence.name, run),
         profile=tuple((name, _plain(value)) for name, value in run["profile"].items()),
         comment=run["plan"]["comment"],
     )
@@ -128,110 +127,6 @@ def _sentence(why: str) -> str:
     return why[:1].upper() + why[1:] + "."
 
 
-def make_equation(evidence: Evidence) -> Equation | None:
-    """The equation that the mismatch breaks, or None when nothing is missing."""
-    mismatch = evidence.summary["mismatch"]
-    if mismatch is None:
-        return None
-    parts = {name: mismatch[name] for name in ("available", "evictable", "protected")}
-    if not mismatch["quiet"]:
-        rows = evidence.tables["audits"].filter(_is_audit(evidence, mismatch["audit"]))
-        row = rows.to_pylist()[0]
-        parts |= {"live": row["live"], "in transfer": row["in_transfer"]}
-    return Equation(
-        pool=mismatch["pool"],
-        when=seconds(mismatch["time_us"]),
-        terms=tuple((name, number(value)) for name, value in parts.items()),
-        accounted=number(sum(parts.values())),
-        total=number(mismatch["total"]),
-        gap=number(mismatch["gap"]),
-        pages=number(mismatch["pages"]),
-        page_size=number(mismatch["page_size"]),
-        quiet=mismatch["quiet"],
-    )
-
-
-def _is_audit(evidence: Evidence, audit: int) -> Any:
-    import pyarrow.compute as pc
-
-    return pc.equal(evidence.tables["audits"]["audit"], audit)
-
-
-def _facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
-    """What stands beside the equation, as name and value."""
-    summary = evidence.summary
-    facts = []
-    if summary["kinds"]:
-        facts.append(("Pages by kind", by_count(summary["kinds"])))
-    if summary["mismatch"] is not None:
-        final = summary["final_gap"]
-        facts += [
-            ("Direction", direction(summary["direction"])),
-            ("Growth", growth(summary["growth"])),
-            (
-                "Left when healing ended",
-                f"{counted(final['pages'], 'page')} in {counted(len(final['pools']), 'pool')}",
-            ),
-            (
-                "Episodes",
-                f"{number(summary['episodes'])}, of which "
-                f"{number(summary['episodes_open'])} never closed",
-            ),
-        ]
-    oracles = summary["oracles"]
-    return (
-        *facts,
-        ("Requests", _requests(summary["requests"])),
-        ("Faults", _faults(summary["faults"])),
-        (
-            "Oracles",
-            f"counts: {counted(oracles['count'], 'gap')}; page ledger: "
-            f"{counted(oracles['ledger'], 'violation')}; page contents: "
-            f"{counted(oracles['contents'], 'wrong page')}; liveness: "
-            f"{counted(oracles['liveness'], 'request')} never ended",
-        ),
-        (
-            "Audits",
-            f"{number(summary['audits'])} over {seconds(summary['virtual_us'])} of virtual time",
-        ),
-    )
-
-
-def _engine_words(evidence: Evidence) -> str:
-    """Whether the engine's own check ran, ran while a gap was open, and said something."""
-    import pyarrow.compute as pc
-
-    audits = evidence.tables["audits"]
-    ran = audits.filter(pc.not_equal(audits["engine_check"], "none"))
-    during = pc.sum(pc.not_equal(ran["gap"], 0)).as_py() or 0
-    fired = pc.sum(pc.equal(ran["engine_check"], "fired")).as_py() or 0
-    times = f"{counted(ran.num_rows, 'time')}, {number(during)} of them while its pool had a gap"
-    if fired:
-        return f"The engine's own check ran {times}, and fired {counted(fired, 'time')}."
-    return f"The engine's own check ran {times}, and stayed silent."
-
-
-def _faults(faults: dict[str, int]) -> str:
-    if not faults["planned"] and not faults["never_fired"]:
-        return "none planned"
-    text = f"{number(faults['landed'])} landed of {number(faults['planned'])} planned"
-    if faults["never_fired"]:
-        text += f"; {counted(faults['never_fired'], 'rule')} never fired"
-    if faults["without_effect"]:
-        text += f"; {counted(faults['without_effect'], 'rule')} without effect"
-    return text
-
-
-def _requests(counts: dict[str, int]) -> str:
-    named = [f"{number(counts['finished'])} finished"]
-    named += [
-        f"{number(counts[state])} {state}"
-        for state in ("aborted", "failed", "stuck")
-        if counts[state]
-    ]
-    return f"{', '.join(named)}, of {number(counts['total'])}"
-
-
 def _tables(evidence: Evidence) -> tuple[Table, ...]:
     """The tables that have something to say."""
     found: list[Table] = []
@@ -249,10 +144,11 @@ def _tables(evidence: Evidence) -> tuple[Table, ...]:
     return tuple(table for table in found if table.of)
 
 
-def _details(run: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def _details(name: str, run: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """Enough to make the recording again, and where it was made."""
     trace, options, environment = run["trace"], run["options"], run["environment"]
     pairs = [
+        ("recording", name),
         ("kvreplay", run["kvreplay"]),
         ("profile", f"{run['profile']['name']}: {run['profile']['description']}"),
         ("trace", f"{trace['path']}, {counted(trace['requests'], 'request')}"),
