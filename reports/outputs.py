@@ -231,15 +231,12 @@ class _Made:
 
     def _words(self, *, charts: bool = False) -> list[Section]:
         """The sections; those with charts serve also where none are needed."""
-        from reports.section import make_section
+        from reports.page import make_sections
 
         if not charts and True in self._sections:
             return self._sections[True]
         if charts not in self._sections:
-            self._sections[charts] = [
-                make_section(evidence, f"r{number}", charts, self._accepted)
-                for number, evidence in enumerate(self.recordings, start=1)
-            ]
+            self._sections[charts] = make_sections(self.recordings, charts, self._accepted)
         return self._sections[charts]
 
     def _picture(self, kind: str) -> bytes:

@@ -24,6 +24,7 @@ STYLES = (
     "parts/lives.css",
     "parts/lanes.css",
     "parts/faults.css",
+    "parts/latency.css",
     "parts/comparison.css",
 )
 SCRIPTS = ("parts/theme.js", "parts/copy.js", "parts/tables.js")
@@ -66,14 +67,29 @@ def render_report(
     """
     from reports.compare.comparison import compare_if_two
     from reports.evidence import load
-    from reports.section import make_section
 
     found = [load(each) if isinstance(each, Path) else each for each in directories]
-    sections = [
-        make_section(evidence, f"r{number}", charts, accepted)
-        for number, evidence in enumerate(found, start=1)
-    ]
+    sections = make_sections(found, charts, accepted)
     return render_page(sections, compare_if_two(found), title)
+
+
+def make_sections(
+    recordings: Sequence[Evidence], charts: bool = True, accepted: Accepted | None = None
+) -> list[Section]:
+    """What is said of each recording; one without faults is what its like are measured against."""
+    from reports.latency.baseline import baseline_of
+    from reports.section import make_section
+
+    return [
+        make_section(
+            evidence,
+            f"r{number}",
+            charts,
+            accepted=accepted,
+            baseline=baseline_of(evidence, recordings),
+        )
+        for number, evidence in enumerate(recordings, start=1)
+    ]
 
 
 def render_page(

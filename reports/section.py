@@ -17,6 +17,7 @@ from reports.parts.faults import FaultsPart, make_faults
 from reports.parts.findings import FindingsPart, make_findings
 from reports.parts.findings_check import check_findings
 from reports.parts.lanes import LANES_FEW, LANES_MAX, LanesPart, check_lanes, make_lanes
+from reports.parts.latency import LatencyPart, make_latency
 from reports.parts.lives import Lives, make_lives
 from reports.parts.tables import Table
 from reports.parts.tables_check import check_tables
@@ -70,6 +71,8 @@ class Section:
     lanes: LanesPart | None
     #: What came of every rule of the plan; None where it has none.
     fault_rules: FaultsPart | None
+    #: How fast requests were served; None where there are none.
+    latency: LatencyPart | None
     details: tuple[tuple[str, str], ...]
     profile: tuple[tuple[str, str], ...]
     comment: str = field(default="")
@@ -81,9 +84,23 @@ class Section:
 
 
 def make_section(
-    evidence: Evidence, anchor: str, charts: bool = True, accepted: Accepted | None = None
+    evidence: Evidence,
+    anchor: str,
+    charts: bool = True,
+    *,
+    accepted: Accepted | None = None,
+    baseline: Evidence | None = None,
 ) -> Section:
-    """Put one recording into words, numbers and, unless they are left out, charts."""
+    """Put one recording into words, numbers and, unless they are left out, charts.
+
+    Args:
+        evidence: the recording.
+        anchor: begins every id of its part of the page.
+        charts: whether charts are drawn.
+        accepted: findings that a suppressions file accepts.
+        baseline: the same replay without faults, if it is at hand
+            (`reports.latency.baseline.baseline_of`).
+    """
     shown_tables = _tables(evidence)
     summary, run = evidence.summary, evidence.run
     verdict = summary["verdict"]
@@ -91,6 +108,7 @@ def make_section(
     died_us = summary["engine_died_us"]
     lanes = make_lanes(evidence, anchor, LANES_MAX if charts else LANES_FEW)
     rules = make_faults(evidence, lambda name: None if lanes is None else lanes.anchor_of(name))
+    latency = make_latency(evidence, baseline)
     return Section(
         anchor=anchor,
         name=evidence.name,
@@ -125,6 +143,7 @@ def make_section(
         lives=make_lives(evidence),
         lanes=lanes,
         fault_rules=rules,
+        latency=latency,
         details=_details(evidence.name, run),
         profile=tuple((name, _plain(value)) for name, value in run["profile"].items()),
         comment=run["plan"]["comment"],

@@ -19,7 +19,6 @@ from reports.lanes.arrows import Arrow
 from reports.lanes.lane import Lanes, Stay
 from reports.lanes.scale import Scale, make_scale
 from reports.lanes.states import SIDES, Bar, Side
-from reports.words import shortened
 
 WIDTH = 344
 _TOP = 22
@@ -222,7 +221,7 @@ def _words_of_arrows(arrows: tuple[Arrow, ...], scale: Scale) -> tuple[list[Mark
         # At the lane it leaves; one that strikes, at the lane it hits.
         at_prefill = (arrow.to == "prefill") is (arrow.shape == "strike")
         side: Side = "prefill" if at_prefill else "decode"
-        word = shortened(arrow.word, _BETWEEN_MAX)
+        word = _cut(arrow.word)
         y = max(y - 3, _TOP + _ASCENT)
         while any(
             abs(y - other) < _LINE and (beside is side or length + len(word) >= _BETWEEN_MAX)
@@ -236,6 +235,13 @@ def _words_of_arrows(arrows: tuple[Arrow, ...], scale: Scale) -> tuple[list[Mark
         )
         parts.append(_text(x, y, word, f"note {tone}", anchor))
     return parts, max((y for y, _, _ in taken), default=0.0)
+
+
+def _cut(words: str) -> str:
+    """As much of a word as fits between the lanes; the table has all of it."""
+    if len(words) <= _BETWEEN_MAX:
+        return words
+    return f"{words[: _BETWEEN_MAX - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _path(kind: str, d: str) -> Markup:
