@@ -11,7 +11,7 @@ import pyarrow as pa
 from replay.episodes import Episode
 from replay.errors import RecordingError
 from replay.recording import Recording
-from replay.recording_schema import TABLES
+from replay.recording_schema import ADDED_LATER, TABLES
 from replay.verdict import Verdict, judge
 
 
@@ -26,6 +26,7 @@ class Evidence:
     summary: dict[str, Any]
     saved_summary: dict[str, Any]
     episodes: tuple[Episode, ...]
+    #: By name; those in `ADDED_LATER` are missing where the recording is of an earlier version.
     tables: dict[str, pa.Table]
 
     @property
@@ -63,7 +64,11 @@ def load(directory: Path) -> Evidence:
         RecordingError: it is missing, incomplete, or its parts do not fit together.
     """
     recording = Recording.open(directory)
-    tables = {name: recording.table(name) for name in TABLES}
+    tables = {
+        name: recording.table(name)
+        for name in TABLES
+        if name not in ADDED_LATER or recording.has(name)
+    }
     saved_summary = recording.summary()
     verdict = _judge(recording)
     tables["audits"] = tables["audits"].sort_by([("audit", "ascending")])
