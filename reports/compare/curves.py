@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow.compute as pc
 from markupsafe import Markup
 
-from reports.charts.steps import Steps, pool_steps, total_steps
-from reports.charts.timeline import phases, whole
+from reports.charts.steps import Steps, total_steps
+from reports.charts.timeline import Span, phases
 from reports.evidence import Evidence
 from reports.words import number, seconds
 
@@ -80,7 +80,9 @@ def _faulty_pools(evidence: Evidence) -> list[str]:
 
 def _steps(evidence: Evidence, pool: str) -> Steps:
     """The gap of a pool over the whole replay; empty where the recording has no such pool."""
-    steps = pool_steps(evidence.tables["audits"], pool, "gap")
+    audits = evidence.tables["audits"]
+    rows = audits.filter(pc.equal(audits["pool"], pool))
+    steps = Steps(rows["time_us"].to_numpy(), rows["gap"].to_numpy())
     return steps.window(0, max(evidence.end_us, 1)) if len(steps) else steps
 
 
@@ -129,7 +131,7 @@ def _drawing(evidence: Evidence, steps: Steps, span: tuple[int, int], end_us: in
         f'<rect class="phase {"inject" if phase.name == "inject" else "later"}" '
         f'x="{across(phase.start_us)}" y="0" '
         f'width="{across(phase.end_us - phase.start_us)}" height="{_HEIGHT}"/>'
-        for phase in phases(evidence, whole(evidence))
+        for phase in phases(evidence, Span("", 0, max(evidence.end_us, 1)))
     ]
     if len(steps):
         reduced = steps.reduce(_WIDTH // 2)
