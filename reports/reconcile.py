@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from replay.episode_rows import episode_rows
 from replay.event_results import LOST
 from reports.evidence import Evidence
 from reports.parts.rule_events import rule_events
@@ -39,6 +40,7 @@ def reconcile(evidence: Evidence) -> tuple[Check, ...]:
         _audits_balance(evidence),
         _owners_explain_audits(evidence),
         _owners_explain_end(evidence),
+        _episodes_agree(evidence),
         _events_balance(evidence),
         _faults_landed(evidence),
         _requests_counted(evidence),
@@ -154,6 +156,19 @@ def _last_by_pool(table: Any, column: str, how: str) -> dict[str, int]:
     found = table.group_by("pool", use_threads=False).aggregate([(column, how)])
     names, values = found["pool"].to_pylist(), found[f"{column}_{how}"].to_pylist()
     return dict(zip(names, values, strict=True))
+
+
+def _episodes_agree(evidence: Evidence) -> Check:
+    """The stored episodes are those that the audits, owners and events still give."""
+    stored = evidence.tables["episodes"].to_pylist()
+    anew = episode_rows(evidence.run, evidence.episodes)
+    same = sum(one == other for one, other in zip(stored, anew, strict=False))
+    return Check(
+        "episodes.parquet says what the tables say when they are judged again",
+        f"{number(same)} of {number(len(stored))} agree",
+        f"{number(len(anew))} in all",
+        same == len(stored) == len(anew),
+    )
 
 
 def _events_balance(evidence: Evidence) -> Check:

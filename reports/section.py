@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reports.evidence import Evidence
 from reports.parts import tables
@@ -14,14 +13,19 @@ from reports.parts.answers import Answer, make_answers
 from reports.parts.equation import Equation, make_equation
 from reports.parts.facts import engine_words, fault_words, make_facts, request_words
 from reports.parts.faults import FaultsPart, check_faults, make_faults
+from reports.parts.findings import FindingsPart, make_findings
+from reports.parts.findings_check import check_findings
 from reports.parts.lanes import LANES_FEW, LANES_MAX, LanesPart, check_lanes, make_lanes
 from reports.parts.latency import LatencyPart, check_latency, make_latency
 from reports.parts.lives import Lives, make_lives
+from reports.parts.made import make_details, profile_fields
 from reports.parts.tables import Table
+from reports.parts.tables_check import check_tables
 from reports.reconcile import Check, reconcile
-from reports.words import VERDICTS, counted, number, seconds, shortened
+from reports.words import VERDICTS, number, seconds, shortened
 
 if TYPE_CHECKING:
+    from replay.findings.matching import Accepted
     from reports.charts.figures import Figure
 
 
@@ -58,6 +62,8 @@ class Section:
     figures: tuple[Figure, ...]
     #: The line that draws the charts of this recording, when they were left out.
     draw: str | None
+    #: What is wrong, in the words of leak checkers.
+    findings: FindingsPart
     tables: tuple[Table, ...]
     #: What happened to the first owners of the worst gap; None where there is none.
     lives: Lives | None
@@ -78,7 +84,12 @@ class Section:
 
 
 def make_section(
-    evidence: Evidence, anchor: str, charts: bool = True, baseline: Evidence | None = None
+    evidence: Evidence,
+    anchor: str,
+    charts: bool = True,
+    *,
+    accepted: Accepted | None = None,
+    baseline: Evidence | None = None,
 ) -> Section:
     """Put one recording into words, numbers and, unless they are left out, charts.
 
@@ -86,9 +97,11 @@ def make_section(
         evidence: the recording.
         anchor: begins every id of its part of the page.
         charts: whether charts are drawn.
+        accepted: findings that a suppressions file accepts.
         baseline: the same replay without faults, if it is at hand
             (`reports.latency.baseline.baseline_of`).
     """
+    shown_tables = _tables(evidence)
     summary, run = evidence.summary, evidence.run
     verdict = summary["verdict"]
     sign, meaning = VERDICTS.get(verdict, ("?", "an unknown verdict"))
@@ -119,19 +132,22 @@ def make_section(
         requests=request_words(summary["requests"]),
         checks=(
             *reconcile(evidence),
+            *check_findings(evidence, evidence.findings),
+            *check_tables(evidence, shown_tables),
             *(() if lanes is None else check_lanes(evidence, lanes)),
             *(() if rules is None else check_faults(evidence, rules)),
             *(() if latency is None else check_latency(evidence, latency)),
         ),
         figures=_figures(evidence, anchor) if charts else (),
         draw=None if charts else _how_to_draw(evidence),
-        tables=_tables(evidence),
+        findings=make_findings(evidence, accepted),
+        tables=shown_tables,
         lives=make_lives(evidence),
         lanes=lanes,
         fault_rules=rules,
         latency=latency,
-        details=_details(evidence.name, run),
-        profile=tuple((name, _plain(value)) for name, value in run["profile"].items()),
+        details=make_details(evidence.name, run),
+        profile=profile_fields(run),
         comment=run["plan"]["comment"],
     )
 
@@ -171,30 +187,3 @@ def _tables(evidence: Evidence) -> tuple[Table, ...]:
         tables.unfinished_table(evidence),
     ]
     return tuple(table for table in found if table.of)
-
-
-def _details(name: str, run: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Enough to make the recording again, and where it was made."""
-    trace, options, environment = run["trace"], run["options"], run["environment"]
-    pairs = [
-        ("recording", name),
-        ("kvreplay", run["kvreplay"]),
-        ("profile", f"{run['profile']['name']}: {run['profile']['description']}"),
-        ("trace", f"{trace['path']}, {counted(trace['requests'], 'request')}"),
-        ("trace SHA-256", trace["sha256"]),
-        ("trace source", trace["source"]),
-        ("plan", run["plan"]["source"] or "made of command-line shortcuts"),
-        *((name.replace("_", " "), _plain(value)) for name, value in options.items()),
-        *((f"environment: {name}", _plain(value)) for name, value in environment.items()),
-    ]
-    return tuple((name, str(value)) for name, value in pairs)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return number(value)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_plain(each) for each in value) or "none"
-    return "none" if value is None else str(value)
