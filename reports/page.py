@@ -11,8 +11,10 @@ from pathlib import Path
 from reports.html import check_output, content_policy, environment, source, sources, write_page
 
 #: What the page is dressed in and what moves it; a part that needs more of either has its own file.
-STYLES = ("report.css", "parts/lives.css")
+STYLES = ("report.css", "parts/lives.css", "parts/timeline.css")
 SCRIPTS = ("parts/theme.js", "parts/copy.js")
+#: What moves charts, where there are any: most pages of a matrix have none.
+CHART_SCRIPTS = ("parts/timeline_drawing.js", "parts/timeline.js")
 
 
 def write_report(
@@ -46,7 +48,7 @@ def render_report(
     from reports.section import make_section
 
     sections = [
-        make_section(load(directory), f"r{number}", charts)
+        make_section(load(directory), f"r{number}", charts, len(directories))
         for number, directory in enumerate(directories, start=1)
     ]
     heading = title or "kvreplay report"
@@ -54,7 +56,8 @@ def render_report(
         one = len(sections) == 1
         what = f": {sections[0].heading}" if one else f" on {len(sections)} recordings"
         title = heading + what
-    script = sources(SCRIPTS)
+    has_charts = any(section.charts for section in sections)
+    script = sources((*SCRIPTS, *(CHART_SCRIPTS if has_charts else ())))
     return (
         environment()
         .get_template("report.html.j2")

@@ -19,7 +19,7 @@ from reports.reconcile import Check, reconcile
 from reports.words import VERDICTS, counted, number, seconds, shortened
 
 if TYPE_CHECKING:
-    from reports.charts.figures import Figure
+    from reports.charts.figures import Charts
 
 
 #: Characters of a heading, and of a sentence that may hold names from outside.
@@ -52,7 +52,8 @@ class Section:
     faults: str
     requests: str
     checks: tuple[Check, ...]
-    figures: tuple[Figure, ...]
+    #: None where they were left out.
+    charts: Charts | None
     #: The line that draws the charts of this recording, when they were left out.
     draw: str | None
     tables: tuple[Table, ...]
@@ -68,12 +69,22 @@ class Section:
         return sum(not check.passed for check in self.checks)
 
 
-def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Section:
-    """Put one recording into words, numbers and, unless they are left out, charts."""
+def make_section(
+    evidence: Evidence, anchor: str, charts: bool = True, recordings: int = 1
+) -> Section:
+    """Put one recording into words, numbers and, unless they are left out, charts.
+
+    Args:
+        evidence: the recording.
+        anchor: what its ids on the page start with.
+        charts: whether charts are drawn.
+        recordings: how many share the page; many are drawn less finely.
+    """
     summary, run = evidence.summary, evidence.run
     verdict = summary["verdict"]
     sign, meaning = VERDICTS.get(verdict, ("?", "an unknown verdict"))
     died_us = summary["engine_died_us"]
+    drawn, chart_checks = _charts(evidence, anchor, recordings) if charts else (None, ())
     return Section(
         anchor=anchor,
         name=evidence.name,
@@ -95,8 +106,8 @@ def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Sectio
         reproduce=summary["reproduce"],
         faults=fault_words(summary["faults"]),
         requests=request_words(summary["requests"]),
-        checks=reconcile(evidence),
-        figures=_figures(evidence, anchor) if charts else (),
+        checks=(*reconcile(evidence), *chart_checks),
+        charts=drawn,
         draw=None if charts else _how_to_draw(evidence),
         tables=_tables(evidence),
         lives=make_lives(evidence),
@@ -106,16 +117,20 @@ def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Sectio
     )
 
 
-def _figures(evidence: Evidence, anchor: str) -> tuple[Figure, ...]:
-    """The charts; what draws them is imported only here, for it takes its time."""
-    from reports.charts.figures import make_figures
+def _charts(
+    evidence: Evidence, anchor: str, recordings: int
+) -> tuple[Charts | None, tuple[Check, ...]]:
+    """The charts, checked; what draws them is imported only here, for it takes its time."""
+    from reports.charts.checks import check_charts
+    from reports.charts.figures import make_charts
 
-    return make_figures(evidence, anchor)
+    charts = make_charts(evidence, anchor, recordings)
+    return charts, check_charts(evidence, charts)
 
 
 def _how_to_draw(evidence: Evidence) -> str | None:
     """The line that draws the charts, or None where there would be none."""
-    if evidence.summary["mismatch"] is None:
+    if not evidence.tables["audits"].num_rows:
         return None
     return f"kvreplay report {shlex.quote(evidence.name)}"
 

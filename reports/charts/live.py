@@ -87,7 +87,9 @@ def make_live(evidence: Evidence, story: Story, recordings: int) -> Live:
         )
         for pool, each in everything.items()
     }
-    together = story.gaps.total.window(0, end_us).around(NO_WINDOWS, columns) if story.gaps else None
+    together = (
+        story.gaps.total.window(0, end_us).around(NO_WINDOWS, columns) if story.gaps else None
+    )
     marks = whole.marks
     if len(marks) > MARKS_MAX:
         marks = marks.reduce(0, end_us, MARKS_MAX // (4 * max(len(marks.names), 1)))
@@ -125,7 +127,9 @@ def _document(story: Story, live: Live, exact: dict[str, bool]) -> dict[str, Any
         "pools": [
             {
                 "name": pool,
-                "full": [0, live.end_us] if exact[pool] else live.detail.windows[pool].ravel().tolist(),
+                "full": [0, live.end_us]
+                if exact[pool]
+                else live.detail.windows[pool].ravel().tolist(),
                 "series": {column: _points(steps) for column, steps in series.items()},
             }
             for pool, series in live.pools.items()
@@ -138,7 +142,7 @@ def _document(story: Story, live: Live, exact: dict[str, bool]) -> dict[str, Any
         ],
         "episodesOf": live.detail.episodes,
         "faults": {
-            "names": live.marks.names,
+            "names": list(live.marks.names),
             "fault": live.marks.fault.tolist(),
             "sent": _differences(live.marks.sent_us),
             "delivered": live.marks.delivered_us.tolist(),
@@ -165,13 +169,13 @@ def _charts(story: Story) -> list[list[dict[str, Any]]]:
         gap = whole.series[:1]
         small = {"fill": True, "zero": True, "small": True}
         charts.append([_panel("all pools together", gap, None, **small)])
-        charts[1] += [
-            _panel(pool, gap, pool, shared=True, **small) for pool, _ in story.gaps.pools
-        ]
+        charts[1] += [_panel(pool, gap, pool, shared=True, **small) for pool, _ in story.gaps.pools]
     return charts
 
 
-def _panel(title: str, series: tuple[Series, ...], pool: str | None, **more: bool) -> dict[str, Any]:
+def _panel(
+    title: str, series: tuple[Series, ...], pool: str | None, **more: bool
+) -> dict[str, Any]:
     """A panel of lines; without a pool, of all pools together."""
     lines = [[each.column, each.title, PALETTE[each.colour], list(each.dash)] for each in series]
     return {"kind": "lines", "title": title, "pool": pool, "lines": lines, **more}
