@@ -15,10 +15,13 @@ import pyarrow as pa
 
 from reports.compare.comparison import Comparison, episode_facts
 from reports.evidence import Evidence
+from reports.parts.findings import judge_evidence
 from reports.parts.tables import guilty_requests
 from reports.reconcile import Check
 
 if TYPE_CHECKING:
+    from replay.findings.finding import Finding
+    from replay.findings.matching import Accepted
     from reports.section import Section
 
 REPORT_SCHEMA = "kvreplay.report/1"
@@ -63,20 +66,24 @@ def report_document(
     recordings: Sequence[Evidence],
     sections: Sequence[Section],
     comparison: Comparison | None = None,
+    accepted: Accepted | None = None,
 ) -> dict[str, Any]:
-    """The document of a report on these recordings; a section belongs to each."""
+    """The document of a report on these recordings; a section belongs to each.
+
+    `accepted` are the findings that a suppressions file accepts.
+    """
     return {
         "schema": REPORT_SCHEMA,
         "kvreplay": version("kvreplay"),
         "recordings": [
-            _recording(evidence, section)
+            _recording(evidence, section, accepted)
             for evidence, section in zip(recordings, sections, strict=True)
         ],
         "comparison": None if comparison is None else comparison_document(comparison),
     }
 
 
-def _recording(evidence: Evidence, section: Section) -> dict[str, Any]:
+def _recording(evidence: Evidence, section: Section, accepted: Accepted | None) -> dict[str, Any]:
     summary, run = evidence.summary, evidence.run
     names = ("verdict", "why", "blame", "growth", "direction")
     return {
@@ -104,6 +111,9 @@ def _recording(evidence: Evidence, section: Section) -> dict[str, Any]:
         "audits": summary["audits"],
         "virtual_us": summary["virtual_us"],
         "phases": run["phases"],
+        "findings": [
+            _finding(finding) for finding in judge_evidence(evidence, accepted).outcome.findings
+        ],
         "episodes": _listed(
             [
                 {**(episode_facts(evidence, each) or {}), "pool": each.pool}
@@ -145,6 +155,22 @@ def _equation(evidence: Evidence) -> dict[str, Any] | None:
         "gap_tokens": mismatch["gap"],
         "gap_pages": mismatch["pages"],
         "page_size_tokens": mismatch["page_size"],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    """A finding as data; its blocks are cut, its sums are of all of them."""
+    names = ("category", "kind", "pool", "lasts", "faults", "rules", "blame", "suppressed_by")
+    return {
+        **{name: _plain(getattr(finding, name)) for name in names},
+        "pages": finding.pages,
+        "tokens": finding.tokens,
+        "requests": len(finding.owners),
+        "opened_us": finding.opened_us,
+        "closed_us": finding.closed_us,
+        "blocks": _listed(
+            [_plain(each) for each in finding.blocks[:ROWS_MAX]], len(finding.blocks)
+        ),
     }
 
 

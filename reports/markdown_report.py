@@ -108,6 +108,7 @@ def _section_blocks(section: Section) -> list[str]:
         f"## {code(section.sign)} {code(section.verdict.upper())} {code(section.name)}\n\n",
         fenced(_story(section), "text"),
         _failed(section.failed_checks, len(section.checks)),
+        _findings(section),
         _again(section.reproduce),
     ]
     blocks += [_table(table) for table in section.tables]
@@ -116,6 +117,27 @@ def _section_blocks(section: Section) -> list[str]:
         f"{number(passed)} of {counted(len(section.checks), 'check')} of its own numbers passed.\n\n"
     )
     return blocks
+
+
+def _findings(section: Section) -> str:
+    """The leak summary: every category with something in it, and what is wrong with suppressions."""
+    findings = section.findings
+    rows = [row for row in findings.summary if row.records != "0"]
+    if not rows and not findings.alarms:
+        return ""
+    lines = [
+        table_row(["finding", "tokens", "pages", "owners", "what it means"]),
+        table_row(["---", "---:", "---:", "---:", "---"]),
+        *(
+            table_row([f"**{row.category}**", row.tokens, row.pages, row.owners, row.meaning])
+            for row in rows
+        ),
+        "",
+        *(f"- {code(alarm, _SENTENCE_CHARACTERS_MAX)}" for alarm in findings.alarms[:_ROWS_MAX]),
+    ]
+    if len(findings.alarms) > _ROWS_MAX:
+        lines.append(f"- showing {_ROWS_MAX} of {number(len(findings.alarms))}")
+    return "\n".join([*lines, "", ""])
 
 
 def _story(section: Section) -> str:

@@ -226,7 +226,7 @@ class _Made:
             return report_markdown(self._words(), part)
         from reports.document import report_document
 
-        document = report_document(self.recordings, self._words(), self.comparison)
+        document = report_document(self.recordings, self._words(), self.comparison, self._accepted)
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
     def _words(self, *, charts: bool = False) -> list[Section]:

@@ -41,10 +41,8 @@ def write_counters(file: TraceFile, recording: Recording, pids: Mapping[str, int
                 values = batch.column(column).to_numpy()[mine]
                 at = _changes(values, last.get((pool, column)))
                 last[pool, column] = int(values[-1])
-                for moment, value in zip(
-                    time_us[mine[at]].tolist(), values[at].tolist(), strict=True
-                ):
-                    file.counter(name, pids[pool], moment, value)
+                times = time_us[mine[at]].tolist()
+                file.counters(name, pids[pool], times, values[at].tolist())
 
 
 def _changes(values: npt.NDArray[np.int64], before: int | None) -> npt.NDArray[np.int64]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-#: Fast, and within a tenth of the smallest.
-_GZIP_LEVEL = 6
+#: Twice as fast as the usual 6, and within a fifth of its size.
+_GZIP_LEVEL = 4
 
 
 def quoted(text: str) -> str:
@@ -66,13 +66,17 @@ class TraceFile:
         )
         self.counts[kind] += 1
 
-    def counter(self, name: str, pid: int, time_us: int, tokens: int) -> None:
-        """A number of a process that holds from now on; `name` is JSON already."""
-        self._write(
-            f'{{"ph":"C","name":{name},"pid":{pid},"tid":{pid},"ts":{time_us},'
-            f'"args":{{"tokens":{tokens}}}}}'
-        )
-        self.counts["counter"] += 1
+    def counters(self, name: str, pid: int, times_us: Iterable[int], tokens: Iterable[int]) -> None:
+        """A number of a process wherever it changes; `name` is JSON already."""
+        # By far the most events are counters, so they are put together at once.
+        head = f'{{"ph":"C","name":{name},"pid":{pid},"tid":{pid},"ts":'
+        events = [
+            f'{head}{time_us},"args":{{"tokens":{value}}}}}'
+            for time_us, value in zip(times_us, tokens, strict=True)
+        ]
+        if events:
+            self._write(",\n".join(events))
+        self.counts["counter"] += len(events)
 
     def arrow(
         self, name: str, start: tuple[int, int, int], end: tuple[int, int, int], number: int

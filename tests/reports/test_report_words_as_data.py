@@ -45,7 +45,8 @@ def with_ids(recording, copy, change):
         if "request_id" in table.column_names:
             rows = table.to_pylist()
             for row in rows:
-                row["request_id"] = change(row["request_id"])
+                if row["request_id"] is not None:
+                    row["request_id"] = change(row["request_id"])
             pq.write_table(table.schema.empty_table().from_pylist(rows, table.schema), path)
     return copy
 
