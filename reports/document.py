@@ -51,7 +51,7 @@ _TOLD = frozenset(
         "faults",
         "requests",
         "checks",
-        "figures",
+        "charts",
         "draw",
         "tables",
         "lives",

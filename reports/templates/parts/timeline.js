@@ -38,7 +38,9 @@
         button.addEventListener("click", () => this.act(button.dataset.act));
       }
       this.tools.classList.add("ready");
-      new ResizeObserver(() => this.draw()).observe(root);
+      // At once, in the same frame in which the drawings go; then whenever there is another width.
+      this.draw();
+      new ResizeObserver(() => this.later()).observe(root);
       this.say();
       this.read();
     }
