@@ -20,10 +20,12 @@ from replay.engine.prefill_rank import PrefillRank
 from replay.engine.request import Request
 from replay.errors import InvariantError
 from replay.messages import PoolCounts, is_leak, request_pool_message, token_pool_message
+from replay.page_map import pages_of
 from replay.pool.account import ShareKind
 from replay.pool.ledger import FIRST_OWNER
 from replay.profile import EngineProfile
 from replay.recorder import RecordingWriter
+from replay.widest_gap import PoolGap, WidestGap
 
 Rank = DecodeRank | PrefillRank
 
@@ -46,7 +48,9 @@ class _Stay:
 class PoolAuditor:
     """Audits one pool and keeps track of who is in its gap."""
 
-    def __init__(self, rank: Rank, recorder: RecordingWriter, profile: EngineProfile) -> None:
+    def __init__(
+        self, rank: Rank, recorder: RecordingWriter, profile: EngineProfile, widest: WidestGap
+    ) -> None:
         self.rank = rank
         self._cache = rank.cache if isinstance(rank, PrefillRank) else None
         self._recorder = recorder
@@ -55,6 +59,9 @@ class PoolAuditor:
         self._iterations = 0
         self._stays: dict[tuple[int, ShareKind], _Stay] = {}
         self._unexplained = 0
+        self._gap = PoolGap(rank, widest)
+        #: Number of the last audit that was written, and its gap in pages.
+        self._last_gap = (-1, 0)
 
     def counts(self) -> PoolCounts:
         """What the engine itself counts, in tokens."""
@@ -103,6 +110,10 @@ class PoolAuditor:
         elif engine_check == "none" and numbers == self._last:
             return False
         self._last = numbers
+        if gap or self._gap.is_open:
+            quiet = account.live_pages == 0 and account.transfer_pages == 0
+            self._gap.see(number, time_us, gap, quiet, find)
+            self._last_gap = (number, gap)
         self._write(number, time_us, phase, numbers, engine_check)
         return True
 
@@ -119,6 +130,8 @@ class PoolAuditor:
 
     def close(self, find: Callable[[int], Request], can_progress: Callable[[int], bool]) -> None:
         """Write the stays that are still open at the end of the recording."""
+        could_close = bool(self._stays) and all(can_progress(key[0]) for key in self._stays)
+        self._gap.end(*self._last_gap, could_close, find)
         for (ordinal, kind), stay in self._stays.items():
             self._write_stay(ordinal, kind, stay, None, None, None, find, can_progress(ordinal))
         self._stays = {}
@@ -242,14 +255,10 @@ class PoolAuditor:
         """How many pages of the request's row the ledger agrees about, where it has a row."""
         if kind not in (ShareKind.STALLED, ShareKind.DEPARTED) or ordinal == NOBODY:
             return None
-        request, pool = find(ordinal), self.rank.pool
-        if isinstance(self.rank, DecodeRank):
-            row, start, end = request.decode_row, 0, pool.pages_for(request.kv_tokens)
-        else:
-            row, start, end = request.prefill_row, request.cached_pages, request.prefill_pages
-        if row < 0:
+        row = pages_of(self.rank, find(ordinal))[:1]
+        if not row:
             return None
-        return pool.ledger.count_held(pool.table.read(row, start, end), ordinal + FIRST_OWNER)
+        return self.rank.pool.ledger.count_held(row[0], ordinal + FIRST_OWNER)
 
 
 class Auditor:
@@ -267,6 +276,7 @@ class Auditor:
         self._profile = profile
         self._find = find
         self._pools: dict[str, PoolAuditor] = {}
+        self._widest = WidestGap()
         self._number = 0
         self.phase = "inject"
         self.engine_check_fired = False
@@ -278,7 +288,7 @@ class Auditor:
 
     def watch(self, rank: Rank) -> None:
         """Audit this rank's pool from now on."""
-        self._pools[rank.name] = PoolAuditor(rank, self._recorder, self._profile)
+        self._pools[rank.name] = PoolAuditor(rank, self._recorder, self._profile, self._widest)
 
     def audit(self, rank: Rank, iterations: int, engine_check: str = "none") -> None:
         """Audit one pool now."""
@@ -317,3 +327,4 @@ class Auditor:
         """Write what is still open."""
         for auditor in self._pools.values():
             auditor.close(self._find, can_progress)
+        self._widest.write(self._recorder)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -61,6 +61,9 @@ class TableSink(Protocol):
     def append(self, row: tuple[object, ...]) -> None:
         """Add one row, in the order of the schema."""
 
+    def extend(self, columns: Sequence[Sequence[Any]]) -> None:
+        """Add many rows, given as columns in the order of the schema."""
+
     def close(self) -> None:
         """Take in what is left."""
 
@@ -79,6 +82,11 @@ class TableWriter:
         if len(self._rows) >= _ROWS_PER_GROUP:
             self._flush()
 
+    def extend(self, columns: Sequence[Sequence[Any]]) -> None:
+        """Add many rows, given as columns in the order of the schema."""
+        self._flush()
+        self._write(columns)
+
     def close(self) -> None:
         """Write what is left and finish the file."""
         self._flush()
@@ -87,13 +95,16 @@ class TableWriter:
     def _flush(self) -> None:
         if not self._rows:
             return
-        columns = zip(*self._rows, strict=True)
+        self._write(list(zip(*self._rows, strict=True)))
+        self._rows = []
+
+    def _write(self, columns: Sequence[Sequence[Any]]) -> None:
         arrays = [
             pa.array(column, field.type)
             for column, field in zip(columns, self._schema, strict=True)
         ]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
-        self._rows = []
+        table = pa.Table.from_arrays(arrays, schema=self._schema)
+        self._writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
 
 
 class RecordingWriter:
@@ -118,6 +129,7 @@ class RecordingWriter:
         self.owner = self._tables["owners"].append
         self.request = self._tables["requests"].append
         self.content = self._tables["contents"].append
+        self.pages = self._tables["pages"].extend
 
     def expect(self, row: EventRow) -> None:
         """Keep a delivery in mind until it arrives."""

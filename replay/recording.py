@@ -6,6 +6,8 @@
     owners.parquet     one row for each stay of a request's pages in a gap
     requests.parquet   one row for each request
     contents.parquet   one row for each read that found the wrong bytes
+    pages.parquet      the pool with the worst gap when that was widest, one row for each stretch of
+                       pages; empty without a gap
     episodes.parquet   one row for each gap from the audit that opens it to the one that closes it
     summary.json       the verdict
 
@@ -94,6 +96,10 @@ class Recording:
         ]
         plain: pa.Table = table.cast(pa.schema(words))
         return plain
+
+    def has(self, name: str) -> bool:
+        """Whether it has this table; those in `ADDED_LATER` may be missing."""
+        return (self.directory / f"{name}.parquet").exists()
 
     def batches(
         self, name: str, columns: Sequence[str], batch_rows: int = BATCH_ROWS

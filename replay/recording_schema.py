@@ -156,6 +156,25 @@ EPISODES_SCHEMA = pa.schema(
     }
 )
 
+#: The map of one pool at one audit, from its first page to its last: stretches of equal pages.
+PAGES_SCHEMA = pa.schema(
+    {
+        "pool": _WORD,
+        "audit": pa.int64(),
+        "first_page": pa.int64(),
+        "pages": pa.int64(),
+        # As in `replay.page_map.PageState`.
+        "state": _WORD,
+        # Whose, where the pages are in the gap or are counted twice; null elsewhere.
+        "request_id": pa.string(),
+        # Who else holds them.
+        "other_request_id": pa.string(),
+        # How often each is free, and how many hold it; one of them is 1 where all is well.
+        "listed": pa.int32(),
+        "holders": pa.int32(),
+    }
+)
+
 #: What a replay writes while it runs; the episodes are found afterwards.
 TABLES = {
     "audits": AUDITS_SCHEMA,
@@ -163,4 +182,7 @@ TABLES = {
     "owners": OWNERS_SCHEMA,
     "requests": REQUESTS_SCHEMA,
     "contents": CONTENTS_SCHEMA,
+    "pages": PAGES_SCHEMA,
 }
+#: Tables that recordings of earlier versions do not have, and that no verdict needs.
+ADDED_LATER = frozenset({"pages"})

@@ -13,7 +13,7 @@ from replay.errors import RecordingError
 from replay.findings.collect import find_findings
 from replay.findings.finding import Finding
 from replay.recording import Recording
-from replay.recording_schema import TABLES
+from replay.recording_schema import ADDED_LATER, TABLES
 from replay.verdict import Verdict, judge
 
 
@@ -28,6 +28,7 @@ class Evidence:
     summary: dict[str, Any]
     saved_summary: dict[str, Any]
     episodes: tuple[Episode, ...]
+    #: By name; those in `ADDED_LATER` are missing where the recording is of an earlier version.
     tables: dict[str, pa.Table]
     #: What is wrong, the worst first.
     findings: tuple[Finding, ...] = ()
@@ -67,7 +68,11 @@ def load(directory: Path) -> Evidence:
         RecordingError: it is missing, incomplete, or its parts do not fit together.
     """
     recording = Recording.open(directory)
-    tables = {name: recording.table(name) for name in (*TABLES, "episodes")}
+    tables = {
+        name: recording.table(name)
+        for name in (*TABLES, "episodes")
+        if name not in ADDED_LATER or recording.has(name)
+    }
     saved_summary = recording.summary()
     verdict, findings = _judge(recording)
     tables["audits"] = tables["audits"].sort_by([("audit", "ascending")])

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from replay.episode_rows import episode_rows
-from replay.event_results import LOST, has_missed
+from replay.event_results import LOST
 from reports.evidence import Evidence
+from reports.parts.rule_events import rule_events
 from reports.words import number
 
 
@@ -190,25 +191,10 @@ def _events_balance(evidence: Evidence) -> Check:
 
 def _faults_landed(evidence: Evidence) -> Check:
     """The events that rules touched are the faults that the injector journalled."""
-    events = evidence.tables["events"]
-    touched = events.filter(events["rule"].is_valid())
-    names = ("event", "copy", "fault", "rule", "delivered_us", "result", "observed")
-    landed, copied = 0, set()
-    for event, copy, fault, rule, delivered_us, result, observed in zip(
-        *(touched[name].to_pylist() for name in names), strict=True
-    ):
-        came_about = delivered_us is not None or result == LOST or observed
-        if not came_about or has_missed(result):
-            continue
-        if copy:
-            # A rule's copies of one event are one fault.
-            copied.add((event, rule))
-        else:
-            landed += len(fault.split(" + "))
-    landed += len(copied)
+    names = [rule["name"] for rule in evidence.run["plan"]["rules"]]
     return _equal(
         "faults seen in the events = faults landed in the injector's journal",
-        landed,
+        sum(rule_events(evidence.tables["events"], names).landed.values()),
         evidence.run["faults"]["totals"]["landed"],
     )
 

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reports.evidence import Evidence
 from reports.parts import tables
 from reports.parts.answers import Answer, make_answers
 from reports.parts.equation import Equation, make_equation
 from reports.parts.facts import engine_words, fault_words, make_facts, request_words
+from reports.parts.faults import FaultsPart, check_faults, make_faults
 from reports.parts.findings import FindingsPart, make_findings
 from reports.parts.findings_check import check_findings
+from reports.parts.lanes import LANES_FEW, LANES_MAX, LanesPart, check_lanes, make_lanes
+from reports.parts.latency import LatencyPart, check_latency, make_latency
 from reports.parts.lives import Lives, make_lives
+from reports.parts.made import make_details, profile_fields
 from reports.parts.tables import Table
 from reports.parts.tables_check import check_tables
 from reports.reconcile import Check, reconcile
-from reports.words import VERDICTS, counted, number, seconds, shortened
+from reports.words import VERDICTS, number, seconds, shortened
 
 if TYPE_CHECKING:
     from replay.findings.matching import Accepted
-    from reports.charts.figures import Figure
+    from reports.charts.figures import Charts
 
 
 #: Characters of a heading, and of a sentence that may hold names from outside.
@@ -56,7 +59,8 @@ class Section:
     faults: str
     requests: str
     checks: tuple[Check, ...]
-    figures: tuple[Figure, ...]
+    #: None where they were left out.
+    charts: Charts | None
     #: The line that draws the charts of this recording, when they were left out.
     draw: str | None
     #: What is wrong, in the words of leak checkers.
@@ -64,6 +68,12 @@ class Section:
     tables: tuple[Table, ...]
     #: What happened to the first owners of the worst gap; None where there is none.
     lives: Lives | None
+    #: What both sides did with the first of them, drawn; None where there are none.
+    lanes: LanesPart | None
+    #: What came of every rule of the plan; None where it has none.
+    fault_rules: FaultsPart | None
+    #: How fast requests were served; None where there are none.
+    latency: LatencyPart | None
     details: tuple[tuple[str, str], ...]
     profile: tuple[tuple[str, str], ...]
     comment: str = field(default="")
@@ -75,14 +85,34 @@ class Section:
 
 
 def make_section(
-    evidence: Evidence, anchor: str, charts: bool = True, accepted: Accepted | None = None
+    evidence: Evidence,
+    anchor: str,
+    charts: bool = True,
+    *,
+    accepted: Accepted | None = None,
+    baseline: Evidence | None = None,
+    recordings: int = 1,
 ) -> Section:
-    """Put one recording into words, numbers and, unless they are left out, charts."""
+    """Put one recording into words, numbers and, unless they are left out, charts.
+
+    Args:
+        evidence: the recording.
+        anchor: begins every id of its part of the page.
+        charts: whether charts are drawn.
+        accepted: findings that a suppressions file accepts.
+        baseline: the same replay without faults, if it is at hand
+            (`reports.latency.baseline.baseline_of`).
+        recordings: how many share the page; many are drawn less finely.
+    """
     shown_tables = _tables(evidence)
     summary, run = evidence.summary, evidence.run
     verdict = summary["verdict"]
     sign, meaning = VERDICTS.get(verdict, ("?", "an unknown verdict"))
     died_us = summary["engine_died_us"]
+    lanes = make_lanes(evidence, anchor, LANES_MAX if charts else LANES_FEW)
+    rules = make_faults(evidence, lambda name: None if lanes is None else lanes.anchor_of(name))
+    latency = make_latency(evidence, baseline)
+    drawn, chart_checks = _charts(evidence, anchor, recordings) if charts else (None, ())
     return Section(
         anchor=anchor,
         name=evidence.name,
@@ -106,30 +136,41 @@ def make_section(
         requests=request_words(summary["requests"]),
         checks=(
             *reconcile(evidence),
+            *chart_checks,
             *check_findings(evidence, evidence.findings),
             *check_tables(evidence, shown_tables),
+            *(() if lanes is None else check_lanes(evidence, lanes)),
+            *(() if rules is None else check_faults(evidence, rules)),
+            *(() if latency is None else check_latency(evidence, latency)),
         ),
-        figures=_figures(evidence, anchor) if charts else (),
+        charts=drawn,
         draw=None if charts else _how_to_draw(evidence),
         findings=make_findings(evidence, accepted),
         tables=shown_tables,
         lives=make_lives(evidence),
-        details=_details(evidence.name, run),
-        profile=tuple((name, _plain(value)) for name, value in run["profile"].items()),
+        lanes=lanes,
+        fault_rules=rules,
+        latency=latency,
+        details=make_details(evidence.name, run),
+        profile=profile_fields(run),
         comment=run["plan"]["comment"],
     )
 
 
-def _figures(evidence: Evidence, anchor: str) -> tuple[Figure, ...]:
-    """The charts; what draws them is imported only here, for it takes its time."""
-    from reports.charts.figures import make_figures
+def _charts(
+    evidence: Evidence, anchor: str, recordings: int
+) -> tuple[Charts | None, tuple[Check, ...]]:
+    """The charts, checked; what draws them is imported only here, for it takes its time."""
+    from reports.charts.checks import check_charts
+    from reports.charts.figures import make_charts
 
-    return make_figures(evidence, anchor)
+    charts = make_charts(evidence, anchor, recordings)
+    return charts, check_charts(evidence, charts)
 
 
 def _how_to_draw(evidence: Evidence) -> str | None:
     """The line that draws the charts, or None where there would be none."""
-    if evidence.summary["mismatch"] is None:
+    if not evidence.tables["audits"].num_rows:
         return None
     return f"kvreplay report {shlex.quote(evidence.name)}"
 
@@ -153,33 +194,5 @@ def _tables(evidence: Evidence) -> tuple[Table, ...]:
     found += [
         tables.contents_table(evidence),
         tables.unfinished_table(evidence),
-        tables.rules_table(evidence),
     ]
     return tuple(table for table in found if table.of)
-
-
-def _details(name: str, run: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Enough to make the recording again, and where it was made."""
-    trace, options, environment = run["trace"], run["options"], run["environment"]
-    pairs = [
-        ("recording", name),
-        ("kvreplay", run["kvreplay"]),
-        ("profile", f"{run['profile']['name']}: {run['profile']['description']}"),
-        ("trace", f"{trace['path']}, {counted(trace['requests'], 'request')}"),
-        ("trace SHA-256", trace["sha256"]),
-        ("trace source", trace["source"]),
-        ("plan", run["plan"]["source"] or "made of command-line shortcuts"),
-        *((name.replace("_", " "), _plain(value)) for name, value in options.items()),
-        *((f"environment: {name}", _plain(value)) for name, value in environment.items()),
-    ]
-    return tuple((name, str(value)) for name, value in pairs)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return number(value)
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_plain(each) for each in value) or "none"
-    return "none" if value is None else str(value)

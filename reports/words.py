@@ -29,6 +29,11 @@ _DIRECTION = {
 }
 
 
+def verdict_words(verdict: str) -> tuple[str, str]:
+    """A verdict's sign and what it means in a few words."""
+    return VERDICTS.get(verdict, ("?", "an unknown verdict"))
+
+
 def number(value: Any) -> str:
     """An integer with thousands separators and a real minus sign; nothing for None."""
     if value is None:

@@ -14,16 +14,19 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from replay.contents import ContentOracle
+from replay.page_map import Snapshot
 from replay.pool.device_counter import DeviceCounter
 from replay.pool.ledger import PageLedger
 
-#: The places that say they wait. All are audits, or the oracle's bounded queue running full.
+#: The places that say they wait. All are audits, the end of a replay, or the oracle's bounded queue
+#: running full.
 WAITING_PLACES = (
     (PageLedger, "violations"),
     (PageLedger, "count_held"),
     (PageLedger, "count_by_owner"),
     (DeviceCounter, "read"),
     (ContentOracle, "flush"),
+    (Snapshot, "to_columns"),
 )
 
 #: Operations whose result is a host value, or has a size that only the device knows.

@@ -128,6 +128,18 @@ class RadixCache:
             each.locks -= 1
             self._queue_if_evictable(each)
 
+    def nodes(self, locked_only: bool = False) -> Iterator[RadixNode]:
+        """All nodes, or those that are locked or were by a transfer that is overdue.
+
+        A node that is locked is below none that is not.
+        """
+        below = list(self._root.children.values())
+        while below:
+            node = below.pop()
+            if not locked_only or node.locks > 0 or node.stalled_by:
+                yield node
+                below.extend(node.children.values())
+
     def stall(self, ordinal: int, node: RadixNode) -> None:
         """Note that the lock of this request is held by an overdue transfer."""
         for each in self._upwards(node):

@@ -52,6 +52,7 @@ class PoolAccount:
         "changed",
         "gap_pages",
         "live_pages",
+        "over_freed_pages",
         "transfer_pages",
     )
 
@@ -62,6 +63,8 @@ class PoolAccount:
         self.gap_pages = 0
         #: The part of it that the prefix cache counts as protected.
         self.cache_held_pages = 0
+        #: How many pages were released too often so far; each is listed once more than it should be.
+        self.over_freed_pages = 0
         #: Shares that changed since the last audit, which empties it; a dict for its order.
         self.changed: dict[tuple[int, ShareKind], None] = {}
         self._shares: dict[tuple[int, ShareKind], int] = {}
@@ -105,6 +108,7 @@ class PoolAccount:
 
     def over_free(self, ordinal: int, pages: int) -> None:
         """The engine released pages that this request no longer held."""
+        self.over_freed_pages += pages
         self._add(ordinal, ShareKind.OVER_FREED, -pages)
 
     def share(self, ordinal: int, kind: ShareKind) -> int:

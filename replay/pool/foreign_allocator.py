@@ -67,6 +67,9 @@ class ForeignAllocator:
         self._ledger = ledger
         self._name = name_of(make)
         self._user = make(total_pages, page_size)
+        #: How often each page was given back more than given out, int32 [total_pages + 1].
+        self._listed = np.ones(total_pages + 1, np.int32)
+        self._listed[0] = 0
 
     @property
     def available_pages(self) -> int:
@@ -98,12 +101,20 @@ class ForeignAllocator:
         repeated = count - len(np.unique(pages))
         if repeated:
             self._ledger.note_repeated(repeated)
+        np.subtract.at(self._listed, pages, 1)
         return self._arrays.upload(pages)
 
     def free(self, pages: Array) -> None:
         """Give pages back."""
         if len(pages):
-            self._user.free(pages.tolist())
+            given_back = pages.tolist()
+            np.add.at(self._listed, given_back, 1)
+            self._user.free(given_back)
+
+    def free_list(self) -> Array:
+        """Pages that were given back, or never given out, each as often as it should be free."""
+        ids = np.arange(self.total_pages + 1, dtype=np.int64)
+        return self._arrays.upload(np.repeat(ids, np.maximum(self._listed, 0)))
 
     def _checked(self, count: int, given: object) -> npt.NDArray[np.int64]:
         try:

@@ -107,6 +107,13 @@ class PageLedger:
         """Who owns each of these pages, int32 [n]."""
         return self._arrays.gather(self._owner, pages)
 
+    def copy_owners(self, buffer: Array | None) -> Array:
+        """A copy of who owns every page, int32 [total_pages + 1]; O(pool), into `buffer` if given."""
+        if buffer is None:
+            buffer = self._arrays.empty((len(self._owner),), torch.int32)
+        buffer[:] = self._owner
+        return buffer
+
     def count_held(self, pages: Array, owner: int) -> int:
         """How many of these pages `owner` holds. Waits for the device: audits only."""
         return int((self._arrays.gather(self._owner, pages) == owner).sum())

@@ -58,6 +58,11 @@ class KvPool:
         """Pages on the free list."""
         return self.allocator.available_pages
 
+    @property
+    def may_share_pages(self) -> bool:
+        """Whether a page may be held, or listed as free, more than once."""
+        return self.account.over_freed_pages > 0 or isinstance(self.allocator, ForeignAllocator)
+
     def pages_for(self, tokens: int) -> int:
         """Pages that hold this many tokens."""
         return -(-tokens // self.page_size)

@@ -31,6 +31,10 @@ class _Rows:
         self._rows: list[tuple[object, ...]] = []
         self.append = self._rows.append
 
+    def extend(self, columns: Sequence[Sequence[Any]]) -> None:
+        """Add many rows, given as columns."""
+        self._rows.extend(zip(*columns, strict=True))
+
     def close(self) -> None:
         """Nothing: rows stay where they are."""
 

@@ -59,7 +59,7 @@ def write_matrix_page(directory: Path) -> None:
     """
     output = directory / "matrix.html"
     check_output(output)
-    write_page(output, render_matrix_page(_results(directory), _matrix(directory)))
+    write_page(output, render_matrix_page(read_results(directory), _matrix(directory)))
 
 
 def render_matrix_page(results: pa.Table, matrix: Mapping[str, Any]) -> str:
@@ -100,7 +100,12 @@ def render_matrix_page(results: pa.Table, matrix: Mapping[str, Any]) -> str:
     )
 
 
-def _results(directory: Path) -> pa.Table:
+def read_results(directory: Path) -> pa.Table:
+    """The rows of results.parquet.
+
+    Raises:
+        RecordingError: it is missing or broken.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""The tables of a report: who owns the gap, which events did it, and how the rules fared.
+"""The tables of a report: who owns the gap, and which events did it.
 
 A long table is cut and says so; the Parquet files of the recording hold all of it.
 """
@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from faults.kinds import AIMED_FAULTS
 from replay.blame import blame
 from replay.episodes import Episode, kind_of
 from replay.oracles import DECODE_ENDED
@@ -26,7 +25,6 @@ ROWS_MAX = 200
 OWNERS = "Who owns the gap of the worst episode"
 EVENTS = "Completion events of the owners, as sent and as delivered"
 EPISODES = "Episodes: a gap from the audit that opens it to the one that closes it"
-RULES = "Fault rules"
 UNFINISHED = "Requests that never ended"
 CONTENTS = "Reads that found the wrong bytes"
 
@@ -171,30 +169,6 @@ def episodes_table(evidence: Evidence) -> Table:
         "|#requests|faulted events|what did it"
     )
     return make_table(EPISODES, titles, rows, len(ranked))
-
-
-def rules_table(evidence: Evidence) -> Table:
-    """What every fault rule met, planned and landed, and how much of it an engine could see."""
-    faults = evidence.run["faults"]["rules"]
-    rules = evidence.run["plan"]["rules"]
-    rows = []
-    for rule in rules[:ROWS_MAX]:
-        journal = faults.get(rule["name"], {"met": 0, "planned": 0, "landed": 0, "observed": 0})
-        outcome = "changed something" if journal["observed"] else "without effect"
-        rows.append(
-            (
-                rule["name"],
-                rule["fault"],
-                NOTHING if rule["fault"] in AIMED_FAULTS else f"to {rule['direction']}",
-                number(journal["met"]),
-                number(journal["planned"]),
-                number(journal["landed"]),
-                number(journal["observed"]),
-                outcome if journal["planned"] else "never fired",
-            )
-        )
-    titles = "rule|fault|direction|#events met|#planned|#landed|#seen by an engine|outcome"
-    return make_table(RULES, titles, rows, len(rules))
 
 
 def unfinished_table(evidence: Evidence) -> Table:

@@ -33,7 +33,6 @@ def _counts(evidence: Evidence) -> dict[str, int]:
         tables.EPISODES: evidence.tables["episodes"].num_rows,
         tables.CONTENTS: evidence.tables["contents"].num_rows,
         tables.UNFINISHED: evidence.summary["requests"]["stuck"],
-        tables.RULES: len(evidence.run["plan"]["rules"]),
     }
     if (worst := evidence.worst) is not None:
         each = pc.value_counts(evidence.tables["events"]["request_id"]).to_pylist()

@@ -10,7 +10,7 @@ from late_arrays import LateArrays
 import replay.campaign
 from replay.pool.device_arrays import DeviceArrays
 
-TABLES = ("audits", "events", "owners", "requests", "contents", "episodes")
+TABLES = ("audits", "events", "owners", "requests", "contents", "pages", "episodes")
 FAULTS = ("--drop", "0.03", "--delay", "0.05:700", "--duplicate", "0.05")
 
 

@@ -9,6 +9,7 @@ from no_waiting import NoWaiting, WaitError, allow_in_waiting_places
 from faults.kinds import FaultPlan, FaultRule
 from replay.campaign import ReplayRequest, replay
 from replay.contents import ContentOracle
+from replay.page_map import Snapshot
 from replay.pool.arrays import HostArrays
 from replay.pool.device_arrays import DeviceArrays
 from replay.pool.ledger import FIRST_OWNER, LedgerViolations, PageLedger
@@ -17,6 +18,7 @@ from replay.pool.storage import NO_WRITER
 from replay.pool.token_indices import TokenIndexAllocator
 from replay.profile_catalogue import find_profile
 from replay.profile_overrides import override
+from replay.recording_schema import PAGES_SCHEMA
 from replay.session import SessionOptions
 from traces.dataset import open_trace
 
@@ -148,6 +150,7 @@ def test_a_replay_needs_no_value_of_the_device(make_trace, monkeypatch, tmp_path
     monkeypatch.setattr(PageLedger, "count_held", lambda _, pages, owner: len(pages))
     monkeypatch.setattr("replay.audit.PoolAuditor.check_ledger", lambda _: None)
     monkeypatch.setattr(ContentOracle, "flush", lambda oracle: oracle._pending.clear())
+    monkeypatch.setattr(Snapshot, "to_columns", lambda _: [[] for _ in PAGES_SCHEMA])
     with NoWaiting():
         replay(request(trace, profile, DeviceArrays(META)), tmp_path / "meta")
     tables = ("audits", "events", "requests", "episodes")
