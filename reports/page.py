@@ -26,8 +26,11 @@ STYLES = (
     "parts/faults.css",
     "parts/latency.css",
     "parts/comparison.css",
+    "parts/timeline.css",
 )
 SCRIPTS = ("parts/theme.js", "parts/copy.js", "parts/tables.js")
+#: What moves charts, where there are any: most pages of a matrix have none.
+CHART_SCRIPTS = ("parts/timeline_drawing.js", "parts/timeline.js")
 
 
 def write_report(
@@ -87,6 +90,7 @@ def make_sections(
             charts,
             accepted=accepted,
             baseline=baseline_of(evidence, recordings),
+            recordings=len(recordings),
         )
         for number, evidence in enumerate(recordings, start=1)
     ]
@@ -99,7 +103,8 @@ def render_page(
     heading = title or "kvreplay report"
     if title is None:
         title = heading + _what_it_shows(sections, comparison)
-    script = sources(SCRIPTS)
+    has_charts = any(section.charts for section in sections)
+    script = sources((*SCRIPTS, *(CHART_SCRIPTS if has_charts else ())))
     return (
         environment()
         .get_template("report.html.j2")

@@ -26,7 +26,7 @@ from reports.words import VERDICTS, number, seconds, shortened
 
 if TYPE_CHECKING:
     from replay.findings.matching import Accepted
-    from reports.charts.figures import Figure
+    from reports.charts.figures import Charts
 
 
 #: Characters of a heading, and of a sentence that may hold names from outside.
@@ -59,7 +59,8 @@ class Section:
     faults: str
     requests: str
     checks: tuple[Check, ...]
-    figures: tuple[Figure, ...]
+    #: None where they were left out.
+    charts: Charts | None
     #: The line that draws the charts of this recording, when they were left out.
     draw: str | None
     #: What is wrong, in the words of leak checkers.
@@ -90,6 +91,7 @@ def make_section(
     *,
     accepted: Accepted | None = None,
     baseline: Evidence | None = None,
+    recordings: int = 1,
 ) -> Section:
     """Put one recording into words, numbers and, unless they are left out, charts.
 
@@ -100,6 +102,7 @@ def make_section(
         accepted: findings that a suppressions file accepts.
         baseline: the same replay without faults, if it is at hand
             (`reports.latency.baseline.baseline_of`).
+        recordings: how many share the page; many are drawn less finely.
     """
     shown_tables = _tables(evidence)
     summary, run = evidence.summary, evidence.run
@@ -109,6 +112,7 @@ def make_section(
     lanes = make_lanes(evidence, anchor, LANES_MAX if charts else LANES_FEW)
     rules = make_faults(evidence, lambda name: None if lanes is None else lanes.anchor_of(name))
     latency = make_latency(evidence, baseline)
+    drawn, chart_checks = _charts(evidence, anchor, recordings) if charts else (None, ())
     return Section(
         anchor=anchor,
         name=evidence.name,
@@ -132,13 +136,14 @@ def make_section(
         requests=request_words(summary["requests"]),
         checks=(
             *reconcile(evidence),
+            *chart_checks,
             *check_findings(evidence, evidence.findings),
             *check_tables(evidence, shown_tables),
             *(() if lanes is None else check_lanes(evidence, lanes)),
             *(() if rules is None else check_faults(evidence, rules)),
             *(() if latency is None else check_latency(evidence, latency)),
         ),
-        figures=_figures(evidence, anchor) if charts else (),
+        charts=drawn,
         draw=None if charts else _how_to_draw(evidence),
         findings=make_findings(evidence, accepted),
         tables=shown_tables,
@@ -152,16 +157,20 @@ def make_section(
     )
 
 
-def _figures(evidence: Evidence, anchor: str) -> tuple[Figure, ...]:
-    """The charts; what draws them is imported only here, for it takes its time."""
-    from reports.charts.figures import make_figures
+def _charts(
+    evidence: Evidence, anchor: str, recordings: int
+) -> tuple[Charts | None, tuple[Check, ...]]:
+    """The charts, checked; what draws them is imported only here, for it takes its time."""
+    from reports.charts.checks import check_charts
+    from reports.charts.figures import make_charts
 
-    return make_figures(evidence, anchor)
+    charts = make_charts(evidence, anchor, recordings)
+    return charts, check_charts(evidence, charts)
 
 
 def _how_to_draw(evidence: Evidence) -> str | None:
     """The line that draws the charts, or None where there would be none."""
-    if evidence.summary["mismatch"] is None:
+    if not evidence.tables["audits"].num_rows:
         return None
     return f"kvreplay report {shlex.quote(evidence.name)}"
 

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from reports.charts.figures import Charts
 from reports.charts.live import Live
+from reports.charts.steps import Integers
 from reports.evidence import Evidence
 from reports.reconcile import Check
 from reports.words import counted, number
@@ -52,10 +53,10 @@ def _windows_agree(evidence: Evidence, live: Live) -> Check:
         for column, (differences, _) in pool["series"].items():
             times = np.cumsum(np.array(differences, np.int64))[:-1]
             values = rows[column].to_numpy()
-            changed = time_us[np.diff(values, prepend=values[:1]) != 0]
+            changed = time_us[np.diff(values, prepend=values[:1] - 1) != 0]
             for start_us, end_us in list(pairwise(pool["full"]))[::2]:
-                drawn += _between(times, max(start_us, 1), end_us)
-                seen += _between(changed, max(start_us, 1), end_us)
+                drawn += _between(times, start_us, end_us)
+                seen += _between(changed, start_us, end_us)
     return Check(
         "points of the timeline at full resolution = changes from one audit to the next",
         number(drawn),
@@ -64,7 +65,7 @@ def _windows_agree(evidence: Evidence, live: Live) -> Check:
     )
 
 
-def _between(times: np.ndarray, start_us: int, end_us: int) -> int:
+def _between(times: Integers, start_us: int, end_us: int) -> int:
     first = np.searchsorted(times, start_us, side="left")
     return int(np.searchsorted(times, end_us, side="right") - first)
 

@@ -88,17 +88,19 @@ def _timeline_figure(
         f"Tokens of {timeline.pool} from {start} to {end} of virtual time: {', '.join(ranges)}, "
         f"of {number(timeline.total_tokens)} in all; the gap at the end is {number(final)}."
     )
+    wide, narrow = _drawn(drawing.timeline_svg, timeline, prefix, sizes)
     return Figure(
-        f"{timeline.pool} over virtual time, {timeline.window.name}",
+        f"{timeline.pool} over virtual time{timeline.window.name and ', '}{timeline.window.name}",
         _caption(timeline),
         label,
-        *_drawn(drawing.timeline_svg, timeline, prefix, sizes),
+        wide,
+        narrow,
         tables=(series_table(evidence, timeline), phases_table(evidence, timeline)),
     )
 
 
 def _caption(timeline: Timeline) -> str:
-    caption = f"{timeline.pool}, {timeline.window.name}. Shaded: the phases."
+    caption = "Shaded: the phases."
     if timeline.never:
         names = " and ".join(series.title for series in timeline.never)
         caption += f" Not drawn, for it is zero in every audit of this pool: {names}."
@@ -123,11 +125,13 @@ def _gaps_figure(gaps: PoolGaps, prefix: str, sizes: tuple[Size, ...]) -> Figure
             f" Showing {number(len(gaps.pools))} of {number(of)} pools with a gap, the widest first;"
             f" {counted(gaps.left_out, 'more pool')} with a narrower gap not drawn."
         )
+    wide, narrow = _drawn(drawing.pool_gaps_svg, gaps, prefix, sizes)
     return Figure(
         "Gap of every pool over virtual time",
         caption,
         f"Gap in tokens by pool, lowest to highest: {widest}.",
-        *_drawn(drawing.pool_gaps_svg, gaps, prefix, sizes),
+        wide,
+        narrow,
         tables=(gaps_table(gaps),),
     )
 

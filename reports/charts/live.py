@@ -142,7 +142,7 @@ def _document(story: Story, live: Live, exact: dict[str, bool]) -> dict[str, Any
         ],
         "episodesOf": live.detail.episodes,
         "faults": {
-            "names": live.marks.names,
+            "names": list(live.marks.names),
             "fault": live.marks.fault.tolist(),
             "sent": _differences(live.marks.sent_us),
             "delivered": live.marks.delivered_us.tolist(),

@@ -21,7 +21,7 @@ _CLOSER_BELOW = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of virtual time with a name."""
+    """A stretch of virtual time with a name, which the whole replay has none of."""
 
     name: str
     start_us: int
@@ -144,7 +144,7 @@ def cut(evidence: Evidence, timeline: Timeline, window: Span) -> Timeline:
 def _whole(evidence: Evidence) -> Span:
     """The whole replay; at least a microsecond, so that it can be drawn."""
     times = evidence.tables["audits"]["time_us"].to_numpy()
-    return Span("the whole replay", 0, max(evidence.end_us, int(times.max()), 1))
+    return Span("", 0, max(evidence.end_us, int(times.max()), 1))
 
 
 def _closer(evidence: Evidence) -> Span | None:

@@ -122,7 +122,7 @@ def _lane(
         if rank > reached and at_us < stop_us:
             reached = rank
             passed.append((state, at_us))
-    ends = [at_us for _, at_us in passed[1:]] + [stop_us]
+    ends = [at_us for _, at_us in passed[1:]] + [stop_us] * bool(passed)
     for (state, start_us), until_us in zip(passed, ends, strict=True):
         if until_us > start_us:
             is_open = ended_us < 0 and until_us == stop_us

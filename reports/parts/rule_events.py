@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -54,9 +54,8 @@ def rule_events(events: pa.Table, names: Sequence[str]) -> RuleEvents:
     keys = ["rule", "fault", "is_copy", "is_missed", "is_whole", "is_held"]
     groups = pa.table(columns).group_by(keys, use_threads=False)
     counts = groups.aggregate([("event", "count"), ("event", "count_distinct")])
-    split = {text: _split(text, names) for text in set(counts["rule"].to_pylist())}
     for row in counts.to_pylist():
-        for rule, fault in _pairs(split[row["rule"]], row["fault"]):
+        for rule, fault in _pairs(row["rule"], row["fault"], names):
             found.rows[rule] = found.rows.get(rule, 0) + row["event_count"]
             combinations = found.combinations.setdefault(rule, [])
             if row["rule"] not in combinations:
@@ -69,28 +68,24 @@ def rule_events(events: pa.Table, names: Sequence[str]) -> RuleEvents:
     return found
 
 
-def _pairs(rules: tuple[str, ...], faults: str | None) -> Iterator[tuple[str, str]]:
-    """Each rule of an event with its fault."""
-    named = (faults or "").split(_AND)
-    for at, rule in enumerate(rules):
-        yield rule, named[at] if at < len(named) else ""
+def _pairs(text: str, fault: str | None, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Each rule of an event with its fault.
 
-
-def _split(text: str, names: Sequence[str]) -> tuple[str, ...]:
-    """The rules whose names were joined; a name may itself hold what joins them.
-
-    What cannot be told apart, or is of no rule of the plan, stays whole.
+    A name may itself hold what joins them, so it is read as different rules, as many as there are
+    faults. What cannot be read so, or is of no rule of the plan, stays whole.
     """
-    known = set(names)
-    if text in known:
-        return (text,)
-    words = text.split(_AND)
-    # From the end: how the words after each place can be read as names.
-    read: list[tuple[str, ...] | None] = [None] * len(words) + [()]
-    for start in range(len(words) - 1, -1, -1):
-        for end in range(start + 1, len(words) + 1):
-            rest, name = read[end], _AND.join(words[start:end])
-            if rest is not None and name in known:
-                read[start] = (name, *rest)
-                break
-    return read[0] or (text,)
+    faults = (fault or "").split(_AND)
+    rules = _read(text, len(faults), frozenset(names))
+    return ((text, faults[0]),) if rules is None else tuple(zip(rules, faults, strict=True))
+
+
+def _read(text: str, count: int, names: frozenset[str]) -> tuple[str, ...] | None:
+    """The text as so many names, all different, or None."""
+    if count == 1:
+        return (text,) if text in names else None
+    for name in sorted(names):
+        if text.startswith(name + _AND):
+            rest = _read(text[len(name) + len(_AND) :], count - 1, names - {name})
+            if rest is not None:
+                return name, *rest
+    return None

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import pyarrow.compute as pc
 
-from replay.life.subject import guilty_requests
 from reports.evidence import Evidence
 from reports.parts import tables
 from reports.parts.tables import Table
@@ -39,5 +38,6 @@ def _counts(evidence: Evidence) -> dict[str, int]:
         each = pc.value_counts(evidence.tables["events"]["request_id"]).to_pylist()
         by_request = {count["values"]: count["counts"] for count in each}
         counts[tables.OWNERS] = len(worst.owners)
-        counts[tables.EVENTS] = sum(by_request.get(name, 0) for name in guilty_requests(worst))
+        names = {owner.request_id for owner in worst.owners}
+        counts[tables.EVENTS] = sum(by_request.get(name, 0) for name in names)
     return counts
