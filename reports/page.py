@@ -11,7 +11,7 @@ from pathlib import Path
 from reports.html import check_output, content_policy, environment, sources, write_page
 
 #: What the page is dressed in and what moves it; a part that needs more of either has its own file.
-STYLES = ("report.css", "parts/lives.css")
+STYLES = ("report.css", "parts/lives.css", "parts/ownership.css")
 SCRIPTS = ("parts/copy.js",)
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from reports.evidence import Evidence
 from reports.parts import tables
 from reports.parts.lives import Lives, make_lives
+from reports.parts.ownership import Ownership, make_ownership
+from reports.parts.ownership_checks import check_ownership
 from reports.parts.tables import Table
 from reports.reconcile import Check, reconcile
 from reports.words import VERDICTS, by_count, counted, direction, growth, number, seconds
@@ -58,6 +60,8 @@ class Section:
     figures: tuple[Figure, ...]
     #: The line that draws the charts of this recording, when they were left out.
     draw: str | None
+    #: Whose every page was at the worst gap; None where there was none.
+    ownership: Ownership | None
     tables: tuple[Table, ...]
     #: What happened to the first owners of the worst gap; None where there is none.
     lives: Lives | None
@@ -96,9 +100,10 @@ def make_section(evidence: Evidence, anchor: str, charts: bool = True) -> Sectio
         reproduce=summary["reproduce"],
         faults=_faults(summary["faults"]),
         requests=_requests(summary["requests"]),
-        checks=reconcile(evidence),
+        checks=(*reconcile(evidence), *check_ownership(evidence)),
         figures=_figures(evidence, anchor) if charts else (),
         draw=None if charts else _how_to_draw(evidence),
+        ownership=make_ownership(evidence, anchor),
         tables=_tables(evidence),
         lives=make_lives(evidence),
         details=_details(run),
