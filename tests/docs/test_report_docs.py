@@ -26,7 +26,7 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("docs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        patch.setattr("reports.section._figures", lambda *_: ())
+        patch.setattr("reports.section._charts", lambda *_: (None, ()))
         for line in LINES.splitlines():
             assert run_command_line(line.removesuffix(" || true").split()[1:]) in (0, 1), line
     return root
