@@ -89,29 +89,25 @@ class Snapshot:
         """The map as the columns of pages.parquet. O(pool), and waits for the device."""
         owner = _on_host(self.owner)[1:]
         state, named = self._states(owner)
-        listed = (owner == FREE).astype(np.int32)
-        holders, other = 1 - listed, np.zeros(len(owner), np.int32)
-        if self.free_list is not None and self.rows is not None:
-            listed, holders, other = self._claims(owner, self.free_list, self.rows)
-            overlapping = listed + holders > 1
-            state[overlapping & (listed > 0)] = _CODE[PageState.OVER_FREED]
-            state[overlapping & (listed == 0)] = _CODE[PageState.DOUBLE_OWNED]
-            held = overlapping & (owner >= FIRST_OWNER)
-            named[held] = owner[held]
-            free = overlapping & (owner == FREE)
-            named[free], other[free] = other[free], 0
-        starts = _starts((state, named, listed, holders, other))
-        ends = np.append(starts[1:], len(owner))
+        if self.free_list is None or self.rows is None:
+            starts = _starts((state, named))
+            listed = (owner[starts] == FREE).astype(np.int32)
+            holders, other = 1 - listed, np.zeros(len(starts), np.int32)
+        else:
+            claims = self._claims(owner, self.free_list, self.rows)
+            other = _mark_overlaps(owner, state, named, *claims)
+            starts = _starts((state, named, *claims[:2], other))
+            listed, holders, other = (column[starts] for column in (*claims[:2], other))
         return [
             [self.pool] * len(starts),
             np.full(len(starts), self.audit),
             starts + 1,
-            ends - starts,
+            np.diff(starts, append=len(owner)),
             [_WORDS[code] for code in state[starts].tolist()],
             [self._name(code) for code in named[starts].tolist()],
-            [self._name(code) for code in other[starts].tolist()],
-            listed[starts],
-            holders[starts],
+            [self._name(code) for code in other.tolist()],
+            listed,
+            holders,
         ]
 
     def _states(
@@ -240,6 +236,23 @@ def _cached(owner: npt.NDArray[np.int32], pages: Array) -> _Ids:
     at: _Ids = _on_host(pages) - 1
     cached: _Ids = at[owner[at] == CACHE]
     return cached
+
+
+def _mark_overlaps(
+    owner: npt.NDArray[np.int32],
+    state: npt.NDArray[np.int8],
+    named: npt.NDArray[np.int32],
+    listed: npt.NDArray[np.int32],
+    holders: npt.NDArray[np.int32],
+    other: npt.NDArray[np.int32],
+) -> npt.NDArray[np.int32]:
+    """Put pages that are counted more than once into `state` and `named`; who else holds each."""
+    overlapping = listed + holders > 1
+    state[overlapping & (listed > 0)] = _CODE[PageState.OVER_FREED]
+    state[overlapping & (listed == 0)] = _CODE[PageState.DOUBLE_OWNED]
+    held, free = overlapping & (owner >= FIRST_OWNER), overlapping & (owner == FREE)
+    named[held], named[free] = owner[held], other[free]
+    return np.where(free, 0, other)
 
 
 def _starts(columns: Sequence[npt.NDArray[Any]]) -> _Ids:
