@@ -14,10 +14,14 @@ SCHEDULES ?= 10000
 # Labelled replays on which verdicts are tried.
 VERDICTS ?= 500
 
-.PHONY: demo test fuzz schedules verdicts mooncake cost biglog lint format types clean
+.PHONY: demo example test fuzz schedules verdicts mooncake cost biglog lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/kvreplay demo --out demo-out
+
+# The report in docs/example and its picture in the README, from the demo; needs Chromium.
+example: $(STAMP)
+	$(BIN)/python docs/example/make.py
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto

@@ -6,7 +6,7 @@ widest and closed, and what each pool's gap was when each phase ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,12 +83,12 @@ def read_audits(recording: Recording, batch_rows: int = BATCH_ROWS) -> AuditSeri
     still_open: dict[str, GapSpan] = {}
     last_gaps: dict[str, dict[str, int]] = {}
     last_audits: dict[str, int] = {}
-    for batch in _in_order(recording, batch_rows):
+    for batch in audits_in_order(recording, _COLUMNS, batch_rows):
         columns = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in _COLUMNS[:5]}
         rows += batch.num_rows
         iterations += int(columns["iterations"].sum())
-        pools, pool_codes = _codes(batch.column("pool"))
-        phases, phase_codes = _codes(batch.column("phase"))
+        pools, pool_codes = words_and_codes(batch.column("pool"))
+        phases, phase_codes = words_and_codes(batch.column("phase"))
         for code, phase in enumerate(phases):
             if (at := np.flatnonzero(phase_codes == code)).size:
                 last_audits[phase] = int(columns["audit"][at[-1]])
@@ -133,21 +133,27 @@ def _close(
     span.closed_audit, span.closed_us = int(audit[at]), int(time_us[at])
 
 
-def _in_order(recording: Recording, batch_rows: int) -> Iterator[Any]:
-    """Batches in the order of the audit numbers, in which a replay has written them itself."""
+def audits_in_order(
+    recording: Recording, columns: Sequence[str], batch_rows: int = BATCH_ROWS
+) -> Iterator[Any]:
+    """Batches in the order of the audit numbers, in which a replay has written them itself.
+
+    Raises:
+        RecordingError: the table is missing or broken.
+    """
     last = -1
     for batch in recording.batches("audits", ("audit",), batch_rows):
         numbers = batch.column("audit").to_numpy()
         if numbers.size and (numbers[0] < last or bool((numbers[1:] < numbers[:-1]).any())):
             # Somebody else has written it anew: such a table has to be held whole.
             table = recording.table("audits").sort_by([("audit", "ascending")])
-            yield from table.select(_COLUMNS).to_batches()
+            yield from table.select(list(columns)).to_batches()
             return
         last = int(numbers[-1]) if numbers.size else last
-    yield from recording.batches("audits", _COLUMNS, batch_rows)
+    yield from recording.batches("audits", columns, batch_rows)
 
 
-def _codes(column: Any) -> tuple[list[str], npt.NDArray[np.int64]]:
+def words_and_codes(column: Any) -> tuple[list[str], npt.NDArray[np.int64]]:
     """A column of words as its distinct words and, for each row, which of them."""
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     words: list[str] = encoded.dictionary.to_pylist()

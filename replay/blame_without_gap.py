@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.event_facts import read_events
+from replay.event_facts import EventFact, read_events
 from replay.event_results import CRASHED, has_crashed
 from replay.event_words import seconds, what_happened
 from replay.oracles import DECODE_ENDED, PREFILL_ENDED
@@ -22,7 +23,11 @@ def blame_wrong_contents(recording: Recording) -> str:
         return ""
     order = [(name, "ascending") for name in ("time_us", "pool", "request_id")]
     order += [("wrong_pages", "descending"), ("pages", "descending")]
-    first: dict[str, Any] = wrong.sort_by(order).slice(0, 1).to_pylist()[0]
+    return wrong_read_words(wrong.sort_by(order).slice(0, 1).to_pylist()[0])
+
+
+def wrong_read_words(first: dict[str, Any]) -> str:
+    """One sentence about a row of contents.parquet."""
     what = (
         "a first token that was not its own"
         if first["wrong_first_token"]
@@ -87,6 +92,13 @@ def blame_never_ended(recording: Recording) -> str:
     if first is None:
         return ""
     _, request_id, prefill_state, decode_state = first
-    said = f"{request_id} is {prefill_state} on the prefill and {decode_state} on the decode side"
     touched = read_events(recording, {request_id}, touched_only=True).get(request_id, ())
+    return never_ended_words(request_id, prefill_state, decode_state, touched)
+
+
+def never_ended_words(
+    request_id: str, prefill_state: str, decode_state: str, touched: Sequence[EventFact]
+) -> str:
+    """One sentence about a request that never ended, with the events of it that a rule touched."""
+    said = f"{request_id} is {prefill_state} on the prefill and {decode_state} on the decode side"
     return f"{said}: {what_happened(touched[0])}" if touched else f"{said}, and no fault touched it"

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 import torch
 
 from faults.kinds import FaultPlan, FaultRule
-from replay.blame import blame
 from replay.device import arrays_on, choose_device
+from replay.episode_rows import episode_rows
 from replay.footprint import enough_memory
 from replay.pool.arrays import Arrays
 from replay.pool.foreign_allocator import AllocatorFactory, name_of
@@ -77,11 +77,13 @@ def replay(
     progress: Callable[[int], None] | None = None,
     make_session: Callable[..., Session] = Session,
     engine_log: Path | None = None,
+    look: Callable[[Recording, Verdict], None] | None = None,
 ) -> dict[str, Any]:
     """Replay, record to `out` (or nowhere for good) and return the summary.
 
     `make_session` takes what `Session` takes; one that only watches gives the same recording. With
-    `engine_log` the servers' logs are written as well, see `replay.engine_log.writing`.
+    `engine_log` the servers' logs are written as well, see `replay.engine_log.writing`. `look` is
+    shown the finished recording before it goes to its place, or for good.
 
     Raises:
         TraceError: the trace breaks a rule of its schema.
@@ -95,7 +97,10 @@ def replay(
         write_json(directory / "run.json", seen.run)
         recording = Recording.open(directory)
         verdict = judge(recording)
-        _write_episodes(directory / "episodes.parquet", recording.run, verdict)
+        episodes = pa.Table.from_pylist(
+            episode_rows(recording.run, verdict.episodes), EPISODES_SCHEMA
+        )
+        pq.write_table(episodes, directory / "episodes.parquet", compression="zstd")
         summary = verdict.summary | {
             "recording_sha256": hash_recording(directory),
             "timing": {
@@ -105,6 +110,8 @@ def replay(
             },
         }
         write_json(directory / "summary.json", summary)
+        if look is not None:
+            look(recording, verdict)
         if engine_log is not None:
             from replay.engine_log.writing import write_engine_logs
 
@@ -240,28 +247,3 @@ def _rule_document(rule: FaultRule) -> dict[str, Any]:
         name: sorted(value) if isinstance(value, frozenset) else value
         for name, value in given.items()
     }
-
-
-def _write_episodes(path: Path, run: dict[str, Any], verdict: Verdict) -> None:
-    rows = [
-        {
-            "episode": episode.number,
-            "pool": episode.pool,
-            "direction": episode.direction,
-            "verdict": episode.verdict,
-            "growth": episode.growth,
-            "blame": blame(run, episode),
-            "kinds": ", ".join(f"{kind} {pages}" for kind, pages in episode.kinds.items()),
-            "opened_audit": episode.opened_audit,
-            "opened_us": episode.opened_us,
-            "closed_audit": episode.closed_audit,
-            "closed_us": episode.closed_us,
-            "widest_audit": episode.widest_audit,
-            "gap_tokens": episode.gap_tokens,
-            "quiet_gap_tokens": episode.quiet_gap_tokens,
-            "owners": len({owner.request_id for owner in episode.owners}),
-            "causes": list(episode.cause_numbers),
-        }
-        for episode in verdict.episodes
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, EPISODES_SCHEMA), path, compression="zstd")

@@ -28,6 +28,7 @@ class Owner:
     #: The request's state when the pages entered the gap, and when they left it.
     state: str
     ended_by: str | None
+    closed_us: int | None = None
 
     @property
     def kind(self) -> str:
@@ -190,6 +191,7 @@ def read_owners(table: pa.Table) -> list[Owner]:
         "can_progress",
         "state",
         "ended_by",
+        "closed_us",
     )
     columns = [table[name].to_pylist() for name in names]
     rows = [Owner(*row) for row in zip(*columns, strict=True)]

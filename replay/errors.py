@@ -11,6 +11,7 @@
       replay.errors.ShrinkError         a recording that cannot be shrunk, or a place for the result
       replay.errors.NoSuchGapError      no set of requests makes the gap that was asked for
       replay.errors.LogError            a server's log that cannot be read
+      replay.errors.SuppressionError    a file of accepted findings
     RuntimeError
       replay.errors.ReplayError         the replay itself is broken; the command line exits with 4
         replay.errors.InvariantError    two sides of an equation differ; the message shows both
@@ -43,6 +44,10 @@ class NoSuchGapError(ValueError):
 
 class LogError(ValueError):
     """A server's log is missing, is no file, or cannot be read."""
+
+
+class SuppressionError(ValueError):
+    """A file of accepted findings is missing, or has a key or value that it must not have."""
 
 
 class ShrinkError(ValueError):
@@ -85,4 +90,5 @@ USER_ERRORS = (
     NoSuchGapError,
     LogError,
     ShrinkError,
+    SuppressionError,
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,6 +44,9 @@ class Findings:
     #: What the engine would have died of, None when it lives.
     died_message: str | None
     died_us: int | None
+    #: The pool and the time of that false alarm.
+    false_alarm_pool: str | None = None
+    false_alarm_us: int | None = None
 
     @property
     def content_pages(self) -> int:
@@ -54,14 +57,19 @@ class Findings:
         """Pages by kind of what no gap shows; a wrong first token counts as one page."""
         kinds = Counter(self.wrong_pages)
         kinds["stale-write"] += self.wrong_first_tokens
+        kinds.update(self.ledger_kinds())
+        kinds["check-false-alarm"] += self.false_alarm_pages
+        return {kind: pages for kind, pages in kinds.items() if pages}
+
+    def ledger_kinds(self) -> dict[str, int]:
+        """Pages by kind of what the ledger alone has seen: what was read wrong is not told twice."""
+        kinds = {"double-owned": self.ledger.acquired_while_owned, "stale-write": 0}
         if not self.wrong_first_tokens:
             kinds["stale-write"] += self.ledger.slots_written_by_another
-        kinds["double-owned"] += self.ledger.acquired_while_owned
         if not self.wrong_pages:
             # Nobody has read them since, or what was right was written over them in time.
             kinds["stale-write"] += self.ledger.written_by_another
-            kinds["premature-free"] += self.ledger.read_by_another
-        kinds["check-false-alarm"] += self.false_alarm_pages
+            kinds["premature-free"] = self.ledger.read_by_another
         return {kind: pages for kind, pages in kinds.items() if pages}
 
 
@@ -78,16 +86,17 @@ def read_findings(recording: Recording) -> Findings:
     requests, prefill_stuck, stuck_in_cycles = _count_requests(
         recording.batches("requests", columns)
     )
-    false_alarm_pages = 0
+    alarm = _Alarm()
     if engine["check_fired"]:
-        numbers = ("engine_check", "gap", "live", "in_transfer")
-        tokens = _false_alarm_tokens(recording.batches("audits", numbers))
-        false_alarm_pages = tokens // run["profile"]["page_size"]
+        numbers = ("engine_check", "gap", "live", "in_transfer", "pool", "time_us")
+        alarm = _false_alarm(recording.batches("audits", numbers))
     return Findings(
         wrong_pages=wrong_pages,
         wrong_first_tokens=wrong_first_tokens,
         ledger=LedgerViolations(**run["oracles"]["ledger"]),
-        false_alarm_pages=false_alarm_pages,
+        false_alarm_pages=alarm.tokens // run["profile"]["page_size"],
+        false_alarm_pool=alarm.pool,
+        false_alarm_us=alarm.time_us,
         requests=requests,
         prefill_stuck=prefill_stuck,
         stuck_in_cycles=stuck_in_cycles,
@@ -134,15 +143,26 @@ def _wrong_contents(contents: pa.Table) -> tuple[dict[str, int], int]:
     return {kind: count for kind, count in sorted(pages.items()) if count}, wrong_first_tokens
 
 
-def _false_alarm_tokens(batches: Iterable[pa.RecordBatch]) -> int:
-    """Most tokens with a live owner in an audit at which the check fired and nothing was missing."""
-    most = 0
+class _Alarm(NamedTuple):
+    """The engine's own check firing although nothing was missing, at the most tokens in use."""
+
+    tokens: int = 0
+    pool: str | None = None
+    time_us: int | None = None
+
+
+def _false_alarm(batches: Iterable[pa.RecordBatch]) -> _Alarm:
+    """The first of the audits with the most live tokens at which the check fired and nothing was
+    missing.
+    """
+    worst = _Alarm()
     for batch in batches:
         fired = pc.equal(batch["engine_check"].cast(pa.string()), "fired")
-        alarms = batch.filter(pc.and_(fired, pc.equal(batch["gap"], 0)))
-        if alarms.num_rows:
-            most = max(most, pc.max(pc.add(alarms["live"], alarms["in_transfer"])).as_py())
-    return most
+        for row in batch.filter(pc.and_(fired, pc.equal(batch["gap"], 0))).to_pylist():
+            tokens = row["live"] + row["in_transfer"]
+            if tokens > worst.tokens:
+                worst = _Alarm(tokens, row["pool"], row["time_us"])
+    return worst
 
 
 def _count_requests(batches: Iterable[pa.RecordBatch]) -> tuple[dict[str, int], int, int]:

@@ -39,10 +39,12 @@ from replay.verdict_rules import decide
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a recording means: the summary and its episodes."""
+    """What a recording means: the summary, its episodes, and what no count shows."""
 
     summary: dict[str, Any]
     episodes: tuple[Episode, ...]
+    #: What the oracles beside the count found.
+    findings: Findings
 
 
 def judge(recording: Recording) -> Verdict:
@@ -99,7 +101,7 @@ def judge(recording: Recording) -> Verdict:
         "virtual_us": max((phase["end_us"] for phase in run["phases"]), default=0),
         "reproduce": run["reproduce"],
     }
-    return Verdict(summary, episodes)
+    return Verdict(summary, episodes, findings)
 
 
 def worst_episode(episodes: tuple[Episode, ...]) -> Episode | None:

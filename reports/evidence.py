@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from replay.episodes import Episode
 from replay.errors import RecordingError
+from replay.findings.collect import find_findings
+from replay.findings.finding import Finding
 from replay.recording import Recording
 from replay.recording_schema import ADDED_LATER, TABLES
 from replay.verdict import Verdict, judge
@@ -28,6 +30,8 @@ class Evidence:
     episodes: tuple[Episode, ...]
     #: By name; those in `ADDED_LATER` are missing where the recording is of an earlier version.
     tables: dict[str, pa.Table]
+    #: What is wrong, the worst first.
+    findings: tuple[Finding, ...] = ()
 
     @property
     def worst(self) -> Episode | None:
@@ -66,11 +70,11 @@ def load(directory: Path) -> Evidence:
     recording = Recording.open(directory)
     tables = {
         name: recording.table(name)
-        for name in TABLES
+        for name in (*TABLES, "episodes")
         if name not in ADDED_LATER or recording.has(name)
     }
     saved_summary = recording.summary()
-    verdict = _judge(recording)
+    verdict, findings = _judge(recording)
     tables["audits"] = tables["audits"].sort_by([("audit", "ascending")])
     return Evidence(
         name=str(directory),
@@ -79,12 +83,14 @@ def load(directory: Path) -> Evidence:
         saved_summary=saved_summary,
         episodes=verdict.episodes,
         tables=tables,
+        findings=findings,
     )
 
 
-def _judge(recording: Recording) -> Verdict:
+def _judge(recording: Recording) -> tuple[Verdict, tuple[Finding, ...]]:
     try:
-        return judge(recording)
+        verdict = judge(recording)
+        return verdict, find_findings(recording, verdict)
     except (KeyError, IndexError, TypeError, AttributeError, pa.ArrowException) as problem:
         raise RecordingError(
             f"{recording.directory}: damaged, its tables and run.json do not fit together "

@@ -14,8 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.event_results import LOST, has_missed
+from replay.episode_rows import episode_rows
+from replay.event_results import LOST
 from reports.evidence import Evidence
+from reports.parts.rule_events import rule_events
 from reports.words import number
 
 
@@ -38,6 +40,7 @@ def reconcile(evidence: Evidence) -> tuple[Check, ...]:
         _audits_balance(evidence),
         _owners_explain_audits(evidence),
         _owners_explain_end(evidence),
+        _episodes_agree(evidence),
         _events_balance(evidence),
         _faults_landed(evidence),
         _requests_counted(evidence),
@@ -155,6 +158,19 @@ def _last_by_pool(table: Any, column: str, how: str) -> dict[str, int]:
     return dict(zip(names, values, strict=True))
 
 
+def _episodes_agree(evidence: Evidence) -> Check:
+    """The stored episodes are those that the audits, owners and events still give."""
+    stored = evidence.tables["episodes"].to_pylist()
+    anew = episode_rows(evidence.run, evidence.episodes)
+    same = sum(one == other for one, other in zip(stored, anew, strict=False))
+    return Check(
+        "episodes.parquet says what the tables say when they are judged again",
+        f"{number(same)} of {number(len(stored))} agree",
+        f"{number(len(anew))} in all",
+        same == len(stored) == len(anew),
+    )
+
+
 def _events_balance(evidence: Evidence) -> Check:
     """Events are numbered from 0, so the highest number says how many were sent."""
     events = evidence.tables["events"]
@@ -175,25 +191,10 @@ def _events_balance(evidence: Evidence) -> Check:
 
 def _faults_landed(evidence: Evidence) -> Check:
     """The events that rules touched are the faults that the injector journalled."""
-    events = evidence.tables["events"]
-    touched = events.filter(events["rule"].is_valid())
-    names = ("event", "copy", "fault", "rule", "delivered_us", "result", "observed")
-    landed, copied = 0, set()
-    for event, copy, fault, rule, delivered_us, result, observed in zip(
-        *(touched[name].to_pylist() for name in names), strict=True
-    ):
-        came_about = delivered_us is not None or result == LOST or observed
-        if not came_about or has_missed(result):
-            continue
-        if copy:
-            # A rule's copies of one event are one fault.
-            copied.add((event, rule))
-        else:
-            landed += len(fault.split(" + "))
-    landed += len(copied)
+    names = [rule["name"] for rule in evidence.run["plan"]["rules"]]
     return _equal(
         "faults seen in the events = faults landed in the injector's journal",
-        landed,
+        sum(rule_events(evidence.tables["events"], names).landed.values()),
         evidence.run["faults"]["totals"]["landed"],
     )
 

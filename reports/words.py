@@ -29,6 +29,11 @@ _DIRECTION = {
 }
 
 
+def verdict_words(verdict: str) -> tuple[str, str]:
+    """A verdict's sign and what it means in a few words."""
+    return VERDICTS.get(verdict, ("?", "an unknown verdict"))
+
+
 def number(value: Any) -> str:
     """An integer with thousands separators and a real minus sign; nothing for None."""
     if value is None:
@@ -64,3 +69,12 @@ def direction(value: str | None) -> str:
 def by_count(counts: dict[str, int]) -> str:
     """Counts by name on one line, such as `328 stuck, 4 held`."""
     return ", ".join(f"{number(count)} {name}" for name, count in counts.items()) or "none"
+
+
+def shortened(text: str, characters_max: int) -> str:
+    """A text from outside on one line, cut at so many characters, with how many more there are."""
+    line = " ".join(text.split())
+    if len(line) <= characters_max:
+        return line
+    left_out = len(line) - characters_max
+    return f"{line[:characters_max]}\N{HORIZONTAL ELLIPSIS} ({number(left_out)} more characters)"

@@ -1,38 +1,151 @@
-"""`kvreplay report`: draw recordings as one offline HTML page."""
+"""`kvreplay report`: draw recordings as one offline HTML page, and as other files."""
 
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from replay.commands.options import show_path
+from replay.commands.options import printable, progress_bar, show_path
+from replay.commands.suppression_options import (
+    judge_accepted,
+    read_accepted,
+    suppression_options,
+)
+from replay.errors import RecordingError
+
+if TYPE_CHECKING:
+    from replay.findings.matching import Accepted
+    from reports.evidence import Evidence
 
 
-@click.command(epilog="Example: kvreplay report recordings/* -o report.html")
+@click.command(epilog="Example: kvreplay report before after -o report.html -o comment.md")
 @click.argument(
     "directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 @click.option(
     "-o",
     "--output",
+    "paths",
+    multiple=True,
+    metavar="FILE",
     type=click.Path(path_type=Path),
-    default=Path("report.html"),
-    show_default=True,
-    help="The page to write.",
+    help="What to write, told by its suffix: .html the page, .md Markdown for a pull request, .json "
+    "everything as data, .svg or .png the timeline; repeatable. [default: report.html, or none "
+    "with --perfetto]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print where the page is, as JSON.")
-def report(directories: tuple[Path, ...], output: Path, as_json: bool) -> None:
+@click.option(
+    "--perfetto",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write a trace file (.json.gz or .json) that ui.perfetto.dev opens.",
+)
+@suppression_options
+@click.option(
+    "--gen-suppressions",
+    is_flag=True,
+    help="Print a suppression for each finding that lasts and is not accepted; draw nothing.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print where everything is, as JSON.")
+def report(
+    directories: tuple[Path, ...],
+    paths: tuple[Path, ...],
+    perfetto: Path | None,
+    suppressions: Path | None,
+    today: datetime | None,
+    gen_suppressions: bool,
+    as_json: bool,
+) -> int:
     """Draw one or more recordings (DIR...) as one HTML page that needs no network.
 
-    Exit codes: 0 written, 2 not a recording or nowhere to write, 4 internal error.
-    """
-    from reports.page import write_report
+    The page of exactly two begins with their comparison: the first is before, the second after a
+    fix. DIR may also be the directory of a matrix, whose page is then drawn anew.
 
-    write_report(directories, output)
+    Exit codes: 0 written, 2 not a recording or nowhere to write, 4 internal error; with
+    --suppressions also 1 when a lasting finding is not accepted or an entry has expired, and 3 when
+    nothing speaks against a recording but it cannot tell.
+    """
+    from reports.matrix.outputs import is_matrix
+    from reports.outputs import check_directories
+
+    check_directories(directories)
+    accepted = read_accepted(suppressions, today)
+    if any(is_matrix(directory) for directory in directories):
+        if accepted is not None or gen_suppressions:
+            raise RecordingError(
+                "suppressions are for recordings; a matrix says in its file what it expects of a cell"
+            )
+        _tell(_matrix(directories, paths, perfetto), as_json)
+        return 0
+    if accepted is None and not gen_suppressions:
+        _tell(_recordings(directories, paths, perfetto), as_json)
+        return 0
+    from reports.evidence import load
+    from reports.parts.findings import judge_evidence
+
+    found = [load(directory) for directory in directories]
+    judged = [judge_evidence(evidence, accepted) for evidence in found]
+    if gen_suppressions:
+        from replay.findings.generating import suppressions_text
+
+        profiles = (evidence.run["profile"]["name"] for evidence in found)
+        each = [(name, one.outcome.findings) for name, one in zip(profiles, judged, strict=True)]
+        click.echo(suppressions_text(each), nl=False)
+        return 0
+    _tell(_recordings(directories, paths, perfetto, found, accepted), as_json)
+    assert accepted is not None
+    return judge_accepted(judged, accepted)
+
+
+def _tell(told: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"report": str(output), "recordings": len(directories)}))
-    else:
-        noun = "recording" if len(directories) == 1 else "recordings"
-        click.echo(f"{show_path(output)}: {len(directories)} {noun}")
+        click.echo(json.dumps(told))
+        return
+    for output in told["outputs"]:
+        click.echo(f"{show_path(Path(output['path']))}: {_what(output, told)}")
+    if told.get("comparison"):
+        click.echo(printable(told["comparison"]["sentence"]))
+
+
+def _recordings(
+    directories: tuple[Path, ...],
+    paths: tuple[Path, ...],
+    perfetto: Path | None,
+    found: list[Evidence] | None = None,
+    accepted: Accepted | None = None,
+) -> dict[str, Any]:
+    from reports.outputs import plan_outputs, steps_of, write_outputs
+
+    if not paths and perfetto is None:
+        paths = (Path("report.html"),)
+    outputs = plan_outputs(paths, perfetto)
+    with progress_bar("drawing", steps_of(directories, outputs)) as advance:
+        return write_outputs(
+            directories, outputs, advance=advance, recordings=found, accepted=accepted
+        )
+
+
+def _matrix(
+    directories: tuple[Path, ...], paths: tuple[Path, ...], perfetto: Path | None
+) -> dict[str, Any]:
+    from reports.matrix.outputs import check_matrix, default_page, write_matrix_outputs
+    from reports.outputs import plan_outputs
+
+    check_matrix(directories, (*paths, perfetto) if perfetto is not None else paths)
+    outputs = plan_outputs(paths or (default_page(directories[0]),))
+    return write_matrix_outputs(directories[0], outputs)
+
+
+def _what(output: dict[str, Any], told: dict[str, Any]) -> str:
+    """What is in a file, in a few words."""
+    if "slices" in output:
+        return f"{output['slices']:,} slices, for ui.perfetto.dev"
+    if "cells" in told:
+        return f"{told['cells']:,} {'cell' if told['cells'] == 1 else 'cells'}"
+    if "recording" in output:
+        return f"the timeline of {show_path(Path(output['recording']))}"
+    noun = "recording" if told["recordings"] == 1 else "recordings"
+    return f"{told['recordings']} {noun}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +17,15 @@ from replay.commands.options import (
     profile_changes,
     progress_bar,
 )
+from replay.commands.suppression_options import (
+    judge_accepted,
+    judging,
+    read_accepted,
+    suppression_options,
+)
+
+if TYPE_CHECKING:
+    from replay.findings.gate import Judged
 
 
 @click.command(
@@ -81,6 +91,7 @@ from replay.commands.options import (
     "{server} in FILE one file for each, such as serve.decode0.log. `diagnose` reads both.",
 )
 @click.option("--expect", type=click.Choice(VERDICTS), help="Exit 0 on this verdict only.")
+@suppression_options
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of text.")
 def run(
     trace: str,
@@ -101,13 +112,17 @@ def run(
     out: Path | None,
     engine_log: Path | None,
     expect: str | None,
+    suppressions: Path | None,
+    today: datetime | None,
     as_json: bool,
 ) -> int:
     """Replay TRACE against a profile's allocator and scheduler pair and give a verdict.
 
-    Exit codes: 0 as expected (clean or transient when nothing was expected), 1 another verdict,
-    2 bad input, 3 inconclusive, 4 internal error.
+    Exit codes: 0 as expected (clean or transient when nothing was expected), 1 another verdict, or
+    with --suppressions a lasting finding that is not accepted or an entry that has expired, 2 bad
+    input, 3 inconclusive, 4 internal error.
     """
+    accepted = read_accepted(suppressions, today)
     if math.isnan(heal_budget_s):
         raise click.BadParameter("not a number of seconds", param_hint="--heal-budget")
     from replay.campaign import replay
@@ -131,6 +146,8 @@ def run(
         every_step=audit == "every-step",
         stop_on_engine_error=stop_on_engine_error,
     )
+    judged: list[Judged] = []
+    look = None if accepted is None else judging(judged, str(out or trace), accepted)
     with trace_file(trace) as trace_path:
         request = options.to_request(device, trace_path=trace_path)
         if out is not None:
@@ -144,7 +161,7 @@ def run(
 
             print_swarm(request)
         with progress_bar("replaying", request.trace.request_count * (1 + repeat)) as progress:
-            summary = replay(request, out, progress, engine_log=engine_log)
+            summary = replay(request, out, progress, engine_log=engine_log, look=look)
     if as_json:
         click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:
@@ -153,7 +170,11 @@ def run(
         print_summary(summary, out)
     if summary["verdict"] not in ("clean",) or expect not in (None, summary["verdict"]):
         click.echo(f"reproduce: {summary['reproduce']}", err=True)
-    return exit_code(summary, expect)
+    if accepted is None:
+        return exit_code(summary, expect)
+    code = judge_accepted(judged, accepted)
+    # What is expected and what is accepted are two things, and both must be so.
+    return code if expect is None or code == 1 else exit_code(summary, expect)
 
 
 def exit_code(summary: dict[str, Any], expect: str | None) -> int:

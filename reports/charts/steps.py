@@ -8,7 +8,6 @@ highest and the last of its bucket, in the order of time), which draws the same 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,9 @@ Integers = npt.NDArray[np.int64]
 
 #: Points that a reduced series keeps for each pixel column.
 POINTS_PER_COLUMN = 4
+
+#: No windows: the envelope is everywhere.
+NO_WINDOWS: Integers = np.empty((0, 2), np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,10 @@ class Steps:
 
     def window(self, start_us: int, end_us: int) -> Steps:
         """The part within a window, starting and ending on its edges."""
-        first = int(np.searchsorted(self.time_us, start_us, side="right")) - 1
+        first = int(np.searchsorted(self.time_us, start_us, side="left"))
+        if first == len(self) or self.time_us[first] > start_us:
+            # Nothing changes at the edge itself: what held before it holds there.
+            first -= 1
         last = int(np.searchsorted(self.time_us, end_us, side="right"))
         time_us = self.time_us[max(first, 0) : last].copy()
         value = self.value[max(first, 0) : last]
@@ -48,33 +53,42 @@ class Steps:
 
     def reduce(self, columns: int) -> Steps:
         """At most `POINTS_PER_COLUMN * columns` points with the same extremes and the same ends."""
-        steps = self._without_repeats()
+        return self.around(NO_WINDOWS, columns)
+
+    def around(self, windows: Integers, columns: int) -> Steps:
+        """Every change within the windows, and elsewhere no more than an envelope.
+
+        A bucket of the envelope never reaches across the edge of a window, so what holds where a
+        window begins is kept too.
+
+        Args:
+            windows: rows of (start, end) in microseconds, both within; in order, not overlapping.
+            columns: equal stretches that the whole series is cut into.
+        """
+        steps = self.changes()
         count = len(steps)
         if count <= POINTS_PER_COLUMN * columns:
             return steps
+        begun = np.searchsorted(windows[:, 0], steps.time_us, side="right")
+        ended = np.searchsorted(windows[:, 1], steps.time_us, side="left")
         span = int(steps.time_us[-1] - steps.time_us[0]) + 1
-        bucket = (steps.time_us - steps.time_us[0]) * columns // span
+        column = (steps.time_us - steps.time_us[0]) * columns // span
+        # Stretches between edges are even outside windows and odd within, and only go up.
+        bucket = (begun + ended) * columns + column
         starts = np.flatnonzero(np.diff(bucket, prepend=-1))
         ends = np.append(starts[1:], count) - 1
         by_value = np.lexsort((steps.value, bucket))
-        kept = np.unique(np.concatenate((starts, by_value[starts], by_value[ends], ends)))
+        envelope = np.concatenate((starts, by_value[starts], by_value[ends], ends))
+        kept = np.unique(np.concatenate((np.flatnonzero(begun > ended), envelope)))
         return Steps(steps.time_us[kept], steps.value[kept])
 
-    def _without_repeats(self) -> Steps:
-        """Without the points that say what the one before them said, but for the last."""
+    def changes(self) -> Steps:
+        """The series without the points that say what the one before them said, but for the last."""
         if len(self) <= 2:
             return self
         changed = np.diff(self.value, prepend=self.value[0] - 1) != 0
         changed[-1] = True
         return Steps(self.time_us[changed], self.value[changed])
-
-
-def pool_steps(audits: Any, pool: str, column: str) -> Steps:
-    """One column of one pool's audits; `audits` is a pyarrow table sorted by audit number."""
-    import pyarrow.compute as pc
-
-    rows = audits.filter(pc.equal(audits["pool"], pool))
-    return Steps(rows["time_us"].to_numpy(), rows[column].to_numpy())
 
 
 def total_steps(pools: dict[str, Steps]) -> Steps:

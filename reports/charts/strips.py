@@ -9,15 +9,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from reports.charts.timeline import FaultMark, Span, Timeline
+from reports.charts.marks import NEVER, Marks
+from reports.charts.timeline import Span, Timeline
 
-#: What is drawn in which colour on a light page.
+#: What is drawn in which colour on a light page; who holds pages as in report.css.
 PALETTE = {
     "ink": "#1b2430",
     "soft": "#566173",
     "grid": "#e1e5ea",
     "gap": "#b3261e",
-    "available": "#1f5fa8",
+    "available": "#566173",
+    "running": "#1f5fa8",
+    "transfer": "#1b7f79",
+    "cached": "#6f8fae",
+    "protected": "#45617f",
     "other": "#8a93a0",
     "inject": "#fbeee6",
     "heal": "#e6f4ea",
@@ -25,7 +30,7 @@ PALETTE = {
 }
 
 #: Names of phases up to this one are drawn in their own tint, all repeats in one.
-_TINTS = {"inject": "inject", "heal": "heal"}
+TINTS = {"inject": "inject", "heal": "heal"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ class Size:
     axis: int
     panel: int
     font: int
+    #: Stretches of time of which each series shows its extremes.
+    columns: int
 
     @property
     def ticks(self) -> int:
@@ -43,8 +50,8 @@ class Size:
         return max(self.plot // 90, 3)
 
 
-WIDE = Size(plot=960, axis=84, panel=150, font=12)
-NARROW = Size(plot=232, axis=68, panel=110, font=11)
+WIDE = Size(plot=960, axis=84, panel=130, font=12, columns=375)
+NARROW = Size(plot=232, axis=68, panel=96, font=11, columns=232)
 
 
 def time_axis(window: Span, size: Size, *, shown: bool = True) -> Any:
@@ -98,7 +105,7 @@ def _phase_rows(phases: Iterable[Span]) -> list[dict[str, Any]]:
             "time": phase.start_us / 1e6,
             "end": phase.end_us / 1e6,
             "middle": (phase.start_us + phase.end_us) / 2e6,
-            "colour": PALETTE[_TINTS.get(phase.name, "repeat")],
+            "colour": PALETTE[TINTS.get(phase.name, "repeat")],
         }
         for phase in phases
     ]
@@ -153,28 +160,31 @@ def fault_strip(timeline: Timeline, size: Size) -> Any:
     )
 
 
-_CROSS = "M-.7,-.7L.7,.7M-.7,.7L.7,-.7"
+#: A cross, as long and as wide as its mark.
+CROSS = "M-.7,-.7L.7,.7M-.7,.7L.7,-.7"
 
 
-def _mark_rows(marks: tuple[FaultMark, ...], window: Span, columns: int) -> list[dict[str, Any]]:
+def _mark_rows(marks: Marks, window: Span, columns: int) -> list[dict[str, Any]]:
     """At most one mark for each fault, pixel column and side; this pool's are drawn last."""
-    kept: dict[tuple[str, bool, int], FaultMark] = {}
-    span = max(window.end_us - window.start_us, 1)
-    for mark in sorted(marks, key=lambda each: (each.here, each.sent_us)):
-        column = (mark.sent_us - window.start_us) * columns // span
-        kept.setdefault((mark.fault, mark.here, column), mark)
+    kept = marks.reduce(window.start_us, window.end_us, columns)
     rows = []
-    for mark in kept.values():
-        start_us = min(max(mark.sent_us, window.start_us), window.end_us)
-        end_us = start_us if mark.delivered_us is None else min(mark.delivered_us, window.end_us)
+    for fault, sent_us, delivered_us, here in zip(
+        kept.fault.tolist(),
+        kept.sent_us.tolist(),
+        kept.delivered_us.tolist(),
+        kept.here.tolist(),
+        strict=True,
+    ):
+        start_us = min(max(sent_us, window.start_us), window.end_us)
+        lost = delivered_us == NEVER
         rows.append(
             {
-                "fault": mark.fault,
+                "fault": kept.names[fault],
                 "time": start_us / 1e6,
-                "end": end_us / 1e6,
-                "shape": _CROSS if mark.delivered_us is None else "circle",
-                "size": 70 if mark.here else 24,
-                "colour": PALETTE["gap" if mark.here else "other"],
+                "end": (start_us if lost else min(delivered_us, window.end_us)) / 1e6,
+                "shape": CROSS if lost else "circle",
+                "size": 70 if here else 24,
+                "colour": PALETTE["gap" if here else "other"],
             }
         )
-    return rows
+    return sorted(rows, key=lambda row: (row["size"], row["time"]))

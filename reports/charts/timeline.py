@@ -1,14 +1,15 @@
-"""What the charts of one recording draw: series, phases and fault marks, already reduced."""
+"""What the charts of one recording draw: a pool's series, every pool's gap, phases, fault marks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import pyarrow.compute as pc
+import numpy as np
 
-from reports.charts.steps import Steps, pool_steps, total_steps
+from reports.charts.marks import Marks, read_marks
+from reports.charts.readings import AVAILABLE, GAP, HOLDERS, Readings, Series, read
+from reports.charts.steps import Steps, total_steps
 from reports.evidence import Evidence
 
 #: Small multiples on one page; more pools than this are named in the caption.
@@ -20,22 +21,11 @@ _CLOSER_BELOW = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of virtual time with a name."""
+    """A stretch of virtual time with a name, which the whole replay has none of."""
 
     name: str
     start_us: int
     end_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class FaultMark:
-    """A faulted delivery: sent, and delivered or lost."""
-
-    fault: str
-    sent_us: int
-    delivered_us: int | None
-    #: Whether it was for the pool of the chart.
-    here: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +35,18 @@ class Timeline:
     pool: str
     total_tokens: int
     window: Span
-    gap: Steps
-    available: Steps
+    #: What is drawn, by the column of the audits it comes from.
+    steps: dict[str, Steps]
+    #: Who holds tokens at any time, as drawn; and those left out because they never do.
+    holders: tuple[Series, ...]
+    never: tuple[Series, ...]
     phases: tuple[Span, ...]
-    marks: tuple[FaultMark, ...]
+    marks: Marks
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """Everything that is drawn, in the order of the panels."""
+        return (GAP, AVAILABLE, *self.holders)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,37 +61,93 @@ class PoolGaps:
     phases: tuple[Span, ...]
 
 
-def pool_timeline(evidence: Evidence, pool: str, window: Span) -> Timeline:
-    """Available and gap of one pool in a window, with the fault marks that fall into it."""
-    audits = evidence.tables["audits"]
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All that the charts of one recording are drawn from."""
+
+    readings: Readings
+    whole: Timeline
+    #: A closer look at the worst episode; None where the whole shows it well enough.
+    closer: Timeline | None
+    #: None where fewer than two pools have a gap.
+    gaps: PoolGaps | None
+
+
+def make_story(evidence: Evidence) -> Story | None:
+    """Read a recording for its charts; None where there was no audit at all."""
+    readings = read(evidence.tables["audits"])
+    pool = pool_of_interest(evidence, readings)
+    if pool is None:
+        return None
+    everything = _whole(evidence)
+    timeline = pool_timeline(evidence, readings, pool, everything)
+    window = _closer(evidence)
+    gaps = pool_gaps(evidence, readings, everything)
+    return Story(
+        readings=readings,
+        whole=timeline,
+        closer=None if window is None else cut(evidence, timeline, window),
+        gaps=gaps if len(gaps.pools) > 1 else None,
+    )
+
+
+def pool_of_interest(evidence: Evidence, readings: Readings) -> str | None:
+    """The pool of the mismatch; without one, the busiest decode pool."""
+    if (mismatch := evidence.summary["mismatch"]) is not None:
+        pool: str = mismatch["pool"]
+        return pool
+    decode = set(evidence.tables["requests"]["decode_pool"].unique().to_pylist())
+    pools = [pool for pool in readings.rows if pool in decode] or list(readings.rows)
+
+    def peak(pool: str) -> int:
+        return int((readings.numbers(pool, "live") + readings.numbers(pool, "in_transfer")).max())
+
+    return max(pools, key=peak, default=None)
+
+
+def pool_timeline(evidence: Evidence, readings: Readings, pool: str, window: Span) -> Timeline:
+    """One pool's series over the whole replay."""
     total = next(each for each in evidence.run["pools"] if each["pool"] == pool)["total_tokens"]
-
-    def within(column: str) -> Steps:
-        return pool_steps(audits, pool, column).window(window.start_us, window.end_us)
-
+    steps = {
+        series.column: readings.steps(pool, series.column).window(window.start_us, window.end_us)
+        for series in (GAP, AVAILABLE, *HOLDERS)
+    }
+    ever = {column for column, each in steps.items() if each.value.any()}
+    holders = tuple(series for series in HOLDERS if series.column in ever)
     return Timeline(
         pool=pool,
         total_tokens=total,
         window=window,
-        gap=within("gap"),
-        available=within("available"),
+        steps={series.column: steps[series.column] for series in (GAP, AVAILABLE, *holders)},
+        holders=holders,
+        never=tuple(series for series in HOLDERS if series.column not in ever),
         phases=phases(evidence, window),
-        marks=tuple(
-            mark
-            for mark in _marks(evidence.tables["events"], pool)
-            if window.start_us <= mark.sent_us <= window.end_us
-            or window.start_us <= (mark.delivered_us or mark.sent_us) <= window.end_us
-        ),
+        marks=read_marks(evidence.tables["events"], pool),
     )
 
 
-def whole(evidence: Evidence) -> Span:
+def cut(evidence: Evidence, timeline: Timeline, window: Span) -> Timeline:
+    """The same pool over a part of the time."""
+    start_us, end_us = window.start_us, window.end_us
+    return Timeline(
+        pool=timeline.pool,
+        total_tokens=timeline.total_tokens,
+        window=window,
+        steps={column: each.window(start_us, end_us) for column, each in timeline.steps.items()},
+        holders=timeline.holders,
+        never=timeline.never,
+        phases=phases(evidence, window),
+        marks=timeline.marks.window(start_us, end_us),
+    )
+
+
+def _whole(evidence: Evidence) -> Span:
     """The whole replay; at least a microsecond, so that it can be drawn."""
-    return Span("the whole replay", 0, max(evidence.end_us, 1))
+    times = evidence.tables["audits"]["time_us"].to_numpy()
+    return Span("", 0, max(evidence.end_us, int(times.max()), 1))
 
 
-def closer(evidence: Evidence) -> Span | None:
-    """A window around the worst episode, or None when the whole replay shows it well enough."""
+def _closer(evidence: Evidence) -> Span | None:
     worst = evidence.worst
     if worst is None or worst.closed_us is None:
         return None
@@ -105,14 +159,12 @@ def closer(evidence: Evidence) -> Span | None:
     return Span("around the episode", start, end)
 
 
-def pool_gaps(evidence: Evidence) -> PoolGaps:
+def pool_gaps(evidence: Evidence, readings: Readings, window: Span) -> PoolGaps:
     """Every pool's gap over the whole replay."""
-    audits = evidence.tables["audits"]
-    faulty = audits.filter(pc.not_equal(audits["gap"], 0))
-    window = whole(evidence)
     series = {
-        pool: pool_steps(audits, pool, "gap").window(window.start_us, window.end_us)
-        for pool in sorted(pc.unique(faulty["pool"]).to_pylist())
+        pool: readings.steps(pool, "gap").window(window.start_us, window.end_us)
+        for pool in readings.rows
+        if np.any(readings.numbers(pool, "gap"))
     }
     widest: Callable[[str], int] = lambda pool: max(map(abs, series[pool].extremes()))  # noqa: E731
     ranked = sorted(series, key=widest, reverse=True)
@@ -127,7 +179,7 @@ def pool_gaps(evidence: Evidence) -> PoolGaps:
 
 def phases(evidence: Evidence, window: Span) -> tuple[Span, ...]:
     """The phases that take time within a window, cut to it."""
-    cut = (
+    spans = (
         Span(
             phase["phase"],
             max(phase["start_us"], window.start_us),
@@ -135,14 +187,4 @@ def phases(evidence: Evidence, window: Span) -> tuple[Span, ...]:
         )
         for phase in evidence.run["phases"]
     )
-    return tuple(span for span in cut if span.start_us < span.end_us)
-
-
-def _marks(events: Any, pool: str) -> list[FaultMark]:
-    touched = events.filter(events["rule"].is_valid())
-    names = ("fault", "sent_us", "delivered_us", "pool")
-    columns = [touched[name].to_pylist() for name in names]
-    return [
-        FaultMark(fault, sent_us, delivered_us, where == pool)
-        for fault, sent_us, delivered_us, where in zip(*columns, strict=True)
-    ]
+    return tuple(span for span in spans if span.start_us < span.end_us)

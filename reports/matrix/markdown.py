@@ -1,7 +1,6 @@
 """A matrix as Markdown, for `$GITHUB_STEP_SUMMARY` or a comment: the result, a grid, what broke.
 
-Whatever comes from outside stands in code spans and fenced blocks, fenced wider than any run of
-backticks in it, so that it is neither markup nor HTML nor a link nor a mention of somebody. GitHub
+Whatever comes from outside stands in code spans and fenced blocks (`reports.markdown_text`). GitHub
 takes 1 MiB of all that a step writes; this stays well below and says what it left out.
 """
 
@@ -12,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from reports.markdown_text import code, code_in_table, fenced, table_row
 from reports.matrix.cells import (
     LETTERS,
     MEANINGS,
@@ -39,8 +39,7 @@ _GRID_COLUMNS_MAX = 12
 _GRID_ROWS_MAX = 100
 _TOLD_MAX = 50
 
-#: Characters of a name, of one text about a cell, and of the line that reproduces it.
-_NAME_CHARACTERS_MAX = 300
+#: Characters of one text about a cell, and of the line that reproduces it.
 _TEXT_CHARACTERS_MAX = 4_000
 _LINE_CHARACTERS_MAX = 16_000
 
@@ -76,19 +75,19 @@ def matrix_markdown(results: pa.Table, matrix: Mapping[str, Any]) -> str:
 
 def _head(cells: Sequence[Cell], matrix: Matrix) -> str:
     sign = UNEXPECTED_MARK if any(cell.is_unexpected for cell in cells) else "\N{CHECK MARK}"
-    lines = [f"## {sign} {_code(matrix.name)}: {headline(cells, matrix)}", ""]
+    lines = [f"## {sign} {code(matrix.name)}: {headline(cells, matrix)}", ""]
     counts = count_outcomes(cells)
     if counts:
         words = (f"**{number(count)}** {_outcome(name)}" for name, count in counts.items())
         lines += [", ".join(words) + ".", ""]
     if matrix.file:
-        lines += [f"Matrix file: {_code(matrix.file)}", ""]
+        lines += [f"Matrix file: {code(matrix.file)}", ""]
     return "\n".join(lines) + "\n"
 
 
 def _outcome(name: str) -> str:
     """An outcome that this version knows is a word, any other one is somebody's text."""
-    return name if re.fullmatch("[a-z-]{1,20}", name) else _code(name)
+    return name if re.fullmatch("[a-z-]{1,20}", name) else code(name)
 
 
 def _grid(cells: Sequence[Cell]) -> str:
@@ -109,22 +108,18 @@ def _grid(cells: Sequence[Cell]) -> str:
     for cell in cells:
         places.setdefault((cell.place(rows[0]), cell.place(columns[0])), []).append(cell)
     lines = [
-        _row([f"{rows[0]} \\ {columns[0]}", *(_code_in_table(value) for value in columns[1])]),
-        _row(["---", *(":---:" for _ in columns[1])]),
+        table_row([f"{rows[0]} \\ {columns[0]}", *(code_in_table(value) for value in columns[1])]),
+        table_row(["---", *(":---:" for _ in columns[1])]),
     ]
     for value in rows[1]:
         entries = (_entry(places.get((value, column), [])) for column in columns[1])
-        lines.append(_row([_code_in_table(value), *entries]))
+        lines.append(table_row([code_in_table(value), *entries]))
     return "\n".join([*lines, "", _legend(cells), "", ""])
 
 
 def _values(cells: Iterable[Cell], axis: str) -> list[str]:
     """The values of an axis, in the order in which the cells have them."""
     return list(dict.fromkeys(cell.place(axis) for cell in cells))
-
-
-def _row(entries: Iterable[str]) -> str:
-    return f"| {' | '.join(entries)} |"
 
 
 def _entry(cells: Sequence[Cell]) -> str:
@@ -149,7 +144,7 @@ def _told(cell: Cell, matrix: Matrix) -> str:
         f"{name}: {shortened(text, _TEXT_CHARACTERS_MAX)}" for name, text in facts(cell, matrix)
     )
     return (
-        f"#### {cell.mark} {_code(cell.name)}\n\n{_fenced(known, 'text')}"
+        f"#### {cell.mark} {code(cell.name)}\n\n{fenced(known, 'text')}"
         f"To reproduce it:\n\n{_again(cell.row['reproduce'])}"
     )
 
@@ -160,7 +155,7 @@ def _again(line: str | None) -> str:
         return "Not recorded.\n\n"
     if len(line) > _LINE_CHARACTERS_MAX:
         return "The line is too long to show; `results.parquet` has it.\n\n"
-    return _fenced(line, "sh")
+    return fenced(line, "sh")
 
 
 def _left_out(cells: Sequence[Cell]) -> str:
@@ -172,24 +167,3 @@ def _left_out(cells: Sequence[Cell]) -> str:
         f"{counted(len(cells), 'more cell')} not as expected left out here ({words}); `matrix.html`, "
         "`junit.xml` and `results.parquet` have all of them.\n"
     )
-
-
-def _code(text: str) -> str:
-    """Text as a code span on one line."""
-    line = " ".join(text.split())[:_NAME_CHARACTERS_MAX] or "none"
-    fence = "`" * (_longest_run(line) + 1)
-    return f"{fence} {line} {fence}" if "`" in line else f"{fence}{line}{fence}"
-
-
-def _code_in_table(text: str) -> str:
-    """The same for a table, which takes a bare bar for the end of an entry even in code."""
-    return _code(text).replace("|", "\\|")
-
-
-def _fenced(text: str, language: str) -> str:
-    fence = "`" * max(3, _longest_run(text) + 1)
-    return f"{fence}{language}\n{text}\n{fence}\n\n"
-
-
-def _longest_run(text: str) -> int:
-    return max((len(run) for run in re.findall("`+", text)), default=0)

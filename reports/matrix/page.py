@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from replay.errors import RecordingError
-from reports.html import check_output, content_policy, environment, source, write_page
+from reports.html import check_output, content_policy, environment, source, sources, write_page
 from reports.matrix.cells import (
     AXES,
     LETTERS,
@@ -33,6 +33,7 @@ from reports.matrix.cells import (
     read_matrix,
     shortened,
 )
+from reports.matrix.differing import make_differing
 from reports.matrix.layout import TITLES, make_layout
 from reports.words import VERDICTS
 
@@ -58,7 +59,7 @@ def write_matrix_page(directory: Path) -> None:
     """
     output = directory / "matrix.html"
     check_output(output)
-    write_page(output, render_matrix_page(_results(directory), _matrix(directory)))
+    write_page(output, render_matrix_page(read_results(directory), _matrix(directory)))
 
 
 def render_matrix_page(results: pa.Table, matrix: Mapping[str, Any]) -> str:
@@ -69,7 +70,7 @@ def render_matrix_page(results: pa.Table, matrix: Mapping[str, Any]) -> str:
     """
     about = read_matrix(matrix)
     cells = read_cells(results)
-    script = source("parts/copy.js") + source("matrix.js")
+    script = sources(("parts/theme.js", "parts/copy.js", "matrix.js"))
     counts = Counter(cell.state for cell in cells)
     states = {state: counts[state] for state in LETTERS if counts[state]}
     return (
@@ -79,6 +80,7 @@ def render_matrix_page(results: pa.Table, matrix: Mapping[str, Any]) -> str:
             matrix=about,
             headline=headline(cells, about),
             unexpected=sum(cell.is_unexpected for cell in cells),
+            differing=make_differing(cells, about, _link),
             cells=cells,
             links=[_link(cell) for cell in cells],
             layout=make_layout(cells),
@@ -90,14 +92,20 @@ def render_matrix_page(results: pa.Table, matrix: Mapping[str, Any]) -> str:
             meanings=MEANINGS,
             mark=UNEXPECTED_MARK,
             data=_data(cells, about),
-            style=source("report.css") + source("matrix.css"),
+            style=sources(("report.css", "matrix.css")),
+            dark=source("dark.css"),
             script=script,
             policy=content_policy(script),
         )
     )
 
 
-def _results(directory: Path) -> pa.Table:
+def read_results(directory: Path) -> pa.Table:
+    """The rows of results.parquet.
+
+    Raises:
+        RecordingError: it is missing or broken.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 

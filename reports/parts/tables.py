@@ -1,4 +1,4 @@
-"""The tables of a report: who owns the gap, which events did it, and how the rules fared.
+"""The tables of a report: who owns the gap, and which events did it.
 
 A long table is cut and says so; the Parquet files of the recording hold all of it.
 """
@@ -12,7 +12,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from faults.kinds import AIMED_FAULTS
 from replay.blame import blame
 from replay.episodes import Episode, kind_of
 from replay.oracles import DECODE_ENDED
@@ -21,6 +20,13 @@ from reports.words import NOTHING, by_count, number, plain_seconds
 
 #: Rows shown of any one table.
 ROWS_MAX = 200
+
+#: What each table is called.
+OWNERS = "Who owns the gap of the worst episode"
+EVENTS = "Completion events of the owners, as sent and as delivered"
+EPISODES = "Episodes: a gap from the audit that opens it to the one that closes it"
+UNFINISHED = "Requests that never ended"
+CONTENTS = "Reads that found the wrong bytes"
 
 #: Verdict of one episode -> how it ended.
 _END = {"persistent": "never closed", "transient": "healed", "inconclusive": "not in time"}
@@ -56,7 +62,7 @@ class Table:
         return f"all {number(self.of)}"
 
 
-def _table(caption: str, titles: str, rows: Iterable[Sequence[str]], of: int) -> Table:
+def make_table(caption: str, titles: str, rows: Iterable[Sequence[str]], of: int) -> Table:
     """Titles are separated by `|`; one that starts with `#` is a column of numbers."""
     columns = tuple(
         Column(title.strip().lstrip("#"), title.strip().startswith("#"))
@@ -85,7 +91,7 @@ def owners_table(evidence: Evidence, worst: Episode) -> Table:
         for row in largest.slice(0, ROWS_MAX).to_pylist()
     )
     titles = "request|pool|#pages|kind|state when it entered|#entered, s|#left, s|ended by"
-    return _table("Who owns the gap of the worst episode", titles, shown, rows.num_rows)
+    return make_table(OWNERS, titles, shown, rows.num_rows)
 
 
 def guilty_requests(evidence: Evidence, worst: Episode) -> list[str]:
@@ -106,8 +112,7 @@ def guilty_events_table(evidence: Evidence, worst: Episode) -> Table:
     mine = mine.sort_by([("rank", "ascending"), ("event", "ascending"), ("copy", "ascending")])
     rows = (_event_cells(row) for row in mine.slice(0, ROWS_MAX).to_pylist())
     titles = "request|#event|#copy|direction|#ranks|#room|#pages|#sent, s|#due, s|#delivered, s|fault|rule|result"
-    caption = "Completion events of the owners, as sent and as delivered"
-    return _table(caption, titles, rows, mine.num_rows)
+    return make_table(EVENTS, titles, rows, mine.num_rows)
 
 
 def _event_cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -163,32 +168,7 @@ def episodes_table(evidence: Evidence) -> Table:
         "#episode|pool|direction|end|#widest gap, tokens|#pages|pages by kind|#opened, s|#closed, s"
         "|#requests|faulted events|what did it"
     )
-    caption = "Episodes: a gap from the audit that opens it to the one that closes it"
-    return _table(caption, titles, rows, len(ranked))
-
-
-def rules_table(evidence: Evidence) -> Table:
-    """What every fault rule met, planned and landed, and how much of it an engine could see."""
-    faults = evidence.run["faults"]["rules"]
-    rules = evidence.run["plan"]["rules"]
-    rows = []
-    for rule in rules[:ROWS_MAX]:
-        journal = faults.get(rule["name"], {"met": 0, "planned": 0, "landed": 0, "observed": 0})
-        outcome = "changed something" if journal["observed"] else "without effect"
-        rows.append(
-            (
-                rule["name"],
-                rule["fault"],
-                NOTHING if rule["fault"] in AIMED_FAULTS else f"to {rule['direction']}",
-                number(journal["met"]),
-                number(journal["planned"]),
-                number(journal["landed"]),
-                number(journal["observed"]),
-                outcome if journal["planned"] else "never fired",
-            )
-        )
-    titles = "rule|fault|direction|#events met|#planned|#landed|#seen by an engine|outcome"
-    return _table("Fault rules", titles, rows, len(rules))
+    return make_table(EPISODES, titles, rows, len(ranked))
 
 
 def unfinished_table(evidence: Evidence) -> Table:
@@ -213,7 +193,7 @@ def unfinished_table(evidence: Evidence) -> Table:
         for row in waiting.slice(0, ROWS_MAX).to_pylist()
     )
     titles = "request|decode pool|#prompt tokens|#pages|prefill state|decode state|#arrived, s|#bytes landed, s"
-    return _table("Requests that never ended", titles, rows, waiting.num_rows)
+    return make_table(UNFINISHED, titles, rows, waiting.num_rows)
 
 
 def contents_table(evidence: Evidence) -> Table:
@@ -234,7 +214,7 @@ def contents_table(evidence: Evidence) -> Table:
         for row in contents.slice(0, ROWS_MAX).to_pylist()
     )
     titles = "request|pool|#read, s|#pages read|#wrong pages|first of them|kind|#event|why"
-    return _table("Reads that found the wrong bytes", titles, rows, contents.num_rows)
+    return make_table(CONTENTS, titles, rows, contents.num_rows)
 
 
 def _stays(owners: Any, worst: Episode) -> Any:

@@ -306,3 +306,15 @@ def test_print_shows_all_cells_and_no_controls(chromium, thousand):
         assert not page.get_by_role("button").first.is_visible()
         grid = page.locator(".grid .scroll")
         assert grid.evaluate("each => each.scrollHeight <= each.clientHeight + 1")
+
+
+def test_what_differs_from_expectation_is_told_before_anything_else(chromium, thousand):
+    assert thousand.stat().st_size < 3_000_000
+    with Visit(chromium, thousand) as visit:
+        listed = visit.page.locator(".differing li")
+        assert listed.count() == 6
+        assert "crashed" in listed.first.inner_text()
+        assert "expected verdict = clean" in listed.first.inner_text()
+        assert listed.first.bounding_box()["y"] < 800
+        assert listed.last.bounding_box()["y"] < visit.page.locator("#grid").bounding_box()["y"]
+        assert listed.first.get_by_role("link").get_attribute("href").startswith("cells/")

@@ -77,9 +77,9 @@ def test_verdict_equation_and_chart_are_in_sight(chromium, made):
         words = equation.inner_text()
         assert f"{mismatch['gap']:,} tokens" in words
         assert f"{mismatch['pages']:,} pages \N{MULTIPLICATION SIGN} 64" in words
-        chart = page.locator(".chart.wide svg").first
+        chart = page.locator(".timeline .chart svg:visible").first
         assert chart.bounding_box()["width"] > 700
-        assert not page.locator(".chart.narrow").first.is_visible()
+        assert not page.locator(".timeline .chart.narrow").first.is_visible()
 
 
 def test_the_copy_button_works_without_a_network(chromium, made):

@@ -1,14 +1,20 @@
 """The page checks its own numbers: a sound recording passes, an edited one is found out."""
 
 import json
+import re
+from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 from report_helpers import copy_changed
 
 from replay.errors import RecordingError
 from reports.evidence import load
 from reports.page import render_report
+from reports.parts import tables
+from reports.parts.tables_check import check_tables
 from reports.reconcile import reconcile
+from reports.section import make_section
 
 
 def failed(directory):
@@ -33,6 +39,8 @@ def test_a_sound_recording_passes_every_check(recordings, name):
         ("events", "rule", 0, "somebody", "faults seen"),
         ("requests", "cycle", 0, 1, "requests recorded"),
         ("requests", "decode_state", 0, "transfer", "summary.json"),
+        ("episodes", "blame", 0, "nobody", "episodes.parquet"),
+        ("episodes", "gap_tokens", -1, 64, "episodes.parquet"),
     ],
 )
 def test_an_edited_cell_is_found_out(recordings, tmp_path, table, column, row, value, claim):
@@ -54,8 +62,31 @@ def test_an_edited_summary_is_found_out(recordings, tmp_path):
     path.write_text(json.dumps(summary))
     assert [claim for claim in failed(copy) if "summary.json" in claim]
     page = render_report([copy])
-    assert "1 of 8 checks failed" in page
+    assert re.search(r"1 of \d+ checks failed", page)
     assert "PERSISTENT" in page
+
+
+def test_episodes_too_few_are_found_out(recordings, tmp_path):
+    copy = copy_changed(recordings["leak"], tmp_path / "copy")
+    episodes = pq.read_table(copy / "episodes.parquet")
+    pq.write_table(episodes.slice(0, episodes.num_rows - 1), copy / "episodes.parquet")
+    section = make_section(load(copy), "r1", charts=False)
+    said = [check.claim for check in section.checks if not check.passed]
+    assert len(said) == 2
+    assert "episodes.parquet" in said[0] and "Episodes: a gap" in said[1]
+
+
+@pytest.mark.parametrize("name", ["clean", "leak", "late", "busy", "over-free"])
+def test_every_table_says_truly_of_how_many(recordings, name, monkeypatch):
+    monkeypatch.setattr(tables, "ROWS_MAX", 2)
+    evidence = load(recordings[name])
+    section = make_section(evidence, "r1", charts=False)
+    checks = check_tables(evidence, section.tables)
+    assert len(checks) == len(section.tables)
+    assert all(check.passed for check in checks)
+    for table in section.tables:
+        for wrong in (replace(table, of=table.of + 1), replace(table, rows=table.rows[:-1])):
+            assert [check.passed for check in check_tables(evidence, [wrong])] == [False]
 
 
 def test_a_damaged_recording_is_one_sentence(recordings, tmp_path):

@@ -1,5 +1,7 @@
 """Reducing a series must not lose what a reader looks for: its extremes and its ends."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +50,7 @@ def test_reducing_keeps_the_extremes_of_every_column(steps, columns):
         }
 
     kept = spans(reduced)
-    for column, (low, high) in spans(steps._without_repeats()).items():
+    for column, (low, high) in spans(steps.changes()).items():
         assert kept[column] == (low, high)
 
 
@@ -59,6 +61,32 @@ def test_a_window_says_what_the_whole_says(steps, start, length):
         expected = value_at(steps, time_us)
         if expected is not None and len(window):
             assert value_at(window, time_us) == expected
+
+
+@given(step_series(), st.lists(st.integers(0, 4000), max_size=6, unique=True), st.integers(1, 8))
+def test_within_windows_nothing_is_lost_and_outside_no_extreme(steps, edges, columns):
+    """Every change within, the extremes of what lies between windows, and never a made-up point."""
+    edges = sorted(edges)[: len(edges) // 2 * 2]
+    windows = np.array(edges, np.int64).reshape(-1, 2)
+    around, changes = steps.around(windows, columns), steps.changes()
+
+    def points(of, start, end):
+        within = (of.time_us >= start) & (of.time_us <= end)
+        return list(zip(of.time_us[within].tolist(), of.value[within].tolist(), strict=True))
+
+    for start, end in windows:
+        assert points(around, start, end) == points(changes, start, end)
+        assert value_at(around, start) == value_at(steps, start)
+        assert value_at(around, end) == value_at(steps, end)
+    for start, end in pairwise([-1, *edges, 10**9]):
+        of = [value for _, value in points(changes, start + 1, end - 1)]
+        kept = [value for _, value in points(around, start + 1, end - 1)]
+        assert (min(of, default=0), max(of, default=0)) == (
+            min(kept, default=0),
+            max(kept, default=0),
+        )
+    assert set(points(around, 0, 10**9)) <= set(points(changes, 0, 10**9))
+    assert around.value[-1] == steps.value[-1]
 
 
 def test_small_series_stay_exact():

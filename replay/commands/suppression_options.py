@@ -1,0 +1,75 @@
+"""What `run` and `report` share about suppressions: their options, and today."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from replay.findings.gate import Judged
+    from replay.findings.matching import Accepted
+    from replay.recording import Recording
+    from replay.verdict import Verdict
+
+
+def suppression_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--suppressions` and `--today`: the arguments `suppressions` and `today`."""
+    command = click.option(
+        "--today",
+        type=click.DateTime(["%Y-%m-%d"]),
+        metavar="YYYY-MM-DD",
+        help="The day on which suppressions must still count; by default this one, in UTC.",
+    )(command)
+    return click.option(
+        "--suppressions",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Accepted findings (TOML): exit 0 when all that last are in it and none has expired.",
+    )(command)
+
+
+def read_accepted(suppressions: Path | None, today: datetime | None) -> Accepted | None:
+    """The accepted findings of a file, or None where there is none.
+
+    Raises:
+        SuppressionError: the file is wrong.
+    """
+    if suppressions is None:
+        return None
+    from replay.findings.matching import Accepted
+    from replay.findings.suppressions import read_suppressions
+
+    day: date = datetime.now(UTC).date() if today is None else today.date()
+    return Accepted(read_suppressions(suppressions), day)
+
+
+def judging(
+    judged: list[Judged], name: str, accepted: Accepted
+) -> Callable[[Recording, Verdict], None]:
+    """What looks at a finished recording and adds it to `judged` under a name."""
+
+    def look(recording: Recording, verdict: Verdict) -> None:
+        from replay.findings.collect import find_findings
+        from replay.findings.gate import Judged
+        from replay.findings.matching import accept
+
+        findings = find_findings(recording, verdict)
+        outcome = accept(findings, recording.run["profile"]["name"], accepted)
+        judged.append(Judged(name, verdict.summary, outcome))
+
+    return look
+
+
+def judge_accepted(judged: list[Judged], accepted: Accepted) -> int:
+    """Say on stderr what speaks against these recordings; the exit code."""
+    from replay.commands.options import printable
+    from replay.findings.gate import gate
+
+    found = gate(judged, accepted)
+    for line in found.lines:
+        click.echo(printable(line).replace("\n", " "), err=True)
+    return found.code

@@ -1,0 +1,1 @@
+"""What is wrong in a recording, in the words of leak checkers, and what of it is accepted."""

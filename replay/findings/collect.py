@@ -1,0 +1,53 @@
+"""From a recording and its verdict to its findings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from replay.findings.categories import NEVER_ENDED
+from replay.findings.finding import Block, Finding
+from replay.findings.gaps import blame_of_blocks, blocks_of_gaps
+from replay.findings.grouping import group
+from replay.findings.without_gap import (
+    blocks_of_contents,
+    blocks_of_false_alarm,
+    blocks_of_ledger,
+    blocks_of_never_ended,
+)
+from replay.recording import Recording
+from replay.verdict import Verdict
+
+
+def find_findings(recording: Recording, verdict: Verdict) -> tuple[Finding, ...]:
+    """Everything that is wrong in a recording, grouped, the worst first.
+
+    It is a function of the recording alone: the same tables give the same findings in the same
+    order.
+
+    Raises:
+        RecordingError: a table is missing or broken.
+    """
+    run, found = recording.run, verdict.findings
+    in_gaps = blocks_of_gaps(verdict.episodes)
+    over_freed_pages = sum(-block.pages for block in in_gaps if block.pages < 0)
+    told = blocks_of_contents(recording)
+    told += blocks_of_ledger(recording, found, over_freed_pages)
+    told += blocks_of_false_alarm(run, found)
+    if verdict.summary["oracles"]["liveness"]:
+        owners = {block.request_id for block in in_gaps if block.lasts and block.request_id}
+        told += blocks_of_never_ended(recording, owners)
+    sentences = dict(told)
+    episodes = {episode.number: episode for episode in verdict.episodes}
+
+    def blame_of(blocks: Sequence[Block]) -> str:
+        if blocks[0].episodes:
+            return blame_of_blocks(run, episodes, blocks)
+        return sentences[blocks[0]]
+
+    blocks = (*in_gaps, *(block for block, _ in told))
+    return group(blocks, run["profile"]["page_size"], blame_of)
+
+
+def never_ended_count(findings: Sequence[Finding]) -> int:
+    """Requests of findings that never ended and hold no page of a gap."""
+    return sum(len(finding.blocks) for finding in findings if finding.kind == NEVER_ENDED)
