@@ -20,7 +20,7 @@ from replay.engine.prefill_rank import PrefillRank
 from replay.engine.request import Request
 from replay.errors import InvariantError
 from replay.messages import PoolCounts, is_leak, request_pool_message, token_pool_message
-from replay.page_map import pages_of
+from replay.page_map import row_of
 from replay.pool.account import ShareKind
 from replay.pool.ledger import FIRST_OWNER
 from replay.profile import EngineProfile
@@ -255,10 +255,8 @@ class PoolAuditor:
         """How many pages of the request's row the ledger agrees about, where it has a row."""
         if kind not in (ShareKind.STALLED, ShareKind.DEPARTED) or ordinal == NOBODY:
             return None
-        row = pages_of(self.rank, find(ordinal))[:1]
-        if not row:
-            return None
-        return self.rank.pool.ledger.count_held(row[0], ordinal + FIRST_OWNER)
+        row = row_of(self.rank, find(ordinal))
+        return None if row is None else self.rank.pool.ledger.count_held(row, ordinal + FIRST_OWNER)
 
 
 class Auditor:

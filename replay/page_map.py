@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ from replay.engine.cache import RadixCache
 from replay.engine.decode_rank import DecodeRank
 from replay.engine.prefill_rank import PrefillRank
 from replay.engine.request import Request
+from replay.page_state import PageState
 from replay.pool.account import GapShare, ShareKind
 from replay.pool.arrays import Array
 from replay.pool.ledger import CACHE, FIRST_OWNER, FREE
@@ -43,21 +43,6 @@ _PAGES_PER_NOTE = 128
 _THE_CACHE = CACHE - FIRST_OWNER
 
 _Ids = npt.NDArray[np.int64]
-
-
-class PageState(Enum):
-    """What a page is doing; what stands further down is worse."""
-
-    FREE = "free"
-    EVICTABLE = "evictable"
-    PROTECTED = "protected"
-    RUNNING = "running"
-    TRANSFER = "transfer"
-    STALLED = ShareKind.STALLED.value
-    CACHE_HELD = ShareKind.CACHE_HELD.value
-    DEPARTED = ShareKind.DEPARTED.value
-    OVER_FREED = ShareKind.OVER_FREED.value
-    DOUBLE_OWNED = "double-owned"
 
 
 _STATES = tuple(PageState)
@@ -104,29 +89,25 @@ class Snapshot:
         """The map as the columns of pages.parquet. O(pool), and waits for the device."""
         owner = _on_host(self.owner)[1:]
         state, named = self._states(owner)
-        listed = (owner == FREE).astype(np.int32)
-        holders, other = 1 - listed, np.zeros(len(owner), np.int32)
-        if self.free_list is not None and self.rows is not None:
-            listed, holders, other = self._claims(owner, self.free_list, self.rows)
-            overlapping = listed + holders > 1
-            state[overlapping & (listed > 0)] = _CODE[PageState.OVER_FREED]
-            state[overlapping & (listed == 0)] = _CODE[PageState.DOUBLE_OWNED]
-            held = overlapping & (owner >= FIRST_OWNER)
-            named[held] = owner[held]
-            free = overlapping & (owner == FREE)
-            named[free], other[free] = other[free], 0
-        starts = _starts((state, named, listed, holders, other))
-        ends = np.append(starts[1:], len(owner))
+        if self.free_list is None or self.rows is None:
+            starts = _starts((state, named))
+            listed = (owner[starts] == FREE).astype(np.int32)
+            holders, other = 1 - listed, np.zeros(len(starts), np.int32)
+        else:
+            claims = self._claims(owner, self.free_list, self.rows)
+            other = _mark_overlaps(owner, state, named, *claims)
+            starts = _starts((state, named, *claims[:2], other))
+            listed, holders, other = (column[starts] for column in (*claims[:2], other))
         return [
             [self.pool] * len(starts),
             np.full(len(starts), self.audit),
             starts + 1,
-            ends - starts,
+            np.diff(starts, append=len(owner)),
             [_WORDS[code] for code in state[starts].tolist()],
             [self._name(code) for code in named[starts].tolist()],
-            [self._name(code) for code in other[starts].tolist()],
-            listed[starts],
-            holders[starts],
+            [self._name(code) for code in other.tolist()],
+            listed,
+            holders,
         ]
 
     def _states(
@@ -203,9 +184,9 @@ def take_snapshot(
         named.update(pool.held_pages)
         snapshot.free_list = pool.allocator.free_list()
         snapshot.rows = [
-            (ordinal, pool.arrays.copy(pages))
+            (ordinal, pool.arrays.copy(row))
             for ordinal in pool.held_pages
-            for pages in pages_of(rank, find(ordinal))
+            if (row := row_of(rank, find(ordinal))) is not None
         ]
         if isinstance(rank, PrefillRank) and isinstance(rank.cache, RadixCache):
             snapshot.rows += [(_THE_CACHE, node.pages) for node in rank.cache.nodes()]
@@ -213,17 +194,14 @@ def take_snapshot(
     return snapshot
 
 
-def pages_of(rank: DecodeRank | PrefillRank, request: Request) -> list[Array]:
-    """The pages that a scheduler has for a request that holds some, as it would find them."""
-    table = rank.pool.table
+def row_of(rank: DecodeRank | PrefillRank, request: Request) -> Array | None:
+    """The pages in the row of a request that holds some, a view; None where it has no row."""
+    pool = rank.pool
     if isinstance(rank, DecodeRank):
-        if request.decode_row < 0:
-            return []
-        return [table.read(request.decode_row, 0, rank.pool.pages_for(request.kv_tokens))]
-    if request.prefill_row < 0:
-        return []
-    row = table.read(request.prefill_row, request.cached_pages, request.prefill_pages)
-    return [row] if request.spare_pages is None else [row, request.spare_pages]
+        row, start, end = request.decode_row, 0, pool.pages_for(request.kv_tokens)
+    else:
+        row, start, end = request.prefill_row, request.cached_pages, request.prefill_pages
+    return None if row < 0 else pool.table.read(row, start, end)
 
 
 def _in_transfer(rank: DecodeRank | PrefillRank) -> tuple[int, ...]:
@@ -258,6 +236,23 @@ def _cached(owner: npt.NDArray[np.int32], pages: Array) -> _Ids:
     at: _Ids = _on_host(pages) - 1
     cached: _Ids = at[owner[at] == CACHE]
     return cached
+
+
+def _mark_overlaps(
+    owner: npt.NDArray[np.int32],
+    state: npt.NDArray[np.int8],
+    named: npt.NDArray[np.int32],
+    listed: npt.NDArray[np.int32],
+    holders: npt.NDArray[np.int32],
+    other: npt.NDArray[np.int32],
+) -> npt.NDArray[np.int32]:
+    """Put pages that are counted more than once into `state` and `named`; who else holds each."""
+    overlapping = listed + holders > 1
+    state[overlapping & (listed > 0)] = _CODE[PageState.OVER_FREED]
+    state[overlapping & (listed == 0)] = _CODE[PageState.DOUBLE_OWNED]
+    held, free = overlapping & (owner >= FIRST_OWNER), overlapping & (owner == FREE)
+    named[held], named[free] = owner[held], other[free]
+    return np.where(free, 0, other)
 
 
 def _starts(columns: Sequence[npt.NDArray[Any]]) -> _Ids:

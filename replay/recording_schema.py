@@ -163,7 +163,7 @@ PAGES_SCHEMA = pa.schema(
         "audit": pa.int64(),
         "first_page": pa.int64(),
         "pages": pa.int64(),
-        # As in `replay.page_map.PageState`.
+        # As in `replay.page_state.PageState`.
         "state": _WORD,
         # Whose, where the pages are in the gap or are counted twice; null elsewhere.
         "request_id": pa.string(),

@@ -7,10 +7,10 @@ pages have gone on. So each wider gap is a candidate, of which a snapshot is kep
     per pool       the current episode's            replaced by a wider one of the same episode
     of all pools   the worst closed episode's       replaced when a worse one closes
 
-A snapshot is O(pool), and nothing else in an audit is. How much may be copied is therefore bounded
-(`COPIED_PAGES_MAX`); beyond it only a gap much wider than the last one copied is, and where an
-episode is still open at the end, its last audit costs nothing that matters. The map says which
-audit it is of.
+A snapshot is O(pool), and nothing else in an audit is. How much a replay may copy is therefore
+bounded (`COPIED_PAGES_MAX`), gaps of pools where something runs having half of it only. Beyond it a
+gap is copied that is much wider than any copied before, and in the end the pool of the worst episode
+where nothing has closed it. The map says which audit it is of.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from replay.engine.request import Request
 from replay.page_map import Snapshot, take_snapshot
 from replay.recorder import RecordingWriter
 
-#: Pages that one pool's snapshots may copy in a replay. 64 Mi pages are 256 MiB of owners, some
-#: 0.05 s of a replay: over three hundred snapshots of a pool of 13,858,304 tokens in pages of 64,
-#: and five where a page is one token.
+#: Pages that the snapshots of a replay may copy. 64 Mi pages are 256 MiB of owners, some tenth of a
+#: second: over three hundred snapshots of pools of 13,858,304 tokens in pages of 64, and five where
+#: a page is one token.
 COPIED_PAGES_MAX = 1 << 26
-#: Beyond it, how much wider than the last gap copied one must be: at most thirty more in any pool.
+#: Beyond it, how much wider than any gap copied before one must be: at most thirty more.
 _FACTOR = 2
 
 
@@ -70,8 +70,12 @@ class WidestGap:
     """The worst episode of all pools, with a snapshot of its pool."""
 
     def __init__(self) -> None:
+        #: What all snapshots together took, in pages copied, and the widest gap among them.
+        self.copied_pages = 0
+        self.copied_gap_pages = 0
         self._closed: Candidate | None = None
-        self._left: list[Candidate] = []
+        #: Episodes that are open at the end, each with what copies its pool as it is then.
+        self._left: list[tuple[Candidate, Callable[[], None]]] = []
 
     def close(self, candidate: Candidate) -> None:
         """An audit has closed this episode."""
@@ -82,15 +86,19 @@ class WidestGap:
             candidate.snapshot = worst.snapshot
         self._closed = candidate
 
-    def leave_open(self, candidate: Candidate) -> None:
+    def leave_open(self, candidate: Candidate, copy_end: Callable[[], None]) -> None:
         """No audit has closed this episode before the end of the replay."""
-        self._left.append(candidate)
+        self._left.append((candidate, copy_end))
 
     def write(self, recorder: RecordingWriter) -> None:
         """Write the map of the worst episode, if there is one. Waits for the device."""
-        found = self._left if self._closed is None else [self._closed, *self._left]
-        found = sorted(found, key=lambda each: each.order)
+        found = [candidate for candidate, _ in self._left]
+        found += [] if self._closed is None else [self._closed]
+        found.sort(key=lambda each: each.order)
         worst = max(found, key=lambda each: (*each.stays, each.pages), default=None)
+        for candidate, copy_end in self._left:
+            if candidate is worst:
+                copy_end()
         if worst is not None and worst.snapshot is not None:
             recorder.pages(worst.snapshot.to_columns())
 
@@ -102,9 +110,6 @@ class PoolGap:
         self._rank = rank
         self._widest = widest
         self._current: Candidate | None = None
-        self._copied_pages = 0
-        #: How wide the gap was when it was last copied, in any episode.
-        self._last_gap_pages = 0
 
     @property
     def is_open(self) -> bool:
@@ -128,7 +133,7 @@ class PoolGap:
             return
         if current is None:
             current = self._current = Candidate(self._rank.name, audit, time_us)
-        if current.take_in(gap_pages, quiet) and self._is_affordable(abs(gap_pages)):
+        if current.take_in(gap_pages, quiet) and self._is_affordable(abs(gap_pages), quiet):
             self._copy(current, audit, gap_pages, find)
 
     def end(
@@ -142,19 +147,24 @@ class PoolGap:
         current = self._current
         if current is None:
             return
-        kept = 0 if current.snapshot is None else abs(current.snapshot.gap_pages)
-        if kept < current.pages and kept < abs(gap_pages):
-            self._copy(current, last_audit, gap_pages, find)
-        current.stays = (not could_close, True)
-        self._widest.leave_open(current)
 
-    def _is_affordable(self, size: int) -> bool:
-        return self._copied_pages < COPIED_PAGES_MAX or size >= _FACTOR * self._last_gap_pages
+        def copy_end() -> None:
+            kept = 0 if current.snapshot is None else abs(current.snapshot.gap_pages)
+            if kept < current.pages and kept < abs(gap_pages):
+                self._copy(current, last_audit, gap_pages, find)
+
+        current.stays = (not could_close, True)
+        self._widest.leave_open(current, copy_end)
+
+    def _is_affordable(self, size: int, quiet: bool) -> bool:
+        allowed = COPIED_PAGES_MAX if quiet else COPIED_PAGES_MAX // 2
+        widest = self._widest
+        return widest.copied_pages < allowed or size >= _FACTOR * widest.copied_gap_pages
 
     def _copy(
         self, current: Candidate, audit: int, gap_pages: int, find: Callable[[int], Request]
     ) -> None:
         buffer = None if current.snapshot is None else current.snapshot.owner
         current.snapshot = take_snapshot(self._rank, audit, gap_pages, find, buffer)
-        self._copied_pages += current.snapshot.cost_pages
-        self._last_gap_pages = abs(gap_pages)
+        self._widest.copied_pages += current.snapshot.cost_pages
+        self._widest.copied_gap_pages = max(self._widest.copied_gap_pages, abs(gap_pages))

@@ -53,6 +53,7 @@ _TOLD = frozenset(
         "checks",
         "charts",
         "draw",
+        "ownership",
         "tables",
         "lives",
         "details",

@@ -240,12 +240,14 @@ class _Made:
         return self._sections[charts]
 
     def _picture(self, kind: str) -> bytes:
+        from reports.charts.drawing import with_own_ids
         from reports.charts.picture import timeline_png, timeline_svg_file
 
         evidence = self.recordings[0]
         try:
             if kind == ".svg":
-                return timeline_svg_file(evidence).encode()
+                # What draws counts its clips through a whole process.
+                return with_own_ids(timeline_svg_file(evidence), "timeline").encode()
             return timeline_png(evidence)
         except ValueError as problem:
             raise RecordingError(f"{evidence.name}: cannot be drawn: {problem}") from None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 STYLES = (
     "report.css",
     "parts/tables.css",
+    "parts/ownership.css",
     "parts/lives.css",
     "parts/lanes.css",
     "parts/faults.css",

@@ -19,6 +19,8 @@ from reports.parts.lanes import LANES_FEW, LANES_MAX, LanesPart, check_lanes, ma
 from reports.parts.latency import LatencyPart, check_latency, make_latency
 from reports.parts.lives import Lives, make_lives
 from reports.parts.made import make_details, profile_fields
+from reports.parts.ownership import Ownership, make_ownership
+from reports.parts.ownership_checks import check_ownership
 from reports.parts.tables import Table
 from reports.parts.tables_check import check_tables
 from reports.reconcile import Check, reconcile
@@ -65,6 +67,8 @@ class Section:
     draw: str | None
     #: What is wrong, in the words of leak checkers.
     findings: FindingsPart
+    #: Whose every page was at the worst gap; None where there was none.
+    ownership: Ownership | None
     tables: tuple[Table, ...]
     #: What happened to the first owners of the worst gap; None where there is none.
     lives: Lives | None
@@ -137,6 +141,7 @@ def make_section(
         checks=(
             *reconcile(evidence),
             *chart_checks,
+            *check_ownership(evidence),
             *check_findings(evidence, evidence.findings),
             *check_tables(evidence, shown_tables),
             *(() if lanes is None else check_lanes(evidence, lanes)),
@@ -146,6 +151,7 @@ def make_section(
         charts=drawn,
         draw=None if charts else _how_to_draw(evidence),
         findings=make_findings(evidence, accepted),
+        ownership=make_ownership(evidence, anchor),
         tables=shown_tables,
         lives=make_lives(evidence),
         lanes=lanes,

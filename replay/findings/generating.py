@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from replay.findings.finding import Finding
 from replay.findings.gate import words
 
+_COMMENT_CHARACTERS_MAX = 400
 _HEAD = """\
 # Each of these accepts what a recording shows. Before one counts, say why it is accepted and until
 # which day: as they stand, empty, they are refused.
@@ -72,5 +73,7 @@ def _literal(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Text for a comment: what TOML does not allow there is left out."""
+    """Text for a comment, cut where names from outside make it long; TOML allows no controls there."""
+    if len(text) > _COMMENT_CHARACTERS_MAX:
+        text = text[:_COMMENT_CHARACTERS_MAX] + "..."
     return "".join(" " if unicodedata.category(each) in ("Cc", "Cs") else each for each in text)

@@ -30,7 +30,7 @@ def drawn(tmp_path_factory):
 
 
 def episodes(page):
-    return page.locator(".data-table:has(th:has-text('widest gap'))")
+    return page.locator(f".data-table:has([aria-label='{tables.EPISODES}'])")
 
 
 def column(page, title):

@@ -21,6 +21,9 @@ def test_findings_explain_the_verdict_and_add_up(defect, tmp_path):
         unforgivable = [finding for finding in lasting if finding.category != "still held"]
         assert verdict != "persistent" or unforgivable
         assert verdict not in ("clean", "transient") or not lasting
+        for finding in evidence.findings:
+            came_back = ("still held", "over-freed", "false alarm")
+            assert finding.lasts or finding.category in came_back
         section = make_section(evidence, "r1", charts=False)
         assert [check for check in section.checks if not check.passed] == []
 

@@ -66,7 +66,7 @@ def assert_adds_up(rank, columns):
 
 
 @pytest.mark.parametrize("again", [False, True])
-@pytest.mark.parametrize("number", [6, 7, 12, 32, 38, 50, 61])
+@pytest.mark.parametrize("number", [7, 12, 26, 32, 61, 90])
 def test_the_map_of_any_moment_adds_up_and_stays(number, again):
     case = make_case(number)
     case = releasing_again(case) if again else case

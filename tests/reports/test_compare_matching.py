@@ -127,6 +127,13 @@ def test_owners_say_which_gap_it_is_before_anything_else():
     assert pairs == {(0, 1), (1, 0)}
 
 
+def test_whoever_shares_most_owners_comes_before_whoever_opened_at_the_same_time():
+    before = [episode(0, requests="ab", opened_us=0)]
+    after = [episode(0, requests="a", opened_us=0), episode(1, requests="ab", opened_us=50)]
+    matches = match_episodes(before, after, same_trace=True)
+    assert told(matches) == {(0, 1, "still there"): 1, (None, 0, "new"): 1}
+
+
 def test_where_no_owner_is_left_the_same_event_tells():
     before = [episode(0, requests="a", causes=[7])]
     after = [episode(0, requests="b", causes=[7]), episode(1, requests="c", causes=[8])]

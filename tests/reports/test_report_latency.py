@@ -138,7 +138,9 @@ def test_with_a_baseline_the_page_compares(pair):
     assert float(slow["touched"].replace(",", "")) > 900
     assert float(slow["without faults"].replace(",", "")) < 900
     assert "; without, 40 requests had a first token" in part.headline
-    assert make_section(pair["faulty"], "r1", False, pair["calm"]).failed_checks == 0
+    assert (
+        make_section(pair["faulty"], "r1", charts=False, baseline=pair["calm"]).failed_checks == 0
+    )
 
 
 def test_without_one_it_gives_lines_that_make_one(pair, tmp_path, monkeypatch):
