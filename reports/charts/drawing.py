@@ -45,7 +45,8 @@ def timeline_chart(timeline: Timeline, size: Size) -> Any:
     if len(timeline.marks):
         panels.append(fault_strip(timeline, size))
     # Each panel has series of its own, so no scale of their looks is shared.
-    return alt.vconcat(*panels, spacing=10).resolve_scale(strokeDash="independent")
+    drawn = alt.vconcat(*panels, spacing=10)
+    return drawn.resolve_scale(color="independent", strokeDash="independent")
 
 
 def pool_gaps_svg(gaps: PoolGaps, size: Size) -> str:
@@ -73,11 +74,7 @@ def _panel(title: str, series: tuple[Series, ...], timeline: Timeline, size: Siz
         data = alt.InlineData(values=[{"value": timeline.total_tokens}])
         dashed = alt.Chart(data).mark_rule(color=PALETTE["soft"], strokeDash=[4, 3], strokeWidth=1)
         layers.append(dashed.encode(y=alt.Y("value:Q", title=None)))
-    return (
-        alt.layer(*layers)
-        .resolve_scale(color="independent", strokeDash="independent")
-        .properties(width=size.plot, height=size.panel, title=alt.Title(title))
-    )
+    return alt.layer(*layers).properties(width=size.plot, height=size.panel, title=alt.Title(title))
 
 
 def _small(title: str, steps: Steps, domain: list[int] | None, gaps: PoolGaps, size: Size) -> Any:

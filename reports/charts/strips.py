@@ -93,7 +93,7 @@ def shades(phases: Iterable[Span], window: Span, size: Size) -> Any:
         .encode(
             x=time_axis(window, size),
             x2="end:Q",
-            color=alt.Color("colour:N", scale=None, legend=None),
+            color=alt.Color("colour:N", scale=None),
         )
     )
 

@@ -173,6 +173,9 @@ def test_the_picture_says_what_it_is_of(leak):
     mismatch = leak.summary["mismatch"]
     for words in ("PERSISTENT", f"{mismatch['gap']:,} tokens", mismatch["pool"], "in transfer"):
         assert words in svg
+    # One legend, in which a line is told by its dashes as well as by its colour.
+    assert svg.count(">in transfer<") == 1
+    assert svg.count('stroke-dasharray="6,3"') >= 2
     assert svg == timeline_svg_file(leak)
     assert timeline_png(leak, 1).startswith(b"\x89PNG")
     hostile = timeline_svg_file(replace(leak, name=HOSTILE + "x" * 10_000))

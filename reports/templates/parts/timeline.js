@@ -225,7 +225,8 @@
   }
 
   // Charts come to life when they come near the screen, after what is first seen is there.
-  const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
+  const idle = (work) => "requestIdleCallback" in window
+    ? requestIdleCallback(work, { timeout: 500 }) : setTimeout(work, 50);
   const watcher = new IntersectionObserver((seen) => {
     for (const { isIntersecting, target } of seen) {
       if (!isIntersecting) continue;

@@ -25,10 +25,10 @@ window.kvreplayCharts = (() => {
     return low;
   }
 
-  // A round step that cuts a range into about so many parts, at least one unit wide.
+  // The finest round step, at least one unit wide, that fits into a range at most so many times.
   function roundStep(range, parts) {
     const power = 10 ** Math.floor(Math.log10(Math.max(range / parts, 1)));
-    return power * ([1, 2, 5].find((each) => power * each * parts >= range) ?? 10);
+    return power * ([1, 2, 5].find((each) => Math.floor(range / (power * each)) <= parts) ?? 10);
   }
 
   // Seconds with as many digits as two times a step apart need to differ.
@@ -137,12 +137,13 @@ window.kvreplayCharts = (() => {
 
   function lines(svg, frame, view, panel, top, height, [least, most]) {
     const { palette } = frame.data, bottom = top + height;
-    const step = roundStep(most - least, Math.max(Math.floor(height / 30), 1));
-    const low = Math.floor(least / step) * step, high = Math.ceil(most / step) * step;
+    const nice = roundStep(most - least, 8);
+    const low = Math.floor(least / nice) * nice, high = Math.ceil(most / nice) * nice;
+    const step = height < 48 ? high - low : roundStep(high - low, Math.floor(height / 24));
     const y = (value) => round(bottom - (value - low) / (high - low) * height);
     shades(svg, frame, top, height, false);
     times(svg, frame, top, bottom);
-    for (let tick = low; tick <= high; tick += step) {
+    for (let tick = height < 48 ? low : Math.ceil(low / step) * step; tick <= high; tick += step) {
       add(svg, "path", { d: `M${frame.left - 4},${y(tick)}h4`, stroke: palette.other });
       add(svg, "text", { x: frame.left - 6, y: y(tick) + frame.font / 3, "text-anchor": "end",
         fill: palette.soft }, number(tick));
@@ -194,26 +195,30 @@ window.kvreplayCharts = (() => {
     const narrow = matchMedia("(max-width: 44rem)").matches;
     const drawn = figure.querySelector(narrow ? ".narrow svg" : ".wide svg").viewBox.baseVal;
     const width = Math.min(figure.clientWidth, drawn.width);
-    return { width, height: drawn.height * width / drawn.width, narrow };
+    const scale = width / drawn.width;
+    return { width, height: drawn.height * scale, scale, narrow };
   }
 
   function drawChart(view, figure, box, panels) {
-    const { width, height, narrow } = measure(figure);
-    if (!width) return;
-    const font = narrow ? 11 : 12, left = narrow ? 74 : 90, row = 20;
+    const room = measure(figure);
+    if (!room.width) return;
+    const font = room.narrow ? 11 : 12, left = room.narrow ? 74 : 90, row = 20;
+    const under = font + 12, over = (panel) => font + 13 + (panel.legend ? font + 4 : 0);
+    const fixed = panels.reduce((sum, panel) => sum + (panel.kind === "phases" ? 24
+      : panel.kind === "faults" ? font + 8 + row * view.data.faults.names.length + under
+        : over(panel) + under), 4);
+    const count = panels.filter((panel) => panel.kind === "lines").length;
+    // Where there is little room everything gets smaller, though never smaller than in the drawing.
+    const scale = Math.max(Math.min(room.height / (fixed + 28 * count), 1), room.scale);
+    const width = room.width / scale, height = room.height / scale;
+    const each = Math.max((height - fixed) / count, 16);
     const plot = width - left - 8, { start, end, data } = view;
     const frame = { width, font, left, plot, start, end, data,
       x: (time) => left + (time - start) / (end - start) * plot };
-    box.layout = frame;
-    const under = font + 12, over = (panel) => font + 13 + (panel.legend ? font + 4 : 0);
-    const fixed = panels.reduce((sum, panel) => sum + (panel.kind === "phases" ? 24
-      : panel.kind === "faults" ? font + 8 + row * data.faults.names.length + under
-        : over(panel) + under), 4);
-    const count = panels.filter((panel) => panel.kind === "lines").length;
-    const each = Math.max((height - fixed) / count, 16);
+    box.layout = { left: left * scale, plot: plot * scale };
     const svg = document.createElementNS(SVG, "svg");
-    for (const [key, value] of Object.entries({ width, height: round(Math.max(height, fixed + each * count)),
-      "aria-hidden": "true", "font-size": font, "font-family": "sans-serif" })) svg.setAttribute(key, value);
+    for (const [key, value] of Object.entries({ width: room.width, height: room.height,
+      viewBox: `0 0 ${round(width)} ${round(height)}`, "aria-hidden": "true", "font-size": font, "font-family": "sans-serif" })) svg.setAttribute(key, value);
     const shared = panels.filter((panel) => panel.shared);
     const common = shared.length ? range(view, shared) : null;
     let top = 2;
@@ -229,15 +234,15 @@ window.kvreplayCharts = (() => {
         faults(svg, frame, view, top + font + 8, row);
         continue;
       }
-      const scale = panel.shared ? common : range(view, [panel]);
-      lines(svg, frame, view, panel, round(top + over(panel)), round(each), scale);
+      const ends = panel.shared ? common : range(view, [panel]);
+      lines(svg, frame, view, panel, round(top + over(panel)), round(each), ends);
       top += over(panel) + each + under;
     }
     if (view.cursor !== null && view.cursor >= start && view.cursor <= end) {
       add(svg, "path", { d: `M${round(frame.x(view.cursor))},2V${round(height) - under}`,
         stroke: data.palette.soft, "stroke-dasharray": "2,2" });
     }
-    box.style.height = `${height}px`;
+    box.style.height = `${room.height}px`;
     box.replaceChildren(svg);
   }
 
