@@ -75,7 +75,7 @@ def _panel(title: str, series: tuple[Series, ...], timeline: Timeline, size: Siz
         layers.append(dashed.encode(y=alt.Y("value:Q", title=None)))
     return (
         alt.layer(*layers)
-        .resolve_scale(color="independent")
+        .resolve_scale(color="independent", strokeDash="independent")
         .properties(width=size.plot, height=size.panel, title=alt.Title(title))
     )
 

@@ -85,7 +85,7 @@ def test_verdict_equation_and_chart_are_in_sight(chromium, made):
 def test_the_copy_button_works_without_a_network(chromium, made):
     line = json.loads((made / "lost" / "run.json").read_text())["reproduce"]
     with Visit(chromium, made / "one.html") as visit:
-        button = visit.page.get_by_role("button", name="Copy the line")
+        button = visit.page.get_by_role("button", name="Copy the line that reproduces")
         assert button.is_visible()
         button.click()
         visit.page.get_by_text("Copied").wait_for()
