@@ -28,8 +28,8 @@ from replay.recorder import RecordingWriter
 #: second: over three hundred snapshots of pools of 13,858,304 tokens in pages of 64, and five where
 #: a page is one token.
 COPIED_PAGES_MAX = 1 << 26
-#: Beyond it, how much wider than any gap copied before one must be: at most thirty more.
-_FACTOR = 2
+#: Beyond it, how much wider than any gap copied before one must be: at most fifteen more.
+_FACTOR = 4
 
 
 @dataclass(slots=True)

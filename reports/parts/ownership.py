@@ -41,8 +41,11 @@ CATEGORIES = (
     Category("stuck", "of a transfer that can never be concluded", True),
     Category("orphaned", "of a request that the engine has forgotten", True),
     Category("over-freed", "released too often: free while somebody holds it, or free twice", True),
-    Category("double-owned", "in the rows of two requests at once", True),
+    Category(
+        "double-owned", "held by two at once: two requests, or one and the prefix cache", True
+    ),
 )
+_LEAKED = frozenset({"held", "cache-held", "stuck", "orphaned"})
 _OF_STATE = {
     PageState.EVICTABLE.value: "cached",
     PageState.TRANSFER.value: "in transfer",
@@ -144,7 +147,7 @@ def make_ownership(evidence: Evidence, anchor: str) -> Ownership | None:
     return Ownership(
         title=title,
         told=f"Pool {found.pool} at {seconds(found.time_us)}, audit {number(found.audit)}, page by "
-        "page in the order of their addresses.",
+        "page in the order of their addresses." + _told_of_excess(found),
         cautions=tuple(_cautions(evidence, found)),
         cell=f"One cell is {counted(cell, 'page')}; {_cell_rule(cell)}",
         label=f"Map of {counted(found.pages, 'page')} of {found.pool}: "
@@ -215,6 +218,18 @@ def _word(state: str, request_id: str | None, kinds: dict[tuple[str | None, str]
     if state == PageState.STALLED.value:
         return kinds.get((request_id, state), "stuck")
     return _OF_STATE.get(state, state)
+
+
+def _told_of_excess(found: PageMap) -> str:
+    """How the gap comes about where pages are counted more than once."""
+    excess = sum(each.pages * (each.listed + each.holders - 1) for each in found.stretches)
+    if not excess:
+        return ""
+    leaked = sum(each.pages for each in found.stretches if each.word in _LEAKED)
+    return (
+        f" {counted(leaked, 'page')} leaked, and pages are counted {counted(excess, 'time')} more "
+        f"often than they exist; the gap is {counted(found.gap_tokens, 'token')}."
+    )
 
 
 def _cautions(evidence: Evidence, found: PageMap) -> Iterable[str]:

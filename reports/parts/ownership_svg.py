@@ -87,7 +87,7 @@ def swatch(category: Category, anchor: str) -> Markup:
 
     ids = f"{anchor}-legend"
     return Markup(
-        '<svg class="swatch" viewBox="0 0 24 16" width="24" height="16" aria-hidden="true" '
+        '<svg class="own-swatch" viewBox="0 0 24 16" width="24" height="16" aria-hidden="true" '
         f'focusable="false"><defs>{_pattern(category, ids)}</defs>'
         f'<rect width="24" height="16" fill="url(#{ids}-{_slug(category)})"/></svg>'
     )

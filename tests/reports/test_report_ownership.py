@@ -45,6 +45,7 @@ def test_the_gap_of_the_legend_is_that_of_the_equation(recordings, name):
 def test_over_freed_pages_are_told(recordings):
     _, part = drawn(recordings, "over-free")
     assert "over-freed" in {row.category.word for row in part.legend}
+    assert re.search(r"pages are counted \d+ times more often than they exist", part.told)
 
 
 def test_a_healthy_recording_has_no_map(recordings):
