@@ -149,3 +149,42 @@ def test_the_charts_follow_the_colour_scheme(chromium, made):
             )
 
     assert ink("light") != ink("dark")
+
+
+def test_copy_and_theme_work_by_keyboard(chromium, made):
+    background = "getComputedStyle(document.body).backgroundColor"
+    with Visit(chromium, made / "one.html", scheme="light") as visit:
+        page = visit.page
+        light = page.evaluate(background)
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.id") == "theme"
+        seen = []
+        for _ in range(3):
+            page.keyboard.press("Enter")
+            seen.append((page.locator("#theme").inner_text(), page.evaluate(background) == light))
+        assert seen == [("Theme: light", True), ("Theme: dark", False), ("Theme: system", True)]
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.dataset.copy") == "r1-line"
+        page.keyboard.press("Enter")
+        page.get_by_text("Copied").wait_for()
+
+
+def test_a_dark_system_shows_no_light_page_first(chromium, made):
+    """What is dark is a style sheet of the page, so that it is there before anything is drawn."""
+    context = chromium.new_context(color_scheme="dark", java_script_enabled=False)
+    page = context.new_page()
+    page.goto((made / "one.html").as_uri())
+    assert page.evaluate("matchMedia(document.getElementById('dark').media).matches") is True
+    assert page.locator("#theme").is_visible() is False
+    context.close()
+
+
+def test_every_part_is_linked_to_and_there(chromium, made):
+    with Visit(chromium, made / "one.html") as visit:
+        links = visit.page.locator("nav.contents a").all()
+        assert len(links) >= 9
+        for link in links:
+            target = link.get_attribute("href")
+            assert visit.page.locator(f"[id='{target[1:]}']").count() == 1

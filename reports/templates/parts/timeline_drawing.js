@@ -71,7 +71,7 @@ window.kvreplayCharts = (() => {
 
   function times(svg, frame, top, bottom) {
     const { palette } = frame.data;
-    const step = roundStep(frame.end - frame.start, Math.max(Math.floor(frame.plot / 110), 2));
+    const step = roundStep(frame.end - frame.start, Math.max(Math.floor(frame.plot / 110), 3));
     for (let tick = Math.ceil(frame.start / step) * step; tick <= frame.end; tick += step) {
       const x = round(frame.x(tick));
       add(svg, "path", { d: `M${x},${top}V${bottom + 4}`, stroke: palette.grid });
