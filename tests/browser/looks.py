@@ -6,7 +6,6 @@ a browser, while something that is missing, beside its place, or dark on dark ch
 
 import io
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image, ImageChops, ImageFilter, ImageStat
 
@@ -31,7 +30,7 @@ class Difference:
 
 
 def difference(found: bytes, expected: bytes) -> Difference:
-    """Compare two PNG pictures."""
+    """Compare two PNG pictures that `small` has made."""
     mine, theirs = (Image.open(io.BytesIO(each)).convert("RGB") for each in (found, expected))
     shapes = [each.height / each.width for each in (mine, theirs)]
     height = abs(shapes[0] / shapes[1] - 1)
@@ -46,9 +45,11 @@ def difference(found: bytes, expected: bytes) -> Difference:
     return Difference(height, max(tiles))
 
 
-def remember(path: Path, picture: bytes) -> None:
-    """Keep a picture that somebody has looked at, small: half of its size, in 256 colours."""
+def small(picture: bytes) -> bytes:
+    """A picture as it is kept: a third of its width, but not less than a phone shows, in 256 colours."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    half = image.resize((max(image.width // 2, 1), max(image.height // 2, 1)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    width = max(image.width // 3, 200)
+    reduced = image.resize((width, max(round(image.height * width / image.width), 1)))
+    out = io.BytesIO()
+    reduced.quantize(256, dither=Image.Dither.NONE).save(out, "png", optimize=True)
+    return out.getvalue()
