@@ -43,9 +43,13 @@ def test_the_gap_of_the_legend_is_that_of_the_equation(recordings, name):
 
 
 def test_over_freed_pages_are_told(recordings):
-    _, part = drawn(recordings, "over-free")
+    evidence, part = drawn(recordings, "over-free")
     assert "over-freed" in {row.category.word for row in part.legend}
-    assert re.search(r"pages are counted \d+ times more often than they exist", part.told)
+    leaked, excess, gap = re.search(
+        r"(\d+) \N{MINUS SIGN} (\d+) = (\S+), the gap in pages", part.told
+    ).groups()
+    assert int(gap.replace("\N{MINUS SIGN}", "-")) == evidence.summary["mismatch"]["pages"]
+    assert int(leaked) - int(excess) == evidence.summary["mismatch"]["pages"]
 
 
 def test_a_healthy_recording_has_no_map(recordings):
