@@ -162,3 +162,14 @@ def test_every_category_has_a_pattern_of_its_own():
         re.sub(r'class="own-[a-z-]+"/><?', "", each.split("</rect>")[-1]) for each in patterns
     ]
     assert len(set(strokes)) == len(WORDS)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_no_cell_is_drawn_outside_of_the_grid(narrow):
+    svg = draw(page_map(("free", 700), ("stuck", 500)), "r1", narrow=narrow)
+    width, height = map(int, re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups())
+    pieces = re.findall(r"M(\d+) (\d+)h(\d+)v(\d+)", svg)
+    assert pieces
+    for x, y, across, down in pieces:
+        assert int(x) + int(across) <= width
+        assert int(y) + int(down) <= height
