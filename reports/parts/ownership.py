@@ -45,7 +45,6 @@ CATEGORIES = (
         "double-owned", "held by two at once: two requests, or one and the prefix cache", True
     ),
 )
-_LEAKED = frozenset({"held", "cache-held", "stuck", "orphaned"})
 _OF_STATE = {
     PageState.EVICTABLE.value: "cached",
     PageState.TRANSFER.value: "in transfer",
@@ -147,7 +146,7 @@ def make_ownership(evidence: Evidence, anchor: str) -> Ownership | None:
     return Ownership(
         title=title,
         told=f"Pool {found.pool} at {seconds(found.time_us)}, audit {number(found.audit)}, page by "
-        "page in the order of their addresses." + _told_of_excess(found),
+        "page in the order of their addresses." + _told_of_excess(evidence, found),
         cautions=tuple(_cautions(evidence, found)),
         cell=f"One cell is {counted(cell, 'page')}; {_cell_rule(cell)}",
         label=f"Map of {counted(found.pages, 'page')} of {found.pool}: "
@@ -220,15 +219,17 @@ def _word(state: str, request_id: str | None, kinds: dict[tuple[str | None, str]
     return _OF_STATE.get(state, state)
 
 
-def _told_of_excess(found: PageMap) -> str:
+def _told_of_excess(evidence: Evidence, found: PageMap) -> str:
     """How the gap comes about where pages are counted more than once."""
     excess = sum(each.pages * (each.listed + each.holders - 1) for each in found.stretches)
     if not excess:
         return ""
-    leaked = sum(each.pages for each in found.stretches if each.word in _LEAKED)
+    stays = stays_at(evidence, found.pool, found.audit)
+    leaked = sum(stay["pages"] for stay in stays if stay["share"] != "over-freed")
     return (
         f" {counted(leaked, 'page')} leaked, and pages are counted {counted(excess, 'time')} more "
-        f"often than they exist; the gap is {counted(found.gap_tokens, 'token')}."
+        f"often than they exist, some of them among the former: {number(leaked)} \N{MINUS SIGN} "
+        f"{number(excess)} = {number(leaked - excess)}, the gap in pages."
     )
 
 

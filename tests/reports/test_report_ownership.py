@@ -43,9 +43,13 @@ def test_the_gap_of_the_legend_is_that_of_the_equation(recordings, name):
 
 
 def test_over_freed_pages_are_told(recordings):
-    _, part = drawn(recordings, "over-free")
+    evidence, part = drawn(recordings, "over-free")
     assert "over-freed" in {row.category.word for row in part.legend}
-    assert re.search(r"pages are counted \d+ times more often than they exist", part.told)
+    leaked, excess, gap = re.search(
+        r"(\d+) \N{MINUS SIGN} (\d+) = (\S+), the gap in pages", part.told
+    ).groups()
+    assert int(gap.replace("\N{MINUS SIGN}", "-")) == evidence.summary["mismatch"]["pages"]
+    assert int(leaked) - int(excess) == evidence.summary["mismatch"]["pages"]
 
 
 def test_a_healthy_recording_has_no_map(recordings):
@@ -158,3 +162,14 @@ def test_every_category_has_a_pattern_of_its_own():
         re.sub(r'class="own-[a-z-]+"/><?', "", each.split("</rect>")[-1]) for each in patterns
     ]
     assert len(set(strokes)) == len(WORDS)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_no_cell_is_drawn_outside_of_the_grid(narrow):
+    svg = draw(page_map(("free", 700), ("stuck", 500)), "r1", narrow=narrow)
+    width, height = map(int, re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups())
+    pieces = re.findall(r"M(\d+) (\d+)h(\d+)v(\d+)", svg)
+    assert pieces
+    for x, y, across, down in pieces:
+        assert int(x) + int(across) <= width
+        assert int(y) + int(down) <= height
