@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from reports.compare.comparison import Comparison, episode_facts
+from reports.document_numbers import latency_document, page_map_document
 from reports.evidence import Evidence
 from reports.parts.findings import judge_evidence
 from reports.parts.tables import guilty_requests
@@ -53,7 +54,6 @@ _TOLD = frozenset(
         "checks",
         "charts",
         "draw",
-        "ownership",
         "tables",
         "lives",
         "details",
@@ -123,6 +123,8 @@ def _recording(evidence: Evidence, section: Section, accepted: Accepted | None) 
             len(evidence.episodes),
         ),
         **_tables(evidence),
+        "page_map": page_map_document(evidence),
+        "latency": latency_document(evidence),
         "lives": [_plain(life) for life in section.lives.lives] if section.lives else [],
         "parts": {
             field.name: _plain(getattr(section, field.name))

@@ -133,3 +133,20 @@ def test_the_document_says_it_all_where_the_page_is_cut(recordings):
     owners = pq.read_table(Path(recordings["leak"]) / "owners.parquet").num_rows
     assert told["owners"]["of"] == owners
     assert {row["result"] for row in told["faulted_events"]["rows"]} >= {"lost"}
+
+
+def test_what_is_drawn_is_there_as_numbers_that_add_up(recordings, tmp_path):
+    from reports.outputs import plan_outputs, write_outputs
+
+    outputs = plan_outputs([tmp_path / "leak.json"])
+    write_outputs([recordings["leak"]], outputs)
+    [told] = json.loads((tmp_path / "leak.json").read_text())["recordings"]
+    equation, states = told["equation"], told["page_map"]["states_pages"]
+    assert told["page_map"]["pool"] == equation["pool"]
+    assert states["stalled"] == equation["gap_pages"]
+    assert sum(states.values()) * equation["page_size_tokens"] == equation["total_tokens"]
+    everybody = told["latency"]["groups"][0]
+    assert (
+        everybody["finished"] == told["requests"]["finished"] == everybody["end_to_end"]["counted"]
+    )
+    assert 0 < everybody["first_token"]["p50_us"] <= everybody["end_to_end"]["slowest_us"]
