@@ -17,7 +17,7 @@ from reports.compare.comparison import Comparison, episode_facts
 from reports.document_numbers import latency_document, page_map_document
 from reports.evidence import Evidence
 from reports.parts.findings import judge_evidence
-from reports.parts.tables import guilty_requests
+from reports.parts.tables import requests_of
 from reports.reconcile import Check
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _tables(evidence: Evidence) -> dict[str, Any]:
     from replay.oracles import DECODE_ENDED
 
     owners, events, requests = (evidence.tables[name] for name in ("owners", "events", "requests"))
-    guilty = [] if evidence.worst is None else guilty_requests(evidence, evidence.worst)
+    guilty = [] if evidence.worst is None else requests_of(evidence.worst)
     ended = pc.is_in(requests["decode_state"], pa.array(DECODE_ENDED))
     mine = pc.is_in(events["request_id"], pa.array(guilty, pa.string()))
     return {

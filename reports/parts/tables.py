@@ -94,7 +94,7 @@ def owners_table(evidence: Evidence, worst: Episode) -> Table:
     return make_table(OWNERS, titles, shown, rows.num_rows)
 
 
-def guilty_requests(evidence: Evidence, worst: Episode) -> list[str]:
+def requests_of(worst: Episode) -> list[str]:
     """Requests with pages in the worst episode, the most pages first."""
     pages: dict[str, int] = {}
     for owner in worst.owners:
@@ -104,7 +104,7 @@ def guilty_requests(evidence: Evidence, worst: Episode) -> list[str]:
 
 def guilty_events_table(evidence: Evidence, worst: Episode) -> Table:
     """Every completion event of the owners of the worst episode, request by request."""
-    guilty = guilty_requests(evidence, worst)
+    guilty = requests_of(worst)
     events = evidence.tables["events"]
     mine = events.filter(pc.is_in(events["request_id"], pa.array(guilty, pa.string())))
     rank = pc.index_in(mine["request_id"], pa.array(guilty, pa.string()))
