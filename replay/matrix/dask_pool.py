@@ -26,6 +26,8 @@ _FIRST_WORKER_S = 30
 _AHEAD = 2
 #: How often the connection is looked at while nothing ends.
 _LOOK_EVERY_S = 2.0
+#: A cluster all of whose workers have died, and start none again, is waited for so long.
+_NO_WORKER_S = 60.0
 #: A task is given up after so many budgets, and seconds: it waits for others before it begins.
 _BUDGETS_MAX, _SPARE_S = 4, 60.0
 
@@ -54,6 +56,8 @@ class DaskPool:
         self._suspects: list[_Sent] = []
         self._client: Any = None
         self._executor: Any = None
+        #: By `time.monotonic()`.
+        self._workers_seen = time.monotonic()
 
     def __enter__(self) -> DaskPool:
         """Connect.
@@ -103,9 +107,10 @@ class DaskPool:
         """Run jobs, given as key and message, and yield each as it ends; none after `until`.
 
         Raises:
-            MatrixError: the scheduler went away.
+            MatrixError: the scheduler went away, or all its workers have.
         """
         waiting = iter(jobs)
+        self._workers_seen = time.monotonic()
         upcoming = next(waiting, None)
         while upcoming is not None or self._running or self._suspects:
             if until is not None and time.monotonic() >= until:
@@ -125,14 +130,29 @@ class DaskPool:
             yield from self._given_up()
             if self._client.status != "running":
                 raise self._gone()
+            self._see_workers()
+
+    def _see_workers(self) -> None:
+        """Wait for workers that start anew, but not for ever."""
+        now = time.monotonic()
+        if self._threads():
+            self._workers_seen = now
+        elif now - self._workers_seen > _NO_WORKER_S:
+            raise MatrixError(
+                f"--executor {self._name}: no worker is left there for {_NO_WORKER_S:g} s; start some "
+                "with `dask worker` and go on with --resume"
+            )
 
     def _room(self) -> int:
         """How many tasks may be under way; more workers may come and go."""
+        return max(1, _AHEAD * self._threads())
+
+    def _threads(self) -> int:
         try:
             threads: int = sum(self._client.nthreads().values())
         except (OSError, TimeoutError):
             raise self._gone() from None
-        return max(1, _AHEAD * threads)
+        return threads
 
     def _submit(self, key: str, message: Mapping[str, Any], is_alone: bool = False) -> None:
         # Workers have a working directory of their own.

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from matrix_helpers import SMALL, bytes_without_timing, kill_workers_at_seed_one
 
+from replay.errors import MatrixError
 from replay.matrix.dask_pool import DaskPool
 
 distributed = pytest.importorskip("distributed")
@@ -149,3 +150,22 @@ def test_without_dask_one_sentence_says_what_to_install(matrix_file, kvreplay, m
     )
     assert code == 2
     assert "Dask is not installed; install kvreplay[dask]" in err
+
+
+def test_a_cluster_whose_workers_are_gone_is_not_waited_for_for_ever(monkeypatch):
+    class Deserted(Blaming):
+        """Takes tasks, and nobody is there to do them."""
+
+        def nthreads(self):
+            return {}
+
+        def submit(self, _task, message):
+            return concurrent.futures.Future()
+
+    monkeypatch.setattr("replay.matrix.dask_pool._LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("replay.matrix.dask_pool._NO_WORKER_S", 0.05)
+    pool = DaskPool("dask://x:1")
+    pool._client = pool._executor = Deserted()
+    job = ("a", {"slug": "a", "trace_path": "t.parquet"})
+    with pytest.raises(MatrixError, match=r"no worker is left there.*--resume"):
+        list(pool.run([job]))
