@@ -112,7 +112,6 @@ def make_section(
     summary, run = evidence.summary, evidence.run
     verdict = summary["verdict"]
     sign, meaning = VERDICTS.get(verdict, ("?", "an unknown verdict"))
-    died_us = summary["engine_died_us"]
     lanes = make_lanes(evidence, anchor, LANES_MAX if charts else LANES_FEW)
     rules = make_faults(evidence, lambda name: None if lanes is None else lanes.anchor_of(name))
     latency = make_latency(evidence, baseline)
@@ -131,9 +130,7 @@ def make_section(
         facts=make_facts(evidence),
         engine_message=None if summary["mismatch"] is None else summary["engine_message"],
         engine_words=engine_words(evidence),
-        died=None
-        if died_us is None
-        else f"at {seconds(died_us)} of virtual time, in {run['engine']['died_pool']}",
+        died=_died(evidence),
         died_message=summary["engine_died_message"],
         reproduce=summary["reproduce"],
         faults=fault_words(summary["faults"]),
@@ -172,6 +169,14 @@ def _charts(
 
     charts = make_charts(evidence, anchor, recordings)
     return charts, check_charts(evidence, charts)
+
+
+def _died(evidence: Evidence) -> str | None:
+    """When and where the real engine would have died; None where it lives."""
+    died_us = evidence.summary["engine_died_us"]
+    if died_us is None:
+        return None
+    return f"at {seconds(died_us)} of virtual time, in {evidence.run['engine']['died_pool']}"
 
 
 def _how_to_draw(evidence: Evidence) -> str | None:

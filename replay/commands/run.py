@@ -162,19 +162,24 @@ def run(
             print_swarm(request)
         with progress_bar("replaying", request.trace.request_count * (1 + repeat)) as progress:
             summary = replay(request, out, progress, engine_log=engine_log, look=look)
+    _tell(summary, out, expect, as_json)
+    if accepted is None:
+        return exit_code(summary, expect)
+    code = judge_accepted(judged, accepted)
+    # What is expected and what is accepted are two things, and both must be so.
+    return code if expect is None or code == 1 else exit_code(summary, expect)
+
+
+def _tell(summary: dict[str, Any], out: Path | None, expect: str | None, as_json: bool) -> None:
+    """Print the summary, and how to see again what was not clean or not expected."""
     if as_json:
         click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
     else:
         from replay.commands.summary_text import print_summary
 
         print_summary(summary, out)
-    if summary["verdict"] not in ("clean",) or expect not in (None, summary["verdict"]):
+    if summary["verdict"] != "clean" or expect not in (None, "clean"):
         click.echo(f"reproduce: {summary['reproduce']}", err=True)
-    if accepted is None:
-        return exit_code(summary, expect)
-    code = judge_accepted(judged, accepted)
-    # What is expected and what is accepted are two things, and both must be so.
-    return code if expect is None or code == 1 else exit_code(summary, expect)
 
 
 def exit_code(summary: dict[str, Any], expect: str | None) -> int:
