@@ -25,6 +25,7 @@ from replay.pool.account import ShareKind
 from replay.pool.ledger import FIRST_OWNER
 from replay.profile import EngineProfile
 from replay.recorder import RecordingWriter
+from replay.recording_schema import NOBODY_NAME
 from replay.widest_gap import PoolGap, WidestGap
 
 Rank = DecodeRank | PrefillRank
@@ -227,7 +228,7 @@ class PoolAuditor:
         self._recorder.owner(
             (
                 self.rank.name,
-                "(nobody)" if ordinal == NOBODY else find(ordinal).request_id,
+                NOBODY_NAME if ordinal == NOBODY else find(ordinal).request_id,
                 kind.value,
                 stay.pages,
                 stay.ledger_pages,

@@ -9,6 +9,7 @@ from replay.episodes import Episode, Owner
 from replay.event_facts import EventFact
 from replay.event_results import was_accepted
 from replay.event_words import counted, place_words, seconds, what_a_fault_did
+from replay.recording_schema import NOBODY_NAME
 
 #: Kind -> what is said of pages that still are so, and why they stay.
 _OPEN = {
@@ -32,7 +33,7 @@ def blame(run: dict[str, Any], episode: Episode) -> str:
     gap_tokens = episode.last_gap_tokens if episode.is_open else episode.gap_tokens
     pages = abs(gap_tokens) // run["profile"]["page_size"]
     names = {owner.request_id for owner in owners}
-    whose = f" of {counted(len(names), 'request')}" if names - {"(nobody)"} else ""
+    whose = f" of {counted(len(names), 'request')}" if names - {NOBODY_NAME} else ""
     side = "prefill" if episode.pool.startswith("prefill") else "decode"
     where = place_words(episode.pool, run["profile"][f"{side}_instances"])
     what, ending = _open_words(run, episode) if episode.is_open else _closed_words(episode, owners)
@@ -76,7 +77,7 @@ def first_cause(episode: Episode) -> EventFact | None:
 def _cause(episode: Episode, owners: Sequence[Owner]) -> str:
     event = first_cause(episode)
     if event is None:
-        if not owners or owners[0].request_id == "(nobody)":
+        if not owners or owners[0].request_id == NOBODY_NAME:
             return f"no request explains what changed at {seconds(episode.opened_us)}"
         return (
             f"no fault touched {'it' if len(owners) == 1 else 'them'}, "

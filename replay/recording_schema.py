@@ -31,6 +31,9 @@ KindName = Literal[
     "check-false-alarm",
 ]
 
+#: The owner of pages that no request explains, in owners.parquet.
+NOBODY_NAME = "(nobody)"
+
 _WORD = pa.dictionary(pa.int16(), pa.string())
 
 AUDITS_SCHEMA = pa.schema(

@@ -24,7 +24,7 @@ from reports.parts.ownership_checks import check_ownership
 from reports.parts.tables import Table
 from reports.parts.tables_check import check_tables
 from reports.reconcile import Check, reconcile
-from reports.words import VERDICTS, number, seconds, shortened
+from reports.words import VERDICTS, as_sentence, number, seconds, shortened
 
 if TYPE_CHECKING:
     from replay.findings.matching import Accepted
@@ -190,7 +190,7 @@ def _sentence(why: str) -> str:
     """The reason as a sentence; its long numbers get separators, but names are left alone."""
     if "'" not in why:
         why = re.sub(r"\d{4,}", lambda found: number(int(found.group())), why)
-    return why[:1].upper() + why[1:] + "."
+    return as_sentence(why)
 
 
 def _tables(evidence: Evidence) -> tuple[Table, ...]:

@@ -66,6 +66,16 @@ def direction(value: str | None) -> str:
     return _DIRECTION.get(value, str(value))
 
 
+def shown(count: int, of: int) -> str:
+    """How many of a list are shown: `all 12`, or `showing 10 of 12`."""
+    return f"all {number(of)}" if count == of else f"showing {number(count)} of {number(of)}"
+
+
+def as_sentence(text: str) -> str:
+    """Words that begin small and end without a stop, as a sentence."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def by_count(counts: dict[str, int]) -> str:
     """Counts by name on one line, such as `328 stuck, 4 held`."""
     return ", ".join(f"{number(count)} {name}" for name, count in counts.items()) or "none"

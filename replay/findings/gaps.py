@@ -11,9 +11,7 @@ from replay.episodes import Episode, Owner
 from replay.event_facts import EventFact
 from replay.findings.categories import category_of
 from replay.findings.finding import Block
-
-#: What the harness calls the owner of pages that no request accounts for.
-_NOBODY = "(nobody)"
+from replay.recording_schema import NOBODY_NAME
 
 
 def blocks_of_gaps(episodes: Sequence[Episode]) -> tuple[Block, ...]:
@@ -51,7 +49,7 @@ def _block(
         category=category_of(owner.kind, owner.pages, not lasts or owner.can_progress),
         kind=owner.kind,
         pool=owner.pool,
-        request_id=None if owner.request_id == _NOBODY else owner.request_id,
+        request_id=None if owner.request_id == NOBODY_NAME else owner.request_id,
         pages=owner.pages,
         lasts=lasts,
         state=owner.state,
@@ -115,7 +113,7 @@ def blame_of_blocks(
 
 
 def _key(block: Block) -> tuple[str, int | None, int]:
-    return block.request_id or _NOBODY, block.opened_audit, block.pages
+    return block.request_id or NOBODY_NAME, block.opened_audit, block.pages
 
 
 def _key_of(owner: Owner) -> tuple[str, int | None, int]:

@@ -13,10 +13,9 @@ from replay.life.page_life import PageName
 from replay.life.request_facts import shown_id
 from replay.life.state_steps import END_WORDS
 from replay.recording import Recording
+from replay.recording_schema import NOBODY_NAME
 from replay.verdict import judge, worst_episode
 
-#: Stands in owners.parquet for pages that no request explains.
-_NOBODY = "(nobody)"
 _POOLS_NAMED_MAX = 8
 
 
@@ -53,7 +52,7 @@ def guilty_requests(episode: Episode) -> list[str]:
     """Requests whose pages make an episode: first that of the event it is put down to, then by pages."""
     pages: dict[str, int] = {}
     for owner in owners_that_count(episode):
-        if owner.request_id != _NOBODY:
+        if owner.request_id != NOBODY_NAME:
             most = max(pages.get(owner.request_id, 0), abs(owner.pages))
             pages[owner.request_id] = most
     cause = first_cause(episode)

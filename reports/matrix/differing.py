@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reports.matrix.cells import Cell, Matrix, expectation, worst_first
-from reports.words import number, shortened
+from reports.words import shortened, shown
 
 #: Cells told of here; the grid has all of them.
 SHOWN_MAX = 60
@@ -56,9 +56,7 @@ def make_differing(
         )
         for cell in ranked[:SHOWN_MAX]
     )
-    count, of = len(told), len(ranked)
-    shown = f"all {number(of)}" if count == of else f"showing {number(count)} of {number(of)}"
-    return Differing(told, shown)
+    return Differing(told, shown(len(told), len(ranked)))
 
 
 def _happened(cell: Cell) -> str:

@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from replay.blame import owners_that_count
+from replay.recording_schema import NOBODY_NAME
 from reports.evidence import Evidence
-from reports.words import counted, direction, growth, number, shortened
+from reports.words import as_sentence, counted, direction, growth, number, shortened
 
 #: Owners named on the first screen, and characters of a name there.
 OWNERS_MAX = 3
 NAME_CHARACTERS_MAX = 80
 SENTENCE_CHARACTERS_MAX = 600
-
-#: What the recording calls the owner of pages that no request explains.
-NOBODY_NAME = "(nobody)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ def make_answers(evidence: Evidence) -> tuple[Answer, ...]:
         answers.append(_owners(evidence, summary["evidence"]["owners"]))
     if summary["blame"]:
         answers.append(
-            Answer("What did it", shortened(_sentence(summary["blame"]), SENTENCE_CHARACTERS_MAX))
+            Answer("What did it", shortened(as_sentence(summary["blame"]), SENTENCE_CHARACTERS_MAX))
         )
     return tuple(answers)
 
@@ -62,7 +60,3 @@ def _owners(evidence: Evidence, listed: list[dict[str, Any]]) -> Answer:
     return Answer(
         "Who owns it", f"{counted(len(names), 'request')} on {evidence.worst.pool}:", named
     )
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."

@@ -10,14 +10,20 @@ from reports.compare.comparison import Comparison
 from reports.compare.curves import CurvePair
 from reports.evidence import Evidence
 from reports.parts.equation import make_equation
-from reports.parts.tables import ROWS_MAX, Table, make_table
+from reports.parts.tables import EPISODE_ENDS, ROWS_MAX, Table, make_table
 from reports.reconcile import Check
-from reports.words import NOTHING, by_count, number, plain_seconds, shortened, verdict_words
+from reports.words import (
+    NOTHING,
+    as_sentence,
+    by_count,
+    number,
+    plain_seconds,
+    shortened,
+    verdict_words,
+)
 
 #: Characters of a recording's name in the comparison; its section says it in full.
 NAME_CHARACTERS_MAX = 120
-
-_END = {"persistent": "never closed", "transient": "healed", "inconclusive": "not in time"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ def make_comparison_part(comparison: Comparison) -> ComparisonPart:
         sign=sign,
         word=word,
         colour=colour,
-        sentence=_as_sentence(comparison.result.sentence),
+        sentence=as_sentence(comparison.result.sentence),
         warnings=comparison.likeness.warnings,
         heads=(_head("Before", comparison.before), _head("After", comparison.after)),
         counts=_counts(comparison),
@@ -81,10 +87,6 @@ def make_comparison_part(comparison: Comparison) -> ComparisonPart:
         same=f"{number(comparison.likeness.same)} others are the same in both",
         checks=comparison.checks,
     )
-
-
-def _as_sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _head(title: str, evidence: Evidence) -> Head:
@@ -160,7 +162,7 @@ def _episodes_table(comparison: Comparison) -> Table:
 def _gap(episode: Episode | None, evidence: Evidence) -> tuple[str, str, str]:
     if episode is None:
         return NOTHING, "none", NOTHING
-    end = _END[episode.verdict]
+    end = EPISODE_ENDS[episode.verdict]
     when = f"{plain_seconds(episode.opened_us)} s to {plain_seconds(episode.closed_us)} s"
     told = end if episode.closed_us is None else f"{end}, {when}"
     return number(episode.gap_tokens), told, by_count(episode.kinds)

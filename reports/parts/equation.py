@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from reports.evidence import Evidence
 from reports.words import number, seconds
@@ -31,9 +30,7 @@ def make_equation(evidence: Evidence) -> Equation | None:
         return None
     parts = {name: mismatch[name] for name in ("available", "evictable", "protected")}
     if not mismatch["quiet"]:
-        rows = evidence.tables["audits"].filter(_is_audit(evidence, mismatch["audit"]))
-        row = rows.to_pylist()[0]
-        parts |= {"live": row["live"], "in transfer": row["in_transfer"]}
+        parts |= {"live": mismatch["live"], "in transfer": mismatch["in_transfer"]}
     return Equation(
         pool=mismatch["pool"],
         when=seconds(mismatch["time_us"]),
@@ -45,9 +42,3 @@ def make_equation(evidence: Evidence) -> Equation | None:
         page_size=number(mismatch["page_size"]),
         quiet=mismatch["quiet"],
     )
-
-
-def _is_audit(evidence: Evidence, audit: int) -> Any:
-    import pyarrow.compute as pc
-
-    return pc.equal(evidence.tables["audits"]["audit"], audit)

@@ -23,7 +23,7 @@ from reports.parts.rule_events import RuleEvents, rule_events
 from reports.parts.rule_words import action, selection
 from reports.parts.why_not import why_never_fired, why_never_landed
 from reports.reconcile import Check
-from reports.words import NOTHING, counted, number, shortened
+from reports.words import NOTHING, counted, number, shortened, shown
 
 #: Rules, and example events of each, that a page shows.
 RULES_MAX = 100
@@ -107,7 +107,7 @@ def make_faults(
     never = sum(line.outcome == "never fired" for line in lines)
     return FaultsPart(
         rules=tuple(lines[:RULES_MAX]),
-        shown=_shown(min(len(lines), RULES_MAX), len(lines)),
+        shown=shown(min(len(lines), RULES_MAX), len(lines)) if lines else NOTHING,
         totals=tuple(
             (name, number(totals[key]))
             for name, key in (
@@ -179,7 +179,7 @@ def _line(
         tone=tone,
         why=_why(evidence, rule, journal, outcome, touched),
         examples=tuple(_example(each, link) for each in examples),
-        examples_shown=_shown(len(examples), rows),
+        examples_shown=shown(len(examples), rows) if rows else NOTHING,
     )
 
 
@@ -262,9 +262,3 @@ def check_faults(evidence: Evidence, part: FaultsPart) -> tuple[Check, ...]:
             not wrong,
         ),
     )
-
-
-def _shown(count: int, of: int) -> str:
-    if not of:
-        return NOTHING
-    return f"all {number(of)}" if count == of else f"showing {number(count)} of {number(of)}"

@@ -11,7 +11,7 @@ from replay.findings.gate import Judged, unused
 from replay.findings.matching import Accepted, Outcome, accept
 from reports.evidence import Evidence
 from reports.parts.tables import Table, make_table
-from reports.words import NOTHING, counted, number, plain_seconds, shortened
+from reports.words import NOTHING, counted, number, plain_seconds, shortened, shown
 
 #: Loss records shown of a recording, and owners of each.
 RECORDS_MAX = 100
@@ -79,18 +79,18 @@ def make_findings(evidence: Evidence, accepted: Accepted | None = None) -> Findi
     """The leak summary and the loss records of a recording."""
     judged = judge_evidence(evidence, accepted)
     found = judged.outcome.findings
-    shown = [
+    records = [
         (finding, _record(finding, place, len(found), accepted))
         for place, finding in enumerate(found[:RECORDS_MAX], start=1)
     ]
     return FindingsPart(
         line=findings_line(found),
         summary=leak_summary(found),
-        records=tuple(record for finding, record in shown if finding.suppressed_by is None),
-        suppressed=tuple(record for finding, record in shown if finding.suppressed_by is not None),
-        shown=f"all {number(len(found))}"
-        if len(shown) == len(found)
-        else f"showing {number(len(shown))} of {number(len(found))}",
+        records=tuple(record for finding, record in records if finding.suppressed_by is None),
+        suppressed=tuple(
+            record for finding, record in records if finding.suppressed_by is not None
+        ),
+        shown=shown(len(records), len(found)),
         file=None if accepted is None else str(accepted.suppressions.path),
         alarms=() if accepted is None else _alarms(judged, accepted),
         unused=()

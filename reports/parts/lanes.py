@@ -21,7 +21,7 @@ from reports.lanes.lane import Lanes, Stay, lanes_of
 from reports.lanes.states import ENDINGS, KINDS, SIDES, Bar, Side
 from reports.parts.tables import ROWS_MAX, Column, Table
 from reports.reconcile import Check
-from reports.words import NOTHING, counted, number, plain_seconds, shortened
+from reports.words import NOTHING, counted, number, plain_seconds, shortened, shown
 
 #: Requests that one recording's page draws, and where the page is one of many.
 LANES_MAX = 12
@@ -64,9 +64,9 @@ class LanesPart:
 
     def anchor_of(self, request_id: str) -> str | None:
         """Where a request is shown, if it is."""
-        for lanes, shown in zip(self.drawn, self.lanes, strict=True):
+        for lanes, picture in zip(self.drawn, self.lanes, strict=True):
             if lanes.request_id == request_id:
-                return shown.anchor
+                return picture.anchor
         return None
 
 
@@ -101,7 +101,7 @@ def show_lanes(drawn: Sequence[Lanes], anchor: str, title: str, of: int) -> Lane
     return LanesPart(
         title=title,
         lanes=tuple(_show(lanes, f"{anchor}-{at}") for at, lanes in enumerate(drawn, start=1)),
-        shown=_shown(len(drawn), of),
+        shown=shown(len(drawn), of),
         states=tuple(states),
         arrows=tuple(words for shape, words in SHAPES.items() if shape in used),
         drawn=tuple(drawn),
@@ -260,7 +260,3 @@ def check_lanes(evidence: Evidence, part: LanesPart) -> tuple[Check, ...]:
             pages == owned,
         ),
     )
-
-
-def _shown(count: int, of: int) -> str:
-    return f"all {number(of)}" if count == of else f"showing {number(count)} of {number(of)}"

@@ -18,7 +18,7 @@ from replay.life.request_life import request_life
 from replay.life.steps import Life, shown_steps
 from replay.life.subject import guilty_requests
 from reports.evidence import Evidence
-from reports.words import number, plain_seconds
+from reports.words import number, plain_seconds, shown
 
 #: Lives that one report tells, and steps of each.
 LIVES_MAX = 3
@@ -62,7 +62,7 @@ def make_lives(evidence: Evidence) -> Lives | None:
     if (worst := evidence.worst) is None or not (guilty := guilty_requests(worst)):
         return None
     told = tuple(_life(evidence, request_id) for request_id in guilty[:LIVES_MAX])
-    return Lives(told, _shown(len(told), len(guilty)))
+    return Lives(told, shown(len(told), len(guilty)))
 
 
 def _life(evidence: Evidence, request_id: str) -> ShownLife:
@@ -73,7 +73,7 @@ def _life(evidence: Evidence, request_id: str) -> ShownLife:
         name=request_id,
         headline=life.headline,
         lines=tuple(_line(life, at) for at in steps),
-        shown=_shown(len(steps), len(life.steps)),
+        shown=shown(len(steps), len(life.steps)),
         explain=line,
     )
 
@@ -120,7 +120,3 @@ def _events(table: pa.Table) -> tuple[EventFact, ...]:
     columns = [table[name].to_pylist() for name in EventFact._fields]
     facts = [EventFact(*row) for row in zip(*columns, strict=True)]
     return tuple(sorted(facts, key=lambda fact: (fact.sent_us, fact.event, fact.copy)))
-
-
-def _shown(count: int, of: int) -> str:
-    return f"all {number(of)}" if count == of else f"showing {number(count)} of {number(of)}"

@@ -16,7 +16,7 @@ from replay.blame import blame
 from replay.episodes import Episode, kind_of
 from replay.oracles import DECODE_ENDED
 from reports.evidence import Evidence
-from reports.words import NOTHING, by_count, number, plain_seconds
+from reports.words import NOTHING, by_count, number, plain_seconds, shown
 
 #: Rows shown of any one table.
 ROWS_MAX = 200
@@ -29,7 +29,7 @@ UNFINISHED = "Requests that never ended"
 CONTENTS = "Reads that found the wrong bytes"
 
 #: Verdict of one episode -> how it ended.
-_END = {"persistent": "never closed", "transient": "healed", "inconclusive": "not in time"}
+EPISODE_ENDS = {"persistent": "never closed", "transient": "healed", "inconclusive": "not in time"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,7 @@ class Table:
     @property
     def shown(self) -> str:
         """How many rows are shown, of how many."""
-        if self.is_cut:
-            return f"showing {number(len(self.rows))} of {number(self.of)}"
-        return f"all {number(self.of)}"
+        return shown(len(self.rows), self.of)
 
 
 def make_table(caption: str, titles: str, rows: Iterable[Sequence[str]], of: int) -> Table:
@@ -150,7 +148,7 @@ def episodes_table(evidence: Evidence) -> Table:
             number(each.number),
             each.pool,
             each.direction,
-            _END[each.verdict],
+            EPISODE_ENDS[each.verdict],
             number(each.gap_tokens),
             number(each.gap_tokens // size),
             by_count(each.kinds),
