@@ -11,6 +11,7 @@ from dataclasses import fields, is_dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from reports.compare.comparison import Comparison, episode_facts
@@ -270,8 +271,8 @@ def _fates(comparison: Comparison) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    """A part of the page as JSON has it; drawings are left out."""
-    if hasattr(value, "__html__"):
+    """A part of the page as JSON has it, without drawings and the values behind its quantiles."""
+    if hasattr(value, "__html__") or isinstance(value, np.ndarray):
         return None
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from replay.errors import RecordingError
@@ -43,7 +43,9 @@ def placed_together(outputs: Sequence[Path]) -> Iterator[list[Path]]:
         for path in working:
             path.unlink(missing_ok=True)
         for folder in reversed(made):
-            folder.rmdir()
+            # One that something was put into, such as an output before the one that failed, stays.
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _make_folders(output: Path) -> list[Path]:

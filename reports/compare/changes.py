@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from replay.oracles import DECODE_ENDED
+from reports.compare.matching import OUTCOMES, Outcome
 from reports.evidence import Evidence
 
 
@@ -26,7 +27,7 @@ class OwnerChange:
     after_kind: str | None
 
     @property
-    def outcome(self) -> str:
+    def outcome(self) -> Outcome:
         """New, disappeared, changed or still there."""
         if self.before_kind is None:
             return "new"
@@ -85,12 +86,11 @@ def owner_changes(before: Evidence, after: Evidence) -> tuple[OwnerChange, ...]:
         )
         for name, pool in {**one, **two}
     ]
-    order = {"new": 0, "changed": 1, "still there": 2, "disappeared": 3}
     return tuple(
         sorted(
             changes,
             key=lambda each: (
-                order[each.outcome],
+                OUTCOMES.index(each.outcome),
                 -max(abs(each.before_pages), abs(each.after_pages)),
                 each.pool,
                 each.request_id,
@@ -159,7 +159,7 @@ def _fates(evidence: Evidence, name: str) -> pa.Table:
     return pa.table({"request_id": first["request_id"], name: fate})
 
 
-def counted_by(outcomes: Iterable[str]) -> dict[str, int]:
+def counted_by(outcomes: Iterable[Outcome]) -> dict[str, int]:
     """How many of each outcome there are, also of those that did not come about."""
     counts = Counter(outcomes)
-    return {name: counts[name] for name in ("new", "changed", "still there", "disappeared")}
+    return {name: counts[name] for name in OUTCOMES}

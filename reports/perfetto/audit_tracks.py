@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from replay.audit_series import audits_in_order, words_and_codes
 from replay.recording import Recording
-from reports.perfetto.trace_file import TraceFile
+from reports.perfetto.trace_file import TraceFile, quoted
 
 #: Column of audits.parquet -> what its counter is called.
 COUNTERS = {
@@ -76,7 +76,5 @@ def write_checks(file: TraceFile, recording: Recording, pids: Mapping[str, int])
             mark("engine check", '"check fired"', row["pool"], row["time_us"], args)
     engine = recording.run["engine"]
     if engine["died_us"] is not None:
-        from reports.perfetto.trace_file import quoted
-
         args = f'{{"message":{quoted(engine["died_message"] or "")}}}'
         mark("engine death", '"engine dies"', engine["died_pool"], engine["died_us"], args)

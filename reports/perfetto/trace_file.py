@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -132,6 +133,4 @@ def _document(stream: TextIO, about: Mapping[str, Any]) -> Iterator[TraceFile]:
 
 
 def _text(binary: Any) -> TextIO:
-    import io
-
     return io.TextIOWrapper(binary, encoding="utf-8", newline="\n", write_through=False)

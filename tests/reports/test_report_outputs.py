@@ -8,6 +8,8 @@ import pytest
 from report_helpers import HOSTILE, copy_changed
 
 from replay.cli import run_command_line
+from replay.errors import RecordingError
+from reports.placing import placed_together
 
 BEGINNINGS = {
     "page.html": b"<!doctype html>",
@@ -121,6 +123,25 @@ def test_a_full_disk_leaves_the_earlier_files(recordings, work_dir, capsys, monk
     assert run_command_line(["report", str(recordings["leak"]), *words]) == 2
     assert "No space left" in one_sentence(capsys)
     assert {name: (work_dir / name).read_bytes() for name in files(work_dir)} == before
+
+
+def test_a_name_taken_meanwhile_is_one_sentence(work_dir):
+    """The first output is in its new folder already, which therefore cannot go again."""
+    outputs = [work_dir / "new" / "a.md", work_dir / "b.md"]
+    with (
+        pytest.raises(RecordingError, match=r"b\.md: cannot write the report there"),
+        placed_together(outputs),
+    ):
+        outputs[1].mkdir()
+    assert files(work_dir) == ["a.md"]
+
+
+def test_the_document_has_no_array_as_text(recordings, work_dir):
+    assert run_command_line(["report", str(recordings["leak"]), "-o", "a.json"]) == 0
+    [recording] = json.loads((work_dir / "a.json").read_text())["recordings"]
+    assert recording["latency"]["groups"][0]["first_token"]["p50_us"] > 0
+    for group in recording["parts"]["latency"]["groups"]:
+        assert not any(group[name] for name in ("first_token", "inter_token", "end_to_end"))
 
 
 def test_hostile_names_are_text_in_every_output(recordings, work_dir):
