@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reports.markdown_text import code, code_in_table, fenced, table_row
 from reports.parts.tables import Table
-from reports.words import NOTHING, counted, number, shortened
+from reports.words import NOTHING, counted, number, shortened, shown
 
 if TYPE_CHECKING:
     from reports.parts.comparison import ComparisonPart
@@ -181,13 +181,8 @@ def _again(line: str | None) -> str:
 
 def _table(table: Table) -> str:
     rows = table.rows[:_ROWS_MAX]
-    shown = (
-        f"all {number(table.of)}"
-        if len(rows) == table.of
-        else f"showing {number(len(rows))} of {number(table.of)}"
-    )
     lines = [
-        f"<details><summary>{table.caption}: {shown}</summary>",
+        f"<details><summary>{table.caption}: {shown(len(rows), table.of)}</summary>",
         "",
         table_row(column.title for column in table.columns),
         table_row("---:" if column.numeric else "---" for column in table.columns),

@@ -24,7 +24,7 @@ from reports.parts.ownership_checks import check_ownership
 from reports.parts.tables import Table
 from reports.parts.tables_check import check_tables
 from reports.reconcile import Check, reconcile
-from reports.words import VERDICTS, as_sentence, number, seconds, shortened
+from reports.words import as_sentence, number, seconds, shortened, verdict_words
 
 if TYPE_CHECKING:
     from replay.findings.matching import Accepted
@@ -111,7 +111,7 @@ def make_section(
     shown_tables = _tables(evidence)
     summary, run = evidence.summary, evidence.run
     verdict = summary["verdict"]
-    sign, meaning = VERDICTS.get(verdict, ("?", "an unknown verdict"))
+    sign, meaning = verdict_words(verdict)
     lanes = make_lanes(evidence, anchor, LANES_MAX if charts else LANES_FEW)
     rules = make_faults(evidence, lambda name: None if lanes is None else lanes.anchor_of(name))
     latency = make_latency(evidence, baseline)

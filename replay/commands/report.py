@@ -20,6 +20,7 @@ from replay.errors import RecordingError
 if TYPE_CHECKING:
     from replay.findings.matching import Accepted
     from reports.evidence import Evidence
+    from reports.outputs import Output
 
 
 @click.command(epilog="Example: kvreplay report before after -o report.html -o comment.md")
@@ -80,24 +81,34 @@ def report(
             )
         _tell(_matrix(directories, paths, perfetto), as_json)
         return 0
-    if accepted is None and not gen_suppressions:
-        _tell(_recordings(directories, paths, perfetto), as_json)
+    if gen_suppressions:
+        click.echo(_suppressions(directories, accepted), nl=False)
+        return 0
+    outputs = _outputs(paths, perfetto)
+    if accepted is None:
+        _tell(_recordings(directories, outputs), as_json)
         return 0
     from reports.evidence import load
     from reports.parts.findings import judge_evidence
 
     found = [load(directory) for directory in directories]
-    judged = [judge_evidence(evidence, accepted) for evidence in found]
-    if gen_suppressions:
-        from replay.findings.generating import suppressions_text
+    _tell(_recordings(directories, outputs, found, accepted), as_json)
+    return judge_accepted([judge_evidence(each, accepted) for each in found], accepted)
 
-        profiles = (evidence.run["profile"]["name"] for evidence in found)
-        each = [(name, one.outcome.findings) for name, one in zip(profiles, judged, strict=True)]
-        click.echo(suppressions_text(each), nl=False)
-        return 0
-    _tell(_recordings(directories, paths, perfetto, found, accepted), as_json)
-    assert accepted is not None
-    return judge_accepted(judged, accepted)
+
+def _suppressions(directories: tuple[Path, ...], accepted: Accepted | None) -> str:
+    """An entry for each finding of these recordings that lasts and is not accepted, to be pasted."""
+    from replay.findings.generating import suppressions_text
+    from reports.evidence import load
+    from reports.parts.findings import judge_evidence
+
+    found = [load(directory) for directory in directories]
+    return suppressions_text(
+        [
+            (each.run["profile"]["name"], judge_evidence(each, accepted).outcome.findings)
+            for each in found
+        ]
+    )
 
 
 def _tell(told: dict[str, Any], as_json: bool) -> None:
@@ -110,18 +121,22 @@ def _tell(told: dict[str, Any], as_json: bool) -> None:
         click.echo(printable(told["comparison"]["sentence"]))
 
 
-def _recordings(
-    directories: tuple[Path, ...],
-    paths: tuple[Path, ...],
-    perfetto: Path | None,
-    found: list[Evidence] | None = None,
-    accepted: Accepted | None = None,
-) -> dict[str, Any]:
-    from reports.outputs import plan_outputs, steps_of, write_outputs
+def _outputs(paths: tuple[Path, ...], perfetto: Path | None) -> tuple[Output, ...]:
+    from reports.outputs import plan_outputs
 
     if not paths and perfetto is None:
         paths = (Path("report.html"),)
-    outputs = plan_outputs(paths, perfetto)
+    return plan_outputs(paths, perfetto)
+
+
+def _recordings(
+    directories: tuple[Path, ...],
+    outputs: tuple[Output, ...],
+    found: list[Evidence] | None = None,
+    accepted: Accepted | None = None,
+) -> dict[str, Any]:
+    from reports.outputs import steps_of, write_outputs
+
     with progress_bar("drawing", steps_of(directories, outputs)) as advance:
         return write_outputs(
             directories, outputs, advance=advance, recordings=found, accepted=accepted
