@@ -12,7 +12,7 @@ from faults.kinds import FaultPlan, FaultRule
 
 def plan_text(plan: FaultPlan) -> str:
     """A plan as a TOML file that `faults.plan.load_plan` reads back."""
-    lines = [f"comment = {_toml(plan.comment)}"] if plan.comment else []
+    lines = [f"comment = {toml_value(plan.comment)}"] if plan.comment else []
     for rule in plan.rules:
         lines += ["", "[[rule]]", *rule_lines(rule)]
     return "\n".join(lines).lstrip("\n") + "\n"
@@ -20,20 +20,20 @@ def plan_text(plan: FaultPlan) -> str:
 
 def rule_lines(rule: FaultRule) -> list[str]:
     """One rule as lines `key = value`, without what it leaves at its default."""
-    lines = [f"name = {_toml(rule.name)}", f"fault = {_toml(rule.fault)}"]
+    lines = [f"name = {toml_value(rule.name)}", f"fault = {toml_value(rule.fault)}"]
     for field in dataclasses.fields(rule):
         value = getattr(rule, field.name)
         if field.name not in ("name", "fault") and value != field.default:
-            lines.append(f"{field.name} = {_toml(value)}")
+            lines.append(f"{field.name} = {toml_value(value)}")
     return lines
 
 
-def _toml(value: object) -> str:
+def toml_value(value: object) -> str:
     """A value as TOML; JSON's escapes are TOML's, but for the delete character."""
     if isinstance(value, frozenset):
-        return "[" + ", ".join(_toml(each) for each in sorted(value)) + "]"
+        return "[" + ", ".join(toml_value(each) for each in sorted(value)) + "]"
     if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(each) for each in value) + "]"
+        return "[" + ", ".join(toml_value(each) for each in value) + "]"
     if isinstance(value, Uniform):
         return f"{{ uniform = [{value.low_us}, {value.high_us}] }}"
     if isinstance(value, LogNormal):
@@ -44,5 +44,5 @@ def _toml(value: object) -> str:
 
 
 def _table(value: LogNormal | Burst) -> str:
-    pairs = (f"{name} = {_toml(each)}" for name, each in dataclasses.asdict(value).items())
+    pairs = (f"{name} = {toml_value(each)}" for name, each in dataclasses.asdict(value).items())
     return "{ " + ", ".join(pairs) + " }"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from replay.findings.categories import NEVER_ENDED
 from replay.findings.finding import Block, Finding
 from replay.findings.gaps import blame_of_blocks, blocks_of_gaps
 from replay.findings.grouping import group
@@ -46,8 +45,3 @@ def find_findings(recording: Recording, verdict: Verdict) -> tuple[Finding, ...]
 
     blocks = (*in_gaps, *(block for block, _ in told))
     return group(blocks, run["profile"]["page_size"], blame_of)
-
-
-def never_ended_count(findings: Sequence[Finding]) -> int:
-    """Requests of findings that never ended and hold no page of a gap."""
-    return sum(len(finding.blocks) for finding in findings if finding.kind == NEVER_ENDED)

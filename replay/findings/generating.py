@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Sequence
 
+from faults.plan_text import toml_value
 from replay.findings.finding import Finding
 from replay.findings.gate import words
 
@@ -50,21 +50,16 @@ def _entry(profile: str, findings: Sequence[Finding], pages: int, place: int) ->
         f"# {_one_line(words(worst))}{more}",
         f"# {_one_line(worst.blame)}",
         "[[suppression]]",
-        f"name = {toml(f'{place}: {worst.kind} on {worst.side}{by}')}",
+        f"name = {toml_value(f'{place}: {worst.kind} on {worst.side}{by}')}",
         'reason = ""   # why this is accepted, and who decided so',
         'expires = ""  # the last day on which it is, such as 2027-03-31',
-        f"fingerprint = {toml(worst.fingerprint)}",
-        f"category = {toml(worst.category)}",
-        f"profile = {toml(_literal(profile))}",
+        f"fingerprint = {toml_value(worst.fingerprint)}",
+        f"category = {toml_value(worst.category)}",
+        f"profile = {toml_value(_literal(profile))}",
     ]
     if worst.pages:
         lines.append(f"pages_max = {pages}")
     return "\n".join(lines) + "\n"
-
-
-def toml(text: str) -> str:
-    """A text as a TOML string; JSON's escapes are TOML's, but for the delete character."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _literal(text: str) -> str:

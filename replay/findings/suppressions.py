@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic import ValidationError as PydanticError
@@ -26,7 +26,7 @@ from faults.kinds import FAULT_MEANINGS
 from faults.toml_errors import explain, nearest
 from faults.toml_lines import TomlPath, lines_of, nearest_line
 from replay.errors import SuppressionError
-from replay.findings.categories import CategoryName
+from replay.findings.categories import NEVER_ENDED, RELEASED_BY_ANOTHER, CategoryName
 
 #: A suppressions file is read whole; this is far more than anybody writes.
 _FILE_BYTES_MAX = 2**20
@@ -79,9 +79,6 @@ def _faults(value: list[str]) -> list[str]:
 
 
 def _kinds(value: list[str]) -> list[str]:
-    from typing import get_args
-
-    from replay.findings.categories import NEVER_ENDED, RELEASED_BY_ANOTHER
     from replay.recording_schema import KindName
 
     known = (*get_args(KindName), NEVER_ENDED, RELEASED_BY_ANOTHER)
@@ -140,8 +137,7 @@ class Suppressions:
 
     def where(self, entry: Suppression) -> str:
         """An entry by file and line."""
-        line = self.lines[self.entries.index(entry)]
-        return str(self.path) if line is None else f"{self.path}:{line}"
+        return _at(self.path, self.lines[self.entries.index(entry)])
 
 
 def read_suppressions(path: Path) -> Suppressions:

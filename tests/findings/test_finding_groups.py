@@ -42,6 +42,9 @@ def test_the_worst_come_first(found):
     for one, other in itertools.pairwise(found):
         if one.lasts == other.lasts and one.category == other.category:
             assert one.pages >= other.pages
+    for lasts in (True, False):
+        wrong = [each.category == "double-owned" for each in found if each.lasts is lasts]
+        assert wrong == sorted(wrong, reverse=True), "wrong bytes before missing pages"
 
 
 @given(findings)

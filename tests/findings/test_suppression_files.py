@@ -1,12 +1,17 @@
 """A suppressions file that is wrong is one sentence: where, what, and how to mend it."""
 
+import dataclasses
 from datetime import date
 from pathlib import Path
 
 import pytest
+from finding_strategies import TODAY, findings
+from hypothesis import given
+from hypothesis import strategies as st
 
 from replay.errors import SuppressionError
 from replay.findings.generating import suppressions_text
+from replay.findings.matching import Accepted, accept
 from replay.findings.suppressions import parse_suppressions, read_suppressions
 
 GOOD = """\
@@ -84,3 +89,24 @@ def test_what_is_no_toml_or_no_file_is_said(tmp_path):
 
 def test_what_is_generated_says_when_there_is_nothing():
     assert suppressions_text([("hardened", ())]).startswith("# No finding")
+
+
+@given(
+    st.lists(findings, max_size=3),
+    st.text('a*?[]"\\\n\x7f', min_size=1),
+    st.text("\n\r\x00\x7f[]a"),
+)
+def test_what_is_generated_accepts_all_that_lasts_under_that_profile_alone(drawn, profile, blame):
+    """Whatever the profile is called and the blame says: neither is more than text."""
+    found = [[dataclasses.replace(each, blame=blame) for each in mine] for mine in drawn]
+    text = suppressions_text([(profile, mine) for mine in found])
+    filled = text.replace('reason = ""', 'reason = "known"').replace(
+        'expires = ""', "expires = 2027-03-31"
+    )
+    accepted = Accepted(parse_suppressions(filled, Path("accepted.toml")), TODAY)
+    for mine in found:
+        outcome = accept(mine, profile, accepted)
+        assert all(each.suppressed_by for each in outcome.findings if each.lasts)
+        assert outcome.outgrown == ()
+        other = accept(mine, "b", accepted)
+        assert not any(each.suppressed_by for each in other.findings)

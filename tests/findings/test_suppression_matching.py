@@ -114,3 +114,14 @@ def test_a_leak_that_grows_is_not_accepted_any_more():
     assert accepted_pages(one(fault="drop", pages_max=9), *drawn) == 0
     back = block(category="still held", kind="held", lasts=False, pages=100)
     assert accepted_pages(one(fault="drop", pages_max=10), *drawn, back) == 110
+
+
+def test_of_many_findings_the_worst_are_named_and_the_rest_counted():
+    accepted = one(fault="misroute")
+    drawn = [block(pool=f"decode{place}/dp0", pages=10 - place) for place in range(7)]
+    judged = Judged("here", SUMMARY, accept(grouped(drawn), PROFILE, accepted))
+    *named, rest = [line for line in gate([judged], accepted).lines if "not accepted" in line]
+    assert ["decode" + line.split("decode")[1][0] for line in named] == [
+        f"decode{place}" for place in range(5)
+    ]
+    assert rest == "here: not accepted: 2 more findings"
