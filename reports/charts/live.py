@@ -109,7 +109,7 @@ def make_live(evidence: Evidence, story: Story, recordings: int) -> Live:
 
 
 def _worst(episodes: tuple[Episode, ...]) -> tuple[Episode, ...]:
-    ranked = sorted(episodes, key=lambda each: (not each.is_open, -abs(each.gap_tokens)))
+    ranked = sorted(episodes, key=lambda each: each.badness, reverse=True)
     return tuple(sorted(ranked[:EPISODES_MAX], key=lambda each: (each.opened_us, each.number)))
 
 
