@@ -115,7 +115,6 @@ def _worst(episodes: tuple[Episode, ...]) -> tuple[Episode, ...]:
 
 def _document(story: Story, live: Live, exact: dict[str, bool]) -> dict[str, Any]:
     """The data, by names that the script knows."""
-    names = list(live.pools)
     return {
         "end": live.end_us,
         "palette": PALETTE,
@@ -148,7 +147,8 @@ def _document(story: Story, live: Live, exact: dict[str, bool]) -> dict[str, Any
             "delivered": live.marks.delivered_us.tolist(),
             "here": live.marks.here.astype(int).tolist(),
         },
-    } | {"pool": names[0]}
+        "pool": story.whole.pool,
+    }
 
 
 def _charts(story: Story) -> list[list[dict[str, Any]]]:
