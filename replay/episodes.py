@@ -98,6 +98,12 @@ class Episode:
         return "inconclusive" if self.closed_too_late else "transient"
 
     @property
+    def badness(self) -> tuple[bool, bool, int, int]:
+        """Greater for a worse one: an open one before a closed one, then the widest, then the first."""
+        size_tokens = abs(self.quiet_gap_tokens or 0) or abs(self.gap_tokens)
+        return self.is_open and not self.could_close, self.is_open, size_tokens, -self.number
+
+    @property
     def worst_kind(self) -> str:
         """The kind that most of its pages are of."""
         return max(sorted(self.kinds), key=lambda kind: self.kinds[kind], default="counter-drift")

@@ -106,17 +106,7 @@ def judge(recording: Recording) -> Verdict:
 
 def worst_episode(episodes: tuple[Episode, ...]) -> Episode | None:
     """The worst episode: an open one before a closed one, then the widest, then the first."""
-    if not episodes:
-        return None
-    return max(
-        episodes,
-        key=lambda each: (
-            each.is_open and not each.could_close,
-            each.is_open,
-            abs(each.quiet_gap_tokens or 0) or abs(each.gap_tokens),
-            -each.number,
-        ),
-    )
+    return max(episodes, key=lambda each: each.badness, default=None)
 
 
 def _blame(recording: Recording, worst: Episode | None, findings: Findings) -> str | None:

@@ -16,7 +16,7 @@ where nothing has closed it. The map says which audit it is of.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from replay.engine.decode_rank import DecodeRank
 from replay.engine.prefill_rank import PrefillRank
@@ -43,7 +43,7 @@ class Candidate:
     quiet_pages: int = 0
     snapshot: Snapshot | None = None
     #: How the verdict ranks it at the end: nothing can close it; nothing has.
-    stays: tuple[bool, bool] = field(default=(False, False))
+    stays: tuple[bool, bool] = (False, False)
 
     def take_in(self, gap_pages: int, quiet: bool) -> bool:
         """Take in an audit; whether it is the one that the mismatch would be taken from now."""

@@ -39,7 +39,8 @@ def choose_detail(
 ) -> Detail:
     """Choose windows whose changes, of the columns drawn of each pool, are at most `points`."""
     costs = {pool: _Costs.of(readings, pool, columns) for pool, columns in drawn.items()}
-    ranked = sorted((each for each in episodes if each.pool in costs), key=_worst_first)
+    drawn_ones = (each for each in episodes if each.pool in costs)
+    ranked = sorted(drawn_ones, key=lambda each: each.badness, reverse=True)
     chosen: dict[int, list[tuple[int, int]]] = {}
     left = points
     for attempt in (_moments, _whole):
@@ -60,11 +61,6 @@ def choose_detail(
         by_pool[episode.pool] += chosen.get(episode.number, [])
     windows = {pool: costs[pool].windows(spans) for pool, spans in by_pool.items()}
     return Detail(windows, len(chosen), throughout, len(episodes))
-
-
-def _worst_first(episode: Episode) -> tuple[bool, int, int]:
-    widest = abs(episode.quiet_gap_tokens or 0) or abs(episode.gap_tokens)
-    return not episode.is_open, -widest, episode.number
 
 
 @dataclass(frozen=True, slots=True)

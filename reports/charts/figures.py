@@ -95,7 +95,7 @@ def _timeline_figure(
         label,
         wide,
         narrow,
-        tables=(series_table(evidence, timeline), phases_table(evidence, timeline)),
+        tables=(series_table(timeline), phases_table(evidence, timeline)),
     )
 
 

@@ -109,13 +109,12 @@ def make_live(evidence: Evidence, story: Story, recordings: int) -> Live:
 
 
 def _worst(episodes: tuple[Episode, ...]) -> tuple[Episode, ...]:
-    ranked = sorted(episodes, key=lambda each: (not each.is_open, -abs(each.gap_tokens)))
+    ranked = sorted(episodes, key=lambda each: each.badness, reverse=True)
     return tuple(sorted(ranked[:EPISODES_MAX], key=lambda each: (each.opened_us, each.number)))
 
 
 def _document(story: Story, live: Live, exact: dict[str, bool]) -> dict[str, Any]:
     """The data, by names that the script knows."""
-    names = list(live.pools)
     return {
         "end": live.end_us,
         "palette": PALETTE,
@@ -148,7 +147,8 @@ def _document(story: Story, live: Live, exact: dict[str, bool]) -> dict[str, Any
             "delivered": live.marks.delivered_us.tolist(),
             "here": live.marks.here.astype(int).tolist(),
         },
-    } | {"pool": names[0]}
+        "pool": story.whole.pool,
+    }
 
 
 def _charts(story: Story) -> list[list[dict[str, Any]]]:

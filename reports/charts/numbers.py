@@ -15,7 +15,7 @@ from reports.words import counted, number, plain_seconds
 _ALL = "all"
 
 
-def series_table(evidence: Evidence, timeline: Timeline) -> Table:
+def series_table(timeline: Timeline) -> Table:
     """The lowest, highest and last value of each series in each phase."""
     rows = []
     spans = [(phase.name, phase.start_us, phase.end_us) for phase in timeline.phases]

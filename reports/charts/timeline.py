@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -129,13 +128,10 @@ def pool_timeline(evidence: Evidence, readings: Readings, pool: str, window: Spa
 def cut(evidence: Evidence, timeline: Timeline, window: Span) -> Timeline:
     """The same pool over a part of the time."""
     start_us, end_us = window.start_us, window.end_us
-    return Timeline(
-        pool=timeline.pool,
-        total_tokens=timeline.total_tokens,
+    return replace(
+        timeline,
         window=window,
         steps={column: each.window(start_us, end_us) for column, each in timeline.steps.items()},
-        holders=timeline.holders,
-        never=timeline.never,
         phases=phases(evidence, window),
         marks=timeline.marks.window(start_us, end_us),
     )
@@ -166,8 +162,7 @@ def pool_gaps(evidence: Evidence, readings: Readings, window: Span) -> PoolGaps:
         for pool in readings.rows
         if np.any(readings.numbers(pool, "gap"))
     }
-    widest: Callable[[str], int] = lambda pool: max(map(abs, series[pool].extremes()))  # noqa: E731
-    ranked = sorted(series, key=widest, reverse=True)
+    ranked = sorted(series, key=lambda pool: max(map(abs, series[pool].extremes())), reverse=True)
     return PoolGaps(
         window=window,
         pools=tuple((pool, series[pool]) for pool in ranked[:POOLS_MAX]),

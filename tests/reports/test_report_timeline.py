@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from million_audits import make_long_recording
 from report_helpers import HOSTILE
 
+from replay.verdict import worst_episode
 from reports.charts.checks import check_charts
 from reports.charts.detail import choose_detail
 from reports.charts.figures import make_charts
@@ -108,6 +109,18 @@ def test_the_worst_episodes_come_first_where_points_are_short(long):
     assert ((windows[:, 0] <= opened) & (opened <= windows[:, 1])).any()
     caption = make_charts(long, "r1", 30).detail
     assert f"of {len(long.episodes):,} episodes, the worst first" in caption
+
+
+def test_keys_go_to_the_episode_of_the_verdict_whatever_is_left_out(long, monkeypatch):
+    first = long.episodes[0]
+    closed = {"closed_audit": first.widest_audit + 1, "closed_us": first.opened_us + 1}
+    loud = replace(first, **closed, gap_tokens=900, quiet_audit=None, quiet_gap_tokens=None)
+    brief = replace(loud, number=1, gap_tokens=950, quiet_audit=first.widest_audit)
+    episodes = (loud, replace(brief, quiet_gap_tokens=10))
+    evidence = replace(long, episodes=episodes)
+    monkeypatch.setattr("reports.charts.live.EPISODES_MAX", 1)
+    live = make_live(evidence, make_story(long), 1)
+    assert live.episodes == (worst_episode(episodes),) == (loud,)
 
 
 def test_what_the_charts_draw_is_checked(leak, leak_charts):
