@@ -1,4 +1,4 @@
-"""The example report in docs/ is what this version draws; `make example` makes it anew."""
+"""The example report in docs/ has this version's styles, scripts and story; `make example` makes it anew."""
 
 import re
 from pathlib import Path
