@@ -6,9 +6,10 @@ trace + profile + plan + options  ->  Session  ->  recording directory  ->  verd
 from __future__ import annotations
 
 import gc
+import json
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -23,18 +24,22 @@ import torch
 from faults.kinds import FaultPlan, FaultRule
 from replay.device import arrays_on, choose_device
 from replay.episode_rows import episode_rows
+from replay.files import RECORDING
 from replay.footprint import enough_memory
 from replay.pool.arrays import Arrays
 from replay.pool.foreign_allocator import AllocatorFactory, name_of
 from replay.profile import EngineProfile
 from replay.recorder import RecordingWriter
-from replay.recording import Recording, recording_directory, write_json
+from replay.recording import Recording, recording_directory
 from replay.recording_hash import hash_recording
 from replay.recording_schema import EPISODES_SCHEMA, RUN_SCHEMA
 from replay.session import Session, SessionOptions, SessionResult
 from replay.swarm import Swarm
 from replay.verdict import Verdict, judge
 from traces.dataset import Trace
+from traces.errors import OutputError
+from traces.files.place import Place, hold, put_together
+from traces.files.writing import as_json, create, write
 
 #: Objects made between two collections of the youngest generation during a replay.
 _COLLECT_EVERY = 100_000
@@ -73,34 +78,36 @@ class Observed:
 
 def replay(
     request: ReplayRequest,
-    out: Path | None = None,
+    out: Path | Place | None = None,
     progress: Callable[[int], None] | None = None,
     make_session: Callable[..., Session] = Session,
-    engine_log: Path | None = None,
+    logs: Mapping[str, Place] | None = None,
     look: Callable[[Recording, Verdict], None] | None = None,
 ) -> dict[str, Any]:
     """Replay, record to `out` (or nowhere for good) and return the summary.
 
     `make_session` takes what `Session` takes; one that only watches gives the same recording. With
-    `engine_log` the servers' logs are written as well, see `replay.engine_log.writing`. `look` is
+    `logs` the servers' logs are written as well, see `replay.engine_log.writing`. `look` is
     shown the finished recording before it goes to its place, or for good.
 
     Raises:
         TraceError: the trace breaks a rule of its schema.
-        RecordingError: `out` cannot be written.
+        OutputError: `out` cannot be written, or holds something else.
         DeviceError: the device has too little memory.
         InvariantError: the replay itself is broken.
     """
     device = choose_device(request.device)
+    written: list[tuple[Place, Path]] = []
     with enough_memory(request.profile, device), recording_directory(out) as directory:
         seen = observe(request, RecordingWriter(directory), device, progress, make_session)
-        write_json(directory / "run.json", seen.run)
+        write(directory / "run.json", as_json(seen.run))
         recording = Recording.open(directory)
         verdict = judge(recording)
         episodes = pa.Table.from_pylist(
             episode_rows(recording.run, verdict.episodes), EPISODES_SCHEMA
         )
-        pq.write_table(episodes, directory / "episodes.parquet", compression="zstd")
+        with create(directory / "episodes.parquet") as file:
+            pq.write_table(episodes, file, compression="zstd")
         summary = verdict.summary | {
             "recording_sha256": hash_recording(directory),
             "timing": {
@@ -109,14 +116,63 @@ def replay(
                 "requests_per_s": round(seen.requests_per_s, 1),
             },
         }
-        write_json(directory / "summary.json", summary)
+        write(directory / "summary.json", as_json(summary))
         if look is not None:
             look(recording, verdict)
-        if engine_log is not None:
+        if logs:
             from replay.engine_log.writing import write_engine_logs
 
-            write_engine_logs(Recording.open(directory), engine_log)
-        return summary
+            written = write_engine_logs(Recording.open(directory), logs)
+    put_together(written)
+    return summary
+
+
+@contextmanager
+def hold_recording(
+    out: Path, request: ReplayRequest, *, reads: Sequence[Path] = (), force: bool = False
+) -> Iterator[Place]:
+    """Hold the place of a recording; one of another run stays there, unless `force`.
+
+    Raises:
+        OutputError: another's is there, or what is none.
+    """
+    with hold(out, RECORDING, reads=reads, makes_folders=True) as place:
+        if not force and place.exists and (place.path / "run.json").exists():
+            found = Recording.open(place.path).run
+            of_found = [found.get(key) for key in ("trace", "profile", "plan", "swarm", "options")]
+            if _identity(*of_found) != _identity(*_asked(request).values()):
+                raise OutputError(
+                    f"{out}: holds the recording of another run; name another directory, or replace "
+                    "it with --force"
+                )
+        yield place
+
+
+def _identity(trace: Any, profile: Any, plan: Any, swarm: Any, options: Any) -> Any:
+    """What makes a run the run it is, as JSON has it."""
+    whole = (trace["sha256"], profile, plan["rules"], swarm, options)
+    return json.loads(json.dumps(whole))
+
+
+def _asked(request: ReplayRequest) -> dict[str, Any]:
+    """What run.json says of a run before it has begun."""
+    return {
+        "trace": {
+            "path": request.trace_name or str(request.trace.path),
+            "sha256": request.trace.sha256(),
+            "requests": request.trace.request_count,
+            "block_size": request.trace.block_size,
+            "source": request.trace.source,
+        },
+        "profile": request.profile.to_dict(),
+        "plan": {
+            "source": request.plan.source,
+            "comment": request.plan.comment,
+            "rules": [_rule_document(rule) for rule in request.plan.rules],
+        },
+        "swarm": None if request.swarm is None else request.swarm.to_dict(),
+        "options": asdict(request.options),
+    }
 
 
 def observe(
@@ -173,21 +229,7 @@ def _run_document(
         "schema": RUN_SCHEMA,
         "kvreplay": _own_version(),
         "reproduce": request.reproduce,
-        "trace": {
-            "path": request.trace_name or str(request.trace.path),
-            "sha256": request.trace.sha256(),
-            "requests": request.trace.request_count,
-            "block_size": request.trace.block_size,
-            "source": request.trace.source,
-        },
-        "profile": request.profile.to_dict(),
-        "plan": {
-            "source": request.plan.source,
-            "comment": request.plan.comment,
-            "rules": [_rule_document(rule) for rule in request.plan.rules],
-        },
-        "swarm": None if request.swarm is None else request.swarm.to_dict(),
-        "options": asdict(request.options),
+        **_asked(request),
         "pools": [
             {"pool": name, "total_tokens": total, "page_size": request.profile.page_size}
             for name, total in session.pool_names

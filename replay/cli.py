@@ -55,6 +55,8 @@ EXIT_INCONCLUSIVE = 3
 EXIT_INTERNAL_ERROR = 4
 EXIT_INTERRUPTED = 130
 
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
 
 @click.group(
     cls=LazyGroup,
@@ -73,22 +75,30 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 as expected, 1 verdict, 2 input, 3 inconclusive, 4 defect."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            # As an exception, so that temporary files go.
-            signal.signal(getattr(signal, name), _exit_by_signal)
+    for name in _SIGNALS:
+        # One that is ignored is meant to be: `nohup`, or a job in the background.
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
+            signal.signal(getattr(signal, name), _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names need not be text.
         sys.stdout.reconfigure(errors="backslashreplace")
-    code = run_command_line(sys.argv[1:])
-    if code == EXIT_INTERRUPTED:
+    sys.exit(run_command_line(sys.argv[1:]))
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that ends the command, as an exception, so that nothing half-written stays."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
+
+
+def _interrupt(number: int, _frame: object) -> NoReturn:
+    for name in _SIGNALS:
         # Who presses Ctrl-C twice has been heard the first time.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(code)
-
-
-def _exit_by_signal(number: int, _frame: object) -> NoReturn:
-    sys.exit(128 + number)
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    raise Interrupted(number)
 
 
 def run_command_line(arguments: list[str]) -> int:
@@ -101,9 +111,11 @@ def run_command_line(arguments: list[str]) -> int:
     except click.ClickException as problem:
         problem.show()
         return EXIT_BAD_INPUT
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as stop:
         click.echo("kvreplay: interrupted; nothing half-written was left behind", err=True)
-        return EXIT_INTERRUPTED
+        # click makes a signal an Abort.
+        signalled = stop if isinstance(stop, Interrupted) else stop.__cause__
+        return signalled.exit_code if isinstance(signalled, Interrupted) else EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`| head`): silence the interpreter's last flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -12,6 +12,7 @@
       replay.errors.NoSuchGapError      no set of requests makes the gap that was asked for
       replay.errors.LogError            a server's log that cannot be read
       replay.errors.SuppressionError    a file of accepted findings
+      traces.errors.OutputError         a place that cannot be written, or is not ours to replace
     RuntimeError
       replay.errors.ReplayError         the replay itself is broken; the command line exits with 4
         replay.errors.InvariantError    two sides of an equation differ; the message shows both
@@ -23,7 +24,7 @@
 """
 
 from faults.errors import PlanError
-from traces.errors import TraceError
+from traces.errors import OutputError, TraceError
 
 
 class ProfileError(ValueError):
@@ -91,4 +92,5 @@ USER_ERRORS = (
     LogError,
     ShrinkError,
     SuppressionError,
+    OutputError,
 )

@@ -13,6 +13,7 @@ from faults.events import CompletionEvent
 from faults.kinds import FaultRule
 from replay.event_results import LOST, NOT_BEFORE_THE_END
 from replay.recording_schema import TABLES
+from traces.files.writing import create
 
 _ROWS_PER_GROUP = 65_536
 
@@ -74,7 +75,8 @@ class TableWriter:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
         self._rows: list[tuple[object, ...]] = []
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._file = create(path)
+        self._writer = pq.ParquetWriter(self._file, schema, compression="zstd")
 
     def append(self, row: tuple[object, ...]) -> None:
         """Add one row, in the order of the schema."""
@@ -91,6 +93,7 @@ class TableWriter:
         """Write what is left and finish the file."""
         self._flush()
         self._writer.close()
+        self._file.close()
 
     def _flush(self) -> None:
         if not self._rows:

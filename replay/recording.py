@@ -12,28 +12,26 @@
     summary.json       the verdict
 
 Nothing in it depends on the host or the wall clock but the `environment` key of run.json and the
-`timing` key of summary.json. A recording appears whole or not at all: it is written beside its place
-and renamed.
+`timing` key of summary.json.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from replay.errors import RecordingError
+from replay.files import RECORDING
 from replay.recording_schema import EPISODES_SCHEMA, RUN_SCHEMA, TABLES
+from traces.files.place import Place, hold, scratch
 
 #: Rows of a table that are read at once.
 BATCH_ROWS = 65_536
@@ -161,83 +159,25 @@ def _no_column(path: Path, column: str) -> str:
 
 
 @contextmanager
-def recording_directory(out: Path | None) -> Iterator[Path]:
+def recording_directory(out: Path | Place | None) -> Iterator[Path]:
     """A directory to record into, moved to `out` when all went well, else removed.
 
     Without `out` the directory lives as long as the block. An earlier recording at `out` is
     replaced; anything else there is left alone.
 
     Raises:
-        RecordingError: `out` cannot be written, or holds something that is not a recording.
+        OutputError: `out` cannot be written, or holds something that is not a recording.
     """
-    if out is not None:
-        check_replaceable(out)
-    parent = out.parent if out is not None else None
-    try:
-        if parent is not None:
-            parent.mkdir(parents=True, exist_ok=True)
-        working = Path(tempfile.mkdtemp(prefix=".kvreplay-", dir=parent))
-    except OSError as problem:
-        raise RecordingError(f"{out}: cannot write a recording there: {problem.strerror}") from None
-    try:
+    if out is None:
+        with scratch() as working:
+            yield working
+    elif isinstance(out, Place):
+        working = out.folder()
         yield working
-        if out is not None:
-            _sync(working)
-            working.chmod(0o755)
-            if out.exists():
-                shutil.rmtree(out)
-            working.rename(out)
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
-
-
-def check_replaceable(out: Path) -> None:
-    """Make sure that `out` may be written or replaced by a recording.
-
-    Raises:
-        RecordingError: it holds something else.
-    """
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise RecordingError(f"{out}: is a file; a recording is a directory, name another one")
-    if any(out.iterdir()) and not (out / "run.json").is_file():
-        raise RecordingError(
-            f"{out}: exists and is not a recording; name another directory or empty it"
-        )
-
-
-def write_json(path: Path, document: Mapping[str, object]) -> None:
-    """Write a JSON document with a final newline."""
-    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that it appears whole or not at all."""
-    with whole_text(path) as file:
-        file.write(text)
-
-
-@contextmanager
-def whole_text(path: Path) -> Iterator[TextIO]:
-    """A text file to write to, which appears at `path` when all went well, else never."""
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
-    ) as file:
-        working = Path(file.name)
-        try:
-            yield file  # type: ignore[misc]
-            file.flush()
-            os.fsync(file.fileno())
-            working.chmod(0o644)
-            working.replace(path)
-        except BaseException:
-            working.unlink(missing_ok=True)
-            raise
-
-
-def _sync(directory: Path) -> None:
-    """Have the files on disk before they get their name."""
-    for path in sorted(directory.iterdir()):
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        out.put(working)
+    else:
+        with (
+            hold(out, RECORDING, makes_folders=True) as place,
+            recording_directory(place) as working,
+        ):
+            yield working

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from faults.kinds import FaultPlan
 from faults.plan import combine, shortcut_plan
+from faults.plan_reference import open_plan
 from replay.defects import with_defects
 from replay.profile import EngineProfile
 from replay.profile_catalogue import find_profile
@@ -106,6 +108,21 @@ class RunOptions:
             device=device,
             reproduce=self.command_line(),
         )
+
+    def replay_in(
+        self, folder: Path, device: str, progress: Callable[[int], None] | None = None
+    ) -> dict[str, Any]:
+        """Replay trace.parquet and plan.toml of a working folder, under the names they will have.
+
+        The recording goes beside them; returns its summary. Raises as `to_request`.
+        """
+        from replay.campaign import replay
+
+        plan = None
+        if self.plan is not None:
+            plan = dataclasses.replace(open_plan(str(folder / "plan.toml")), source=self.plan)
+        request = self.to_request(device, trace_path=folder / "trace.parquet", plan=plan)
+        return replay(request, folder / "recording", progress)
 
     def make_profile(self) -> EngineProfile:
         """The profile with its defects and settings."""

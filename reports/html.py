@@ -1,4 +1,4 @@
-"""What every HTML page of kvreplay is made with: templates, a policy, and a place it lands on whole.
+"""What every HTML page of kvreplay is made with: templates and a policy.
 
 Whatever comes from outside is escaped by the templates; a page's own script is allowed by its hash
 and nothing else may run or load.
@@ -10,16 +10,11 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from replay.errors import RecordingError
 
 if TYPE_CHECKING:
     import jinja2
     from markupsafe import Markup
-
-_PAGE_START = b"<!doctype html>"
 
 
 @cache
@@ -59,39 +54,3 @@ def content_policy(script: str) -> str:
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
         f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     )
-
-
-def check_output(output: Path) -> None:
-    """Make sure that a page may be written here, before anything is drawn.
-
-    Raises:
-        RecordingError: it is a directory, or a file that is not a page.
-    """
-    if output.is_dir():
-        raise RecordingError(f"{output}: is a directory; name a file such as {output}/report.html")
-    if not output.exists():
-        return
-    try:
-        with output.open("rb") as file:
-            start = file.read(len(_PAGE_START))
-    except OSError as problem:
-        raise RecordingError(f"{output}: cannot replace it: {problem.strerror}") from None
-    if start and start.lower() != _PAGE_START:
-        raise RecordingError(f"{output}: exists and is not an HTML page; name another file")
-
-
-def write_page(output: Path, page: str) -> None:
-    """Write a page so that it appears whole or not at all; folders are made as needed.
-
-    Raises:
-        RecordingError: the folder cannot be written.
-    """
-    from replay.recording import write_text
-
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write_text(output, page)
-    except OSError as problem:
-        raise RecordingError(
-            f"{output}: cannot write the report there: {problem.strerror}"
-        ) from None

@@ -7,14 +7,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from replay.errors import RecordingError
+from replay.files import JSON, MARKDOWN, PAGE, PERFETTO, PNG, SVG
 from replay.recording import Recording
-from reports.placing import placed_together
+from traces.files.kinds import Kind
+from traces.files.place import Place, check_apart, hold_all, put_together
+from traces.files.writing import write
 
 if TYPE_CHECKING:
     from replay.findings.matching import Accepted
@@ -22,15 +26,15 @@ if TYPE_CHECKING:
     from reports.evidence import Evidence
     from reports.section import Section
 
-#: Suffix -> how a file of this kind begins, so that nothing else is ever replaced.
-BEGINNINGS: dict[str, tuple[bytes, ...]] = {
-    ".html": (b"<!doctype html>",),
-    ".md": (b"<!-- kvreplay.",),
-    ".json": (b'{\n  "schema": "kvreplay.report/',),
-    ".svg": (b"<svg ", b"<?xml"),
-    ".png": (b"\x89PNG",),
+#: Suffix -> what a file of that name is.
+KINDS: dict[str, Kind] = {
+    ".html": PAGE,
+    ".md": MARKDOWN,
+    ".json": JSON,
+    ".svg": SVG,
+    ".png": PNG,
+    "perfetto": PERFETTO,
 }
-_TRACE_BEGINNINGS = {".json": (b'{"displayTimeUnit"',), ".gz": (b"\x1f\x8b",)}
 PICTURES = (".svg", ".png")
 
 
@@ -42,54 +46,35 @@ class Output:
     kind: str
 
 
-def plan_outputs(paths: Sequence[Path], perfetto: Path | None = None) -> tuple[Output, ...]:
+def plan_outputs(
+    paths: Sequence[Path], perfetto: Path | None = None, reads: Sequence[Path] = ()
+) -> tuple[Output, ...]:
     """Decide what every file is by its suffix, and make sure that it may be written.
 
     Raises:
-        RecordingError: a suffix is unknown, a name is given twice, or something else is in the way.
+        RecordingError: a suffix is unknown.
+        OutputError: a name is given twice, or something else is in the way.
     """
     outputs = [_output(path) for path in paths]
     if perfetto is not None:
-        if perfetto.suffix not in _TRACE_BEGINNINGS:
+        if perfetto.suffix not in (".json", ".gz"):
             raise RecordingError(f"{perfetto}: a trace file is called NAME.json.gz or NAME.json")
         outputs.append(Output(perfetto, "perfetto"))
-    seen: set[Path] = set()
+    check_apart(*(output.path for output in outputs))
     for output in outputs:
-        if (place := output.path.resolve()) in seen:
-            raise RecordingError(f"{output.path}: is named twice; name each output once")
-        seen.add(place)
-        _check_replaceable(output)
+        Place(output.path, KINDS[output.kind]).check(reads)
     return tuple(outputs)
 
 
 def _output(path: Path) -> Output:
     if path.is_dir():
         raise RecordingError(f"{path}: is a directory; name a file such as {path}/report.html")
-    if path.suffix.lower() not in BEGINNINGS:
-        *others, last = BEGINNINGS
+    if path.suffix.lower() not in KINDS:
+        *others, last = (suffix for suffix in KINDS if suffix.startswith("."))
         raise RecordingError(
             f"{path}: what it is to be is told by its suffix: {', '.join(others)} or {last}"
         )
     return Output(path, path.suffix.lower())
-
-
-def _check_replaceable(output: Output) -> None:
-    """Make sure that nothing is there, or something of the same kind."""
-    path = output.path
-    if path.is_dir():
-        raise RecordingError(f"{path}: is a directory; name a file in it")
-    known = _TRACE_BEGINNINGS[path.suffix] if output.kind == "perfetto" else BEGINNINGS[output.kind]
-    try:
-        with path.open("rb") as file:
-            start = file.read(max(map(len, known))).lower()
-    except FileNotFoundError:
-        return
-    except OSError as problem:
-        raise RecordingError(f"{path}: cannot replace it: {problem.strerror}") from None
-    if start and not start.startswith(tuple(each.lower() for each in known)):
-        raise RecordingError(
-            f"{path}: exists and is not what kvreplay report makes there; name another file"
-        )
 
 
 def check_directories(directories: Sequence[Path]) -> None:
@@ -137,9 +122,23 @@ def write_outputs(
     made = _Made(directories, title, advance or (lambda _: None), accepted)
     if recordings is not None or any(output.kind != "perfetto" for output in outputs):
         made.read(recordings)
-    with placed_together([output.path for output in outputs]) as working:
+    with written_together(outputs) as working:
         told = [made.make(output, path) for output, path in zip(outputs, working, strict=True)]
     return made.document(outputs, told)
+
+
+@contextmanager
+def written_together(outputs: Sequence[Output]) -> Iterator[list[Path]]:
+    """Working files, one for each output; all are put into place when all went well, or none.
+
+    Raises:
+        OutputError: something else is there, or it cannot be written.
+    """
+    wanted = [(each.path, KINDS[each.kind]) for each in outputs]
+    with hold_all(wanted, makes_folders=True) as places:
+        written = [(place, place.file()) for place in places]
+        yield [working for _, working in written]
+        put_together(written)
 
 
 def steps_of(directories: Sequence[Path], outputs: Sequence[Output]) -> int:
@@ -182,10 +181,10 @@ class _Made:
             compress = output.path.suffix == ".gz"
             told = write_perfetto(self._directories[0], working, compress=compress).as_json()
         elif output.kind in PICTURES:
-            working.write_bytes(self._picture(output.kind))
+            write(working, self._picture(output.kind))
             told = {"recording": self.recordings[0].name}
         else:
-            working.write_text(self._text(output.kind), encoding="utf-8")
+            write(working, self._text(output.kind))
         self._advance(1)
         return told
 
@@ -241,14 +240,15 @@ class _Made:
 
     def _picture(self, kind: str) -> bytes:
         from reports.charts.drawing import with_own_ids
-        from reports.charts.picture import timeline_png, timeline_svg_file
+        from reports.charts.picture import timeline_png, timeline_svg_file, with_software
 
         evidence = self.recordings[0]
         try:
             if kind == ".svg":
                 # What draws counts its clips through a whole process.
-                return with_own_ids(timeline_svg_file(evidence), "timeline").encode()
-            return timeline_png(evidence)
+                svg = with_own_ids(timeline_svg_file(evidence), "timeline")
+                return f"<!-- kvreplay.timeline/1 -->\n{svg}".encode()
+            return with_software(timeline_png(evidence), "kvreplay.timeline/1")
         except ValueError as problem:
             raise RecordingError(f"{evidence.name}: cannot be drawn: {problem}") from None
 

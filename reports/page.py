@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reports.html import check_output, content_policy, environment, source, sources, write_page
+from replay.files import PAGE
+from reports.html import content_policy, environment, source, sources
+from traces.files.place import hold
 
 if TYPE_CHECKING:
     from replay.findings.matching import Accepted
@@ -54,8 +56,8 @@ def write_report(
     Raises:
         RecordingError: a recording cannot be read, or the page cannot be written.
     """
-    check_output(output)
-    write_page(output, render_report(directories, title, charts, accepted))
+    with hold(output, PAGE, makes_folders=True) as place:
+        place.write(render_report(directories, title, charts, accepted))
 
 
 def render_report(

@@ -21,9 +21,8 @@ import pyarrow as pa
 from traces.dataset import open_trace
 from traces.errors import TraceError
 from traces.pseudonyms import Pseudonyms
-from traces.rewriting import refuse_overwriting
 from traces.siphash import KEY_BYTES, siphash_words
-from traces.writer import TraceWriter
+from traces.writer import TraceWriter, hold_trace
 
 #: Shortest secret, bytes.
 SECRET_BYTES_MIN = 16
@@ -86,6 +85,7 @@ def anonymize_trace(
     *,
     quantum_us: int = 1,
     on_progress: Callable[[int], None] | None = None,
+    force: bool = False,
 ) -> int:
     """Write `source`, anonymised, to `output`; return its number of requests.
 
@@ -98,20 +98,23 @@ def anonymize_trace(
         keys: from `derive_keys`.
         quantum_us: arrivals and cancels are floored to multiples of so many microseconds.
         on_progress: called now and then with the requests written so far.
+        force: whether a trace made from something else is replaced too.
 
     Raises:
-        TraceError: the trace is unsound, `output` is the same file or cannot be written, or the
-            quantum is not from 1 to `QUANTUM_US_MAX`.
+        TraceError: the trace is unsound, or the quantum is not from 1 to `QUANTUM_US_MAX`.
+        OutputError: `output` is the same file, is not ours or cannot be written.
     """
     if not 1 <= quantum_us <= QUANTUM_US_MAX:
         raise TraceError(
             f"{output}: times cannot be quantised to {quantum_us} us; "
             f"choose from 1 to {QUANTUM_US_MAX} us"
         )
-    refuse_overwriting(output, source)
     trace = open_trace(source)
     pseudonyms = Pseudonyms(keys.identities)
-    with TraceWriter(output, source=SOURCE, block_size=trace.block_size) as writer:
+    with (
+        hold_trace(output, SOURCE, reads=[source], force=force) as place,
+        TraceWriter(place, source=SOURCE, block_size=trace.block_size, force=force) as writer,
+    ):
         for batch in trace.iter_batches():
             columns = {name: batch.column(name) for name in batch.schema.names}
             columns.update(_named(batch, pseudonyms))

@@ -12,3 +12,7 @@ class TraceError(ValueError):
 def first_line(problem: BaseException) -> str:
     """Return the first line of an exception's message, as a part of a sentence."""
     return (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")
+
+
+class OutputError(ValueError):
+    """A file or folder cannot be written, holds what is not kvreplay's, or is another process's."""

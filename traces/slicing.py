@@ -20,8 +20,7 @@ import pyarrow.compute as pc
 
 from traces.dataset import Trace, open_trace
 from traces.errors import TraceError
-from traces.rewriting import refuse_overwriting
-from traces.writer import TraceWriter
+from traces.writer import TraceWriter, hold_trace
 
 #: A speed is a decimal number from 1 / SPEED_STEPS to SPEED_STEPS with a denominator up to that.
 SPEED_STEPS = 1_000_000
@@ -115,6 +114,8 @@ def slice_trace(
     output: Path,
     options: SliceOptions,
     on_progress: Callable[[int], None] | None = None,
+    *,
+    force: bool = False,
 ) -> int:
     """Write what `options` keep of `source` to `output`; return its number of requests.
 
@@ -123,17 +124,21 @@ def slice_trace(
         output: Parquet file to make or replace, atomically.
         options: what to keep.
         on_progress: called now and then with the requests read so far.
+        force: whether a trace made from something else is replaced too.
 
     Raises:
-        TraceError: the trace is unsound, `output` is the same file or cannot be written, a session
-            is not in the trace, nothing is left, or a time grows too large.
+        TraceError: the trace is unsound, a session is not in the trace, nothing is left, or a time
+            grows too large.
+        OutputError: `output` is the same file, is not ours or cannot be written.
     """
-    refuse_overwriting(output, source)
     trace = open_trace(source)
     selector = _Selector(options)
     note = " | ".join(filter(None, (trace.source, options.describe())))
     rows_read = 0
-    with TraceWriter(output, source=note, block_size=trace.block_size) as writer:
+    with (
+        hold_trace(output, note, reads=[source], force=force) as place,
+        TraceWriter(place, source=note, block_size=trace.block_size, force=force) as writer,
+    ):
         for batch in trace.iter_batches():
             kept = selector.select(batch)
             if kept.num_rows:

@@ -18,6 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from traces.files.locks import delete
+from traces.files.writing import create
+
 #: Bytes of rows held before half of them are written out.
 BUFFER_BYTES = 32 * 2**20
 
@@ -100,7 +103,7 @@ class ArrivalSorter:
         assert writer is not None
         writer.close()
         for path in paths:
-            path.unlink()
+            delete(path)
         return writer.path
 
     def _new_path(self) -> Path:
@@ -114,7 +117,7 @@ class _RunWriter:
     def __init__(self, path: Path, schema: Any) -> None:
         self.path = path
         self.last_us = 0
-        self._sink = pa.OSFile(str(path), "wb")
+        self._sink = create(path)
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         self._writer = pa.ipc.new_stream(self._sink, schema, options=options)
 

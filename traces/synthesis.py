@@ -25,6 +25,8 @@ from traces.synthesis_options import SynthesisOptions
 if TYPE_CHECKING:
     from faker import Faker
 
+    from traces.files.place import Place
+
 __all__ = ["SynthesisOptions", "synthesize", "write_synthetic_trace"]
 
 #: Requests whose numbers are drawn at once. Fixed, so that a longer trace starts like a shorter one.
@@ -53,18 +55,18 @@ def synthesize(options: SynthesisOptions) -> Iterator[TraceRequest]:
 
 def write_synthetic_trace(
     options: SynthesisOptions,
-    path: str | Path,
+    path: str | Path | Place,
     on_progress: Callable[[int], None] | None = None,
 ) -> int:
     """Write a synthetic trace to `path` and return its number of requests.
 
     Args:
         options: what to make.
-        path: Parquet file to make or replace, atomically.
+        path: Parquet file to make or replace, or its place.
         on_progress: called now and then with the requests written so far.
 
     Raises:
-        TraceError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     from traces.writer import TraceWriter
 

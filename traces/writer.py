@@ -1,21 +1,24 @@
-"""Write a trace: checked, in row groups that stream, and atomically or not at all."""
+"""Write a trace: checked, in row groups that stream, and whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
-from collections.abc import Mapping
+import filecmp
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from traces.errors import TraceError
+from traces.errors import OutputError, TraceError
+from traces.files.kinds import TRACE
+from traces.files.place import Place, hold
+from traces.files.writing import create
 from traces.schema import (
     COLUMNS,
     METADATA_BLOCK_SIZE,
@@ -41,64 +44,102 @@ ROWS_BUFFERED = 4096
 _CONVERSION_ERRORS = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 
+@contextmanager
+def hold_trace(
+    path: str | Path, source: str, *, reads: Sequence[Path] = (), force: bool = False
+) -> Iterator[Place]:
+    """Hold the place of a trace before the work begins.
+
+    Args:
+        path: the file to make or replace.
+        source: what its footer will say of its source; a trace with another one stays.
+        reads: what must survive.
+        force: whether any trace is replaced.
+
+    Raises:
+        OutputError: something else is there.
+    """
+    with hold(path, TRACE, reads=reads) as place:
+        if place.exists and not force:
+            found = pq.read_metadata(place.path).metadata.get(METADATA_SOURCE.encode())
+            if found != source.encode():
+                raise _another(place)
+        yield place
+
+
+def _another(place: Place) -> OutputError:
+    return OutputError(
+        f"{place.name}: holds another trace; name another file, or replace it with --force"
+    )
+
+
 class TraceWriter:
     """Context manager that writes one trace file.
 
-    The target appears complete, or not at all: rows go to a temporary file beside it, which
-    replaces it when the block ends well and is removed when it does not (KeyboardInterrupt
-    included). Same rows, source and block size give the same bytes, however they were batched.
+    The target appears complete, or not at all (KeyboardInterrupt included), and replaces a trace only.
+    Same rows, source and block size give the same bytes, however they were batched.
 
     Example:
         with TraceWriter("out.parquet", source="my log", block_size=None) as writer:
             writer.write(TraceRequest("a", 0, 128, 16))
     """
 
-    def __init__(self, path: str | Path, *, source: str, block_size: int | None) -> None:
+    def __init__(
+        self,
+        path: str | Path | Place,
+        *,
+        source: str,
+        block_size: int | None,
+        force: bool = True,
+    ) -> None:
         """Name the target; nothing is touched before the `with` block starts.
 
         Args:
-            path: file to make or replace.
+            path: file to make or replace, or its place if that is held already.
             source: where the requests came from, kept in the footer.
             block_size: tokens one block hash covers, None when no row has block hashes.
+            force: whether a trace of other bytes is replaced.
 
         Raises:
             TraceError: `block_size` is not a number of tokens.
         """
+        self._path = Path(path.name if isinstance(path, Place) else path)
         if block_size is not None and not 1 <= block_size <= TOKENS_MAX:
-            raise TraceError(f"{path}: block_size is {block_size}; it must be at least 1 token")
-        self._path = Path(path)
+            raise TraceError(
+                f"{self._path}: block_size is {block_size}; it must be at least 1 token"
+            )
+        self._given, self._force = path, force
         metadata = {METADATA_SCHEMA: SCHEMA_VERSION, METADATA_SOURCE: source}
         if block_size is not None:
             metadata[METADATA_BLOCK_SIZE] = str(block_size)
         self._schema = arrow_schema().with_metadata(metadata)
-        self._validator = TraceValidator(str(path), block_size)
+        self._validator = TraceValidator(str(self._path), block_size)
         self._rows: list[TraceRequest] = []
         self._pending: list[Any] = []
         self._pending_rows = 0
         self._pending_hashes = 0
-        self._temporary: Path | None = None
-        self._sink: IO[bytes] | None = None
+        self._stack = ExitStack()
+        self._place: Place
+        self._working: Path
+        self._sink: BinaryIO
         self._parquet: Any = None
 
     def __enter__(self) -> Self:
-        """Open the temporary file; raise `TraceError` when the target cannot be written."""
-        try:
-            self._target = target = find_target(self._path)
-            # Digits of this writer's own keep two writers of one target apart.
-            name = f"{temporary_prefix(target)}{secrets.token_hex(6)}.tmp"
-            self._temporary = target.with_name(name)
-            self._sink = self._temporary.open("xb")
+        """Open a working file; raise `OutputError` when the target cannot be written."""
+        with ExitStack() as stack:
+            given = self._given
+            self._place = (
+                given if isinstance(given, Place) else stack.enter_context(hold(given, TRACE))
+            )
+            self._working = self._place.file()
+            self._sink = stack.enter_context(create(self._working))
             self._parquet = pq.ParquetWriter(
                 self._sink,
                 self._schema,
                 compression="zstd",
                 use_dictionary=["session_id"],
             )
-        except BaseException as problem:
-            self._discard()
-            if isinstance(problem, TraceError) or not isinstance(problem, OSError | ValueError):
-                raise
-            raise unwritable(self._path, problem) from problem
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -110,16 +151,16 @@ class TraceWriter:
         """Publish the file, or remove what was written when the block failed."""
         if exception_type is not None:
             self._discard()
+            self._stack.__exit__(exception_type, exception, traceback)
             return
-        try:
-            self._flush_rows()
-            self._drain(final=True)
-            self._publish()
-        except BaseException as problem:
-            self._discard()
-            if isinstance(problem, OSError):
-                raise unwritable(self._path, problem) from problem
-            raise
+        with self._stack:
+            try:
+                self._flush_rows()
+                self._drain(final=True)
+                self._publish()
+            except BaseException:
+                self._discard()
+                raise
 
     @property
     def row_count(self) -> int:
@@ -180,10 +221,7 @@ class TraceWriter:
         self._pending.append(batch)
         self._pending_rows += batch.num_rows
         self._pending_hashes += len(batch.column("block_hashes").flatten())
-        try:
-            self._drain(final=False)
-        except OSError as problem:
-            raise unwritable(self._path, problem) from problem
+        self._drain(final=False)
 
     def _to_arrow(self, name: str, values: Any, wanted: Any) -> Any:
         try:
@@ -230,74 +268,21 @@ class TraceWriter:
         self._pending_hashes = int(ends[-1] - (ends[start - 1] if start else 0))
 
     def _publish(self) -> None:
-        """Finish the temporary file, check suspected repeats and put it in the target's place."""
-        assert self._sink is not None and self._temporary is not None
+        """Finish the working file, check suspected repeats and put it in the target's place."""
         # Only the count is kept out of the Arrow schema: a tool that filters rows copies the schema.
         self._parquet.add_key_value_metadata(
             {METADATA_REQUEST_COUNT: str(self._validator.row_count)}
         )
         self._parquet.close()
-        self._parquet = None
-        self._sink.flush()
-        os.fsync(self._sink.fileno())
         self._sink.close()
         if self._validator.suspects:
-            confirm_repeats(self._temporary, str(self._path), self._validator.suspects)
-        self._temporary.replace(self._target)
-        self._temporary = None
-        _sync_directory(self._target.parent)
+            confirm_repeats(self._working, str(self._path), self._validator.suspects)
+        place, working = self._place, self._working
+        if not self._force and place.exists and not filecmp.cmp(working, place.path, shallow=False):
+            raise _another(place)
+        place.put(working)
 
     def _discard(self) -> None:
-        """Close and remove the temporary file, whatever state it is in."""
+        """Finish the working file, whatever state it is in; its place removes it."""
         with contextlib.suppress(Exception):
-            if self._parquet is not None:
-                self._parquet.close()
-        self._parquet = None
-        if self._sink is not None:
-            with contextlib.suppress(OSError):
-                self._sink.close()
-        if self._temporary is not None:
-            with contextlib.suppress(OSError):
-                self._temporary.unlink()
-            self._temporary = None
-
-
-def find_target(path: Path) -> Path:
-    """Return the file that writing to `path` makes or replaces, links followed.
-
-    Raises:
-        TraceError: it is something else than a file, or out of reach.
-    """
-    try:
-        target = Path(os.path.realpath(path))
-        if target.is_dir():
-            raise TraceError(f"{path}: is a directory; name the file to write")
-        if target.exists() and not target.is_file():
-            raise TraceError(f"{path}: is not a regular file; name a file to write")
-    except OSError as problem:
-        raise unwritable(path, problem) from problem
-    return target
-
-
-def temporary_prefix(target: Path) -> str:
-    """Return how names of temporary files for `target` begin: hidden, and never too long."""
-    return f".{os.fsdecode(os.fsencode(target.name)[:64])}."
-
-
-def unwritable(path: Path, problem: Exception) -> TraceError:
-    """Say that a file cannot be written."""
-    reason = getattr(problem, "strerror", None) or str(problem)
-    return TraceError(
-        f"{path}: cannot be written ({reason}); choose a path in a folder that exists, "
-        "is writable and has room"
-    )
-
-
-def _sync_directory(folder: Path) -> None:
-    # A rename is durable only once its directory is; some file systems cannot sync directories.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            self._parquet.close()

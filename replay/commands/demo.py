@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ STORY_AVAILABLE, STORY_TOTAL, STORY_PAGE_SIZE = 13_824_256, 13_858_304, 64
 _REQUESTS = 1500
 _SEED = 7
 _PROFILE = "sglang-0.4.6.post4"
+_TRACE = "trace.parquet"
 
 
 @click.command(epilog="Example: kvreplay demo --out demo-out")
@@ -33,14 +34,28 @@ _PROFILE = "sglang-0.4.6.post4"
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 def demo(out: Path, device: str) -> int:
     """Tell the whole story: record, replay, break, heal, reproduce, report. No input needed."""
-    from reports.page import write_report
+    from replay.files import DEMO
+    from traces.files.place import hold
+
+    with hold(out, DEMO, makes_folders=True) as place:
+        folder = place.folder()
+        _tell_the_story(folder, out, device)
+        place.put(folder)
+    click.echo(f"\nOpen {show_path(out / 'report.html')}")
+    click.echo(f"Replay any of it, for example: {_run_words(out / _TRACE, 0.01, None)}")
+    return 0
+
+
+def _tell_the_story(folder: Path, named: Path, device: str) -> None:
+    """Fill a working folder; everything says where it will be: in `named`."""
+    from reports.evidence import load
+    from reports.page import render_report
+    from traces.files.writing import write
     from traces.synthesis import write_synthetic_trace
     from traces.synthesis_options import SynthesisOptions
 
-    _make_room(out)
-    trace = out / "trace.parquet"
     _say(1, f"synthesise a recorded trace of {_REQUESTS} requests")
-    write_synthetic_trace(SynthesisOptions(requests=_REQUESTS, seed=_SEED), trace)
+    write_synthetic_trace(SynthesisOptions(requests=_REQUESTS, seed=_SEED), folder / _TRACE)
 
     recordings = []
     stories: list[tuple[str, str, float | None, tuple[float, float] | None]] = [
@@ -50,39 +65,16 @@ def demo(out: Path, device: str) -> int:
     ]
     for step, (name, text, drop, delay) in enumerate(stories, start=2):
         _say(step, text)
-        _tell(_run(trace, out / name, drop, delay, device))
-        recordings.append(out / name)
+        _tell(_run(folder, named, name, drop, delay, device))
+        recordings.append(name)
     for step, persistence in ((5, "persistent"), (6, "transient")):
         _say(step, f"reproduce {STORY_AVAILABLE} of {STORY_TOTAL}, {persistence}")
-        directory = out / f"story-{persistence}"
-        _tell(_reproduce(directory, persistence, device))
-        recordings.append(directory / "recording")
-    report = out / "report.html"
+        directory = f"story-{persistence}"
+        _tell(_reproduce(folder / directory, named / directory, persistence, device))
+        recordings.append(f"{directory}/recording")
     _say(7, "draw one report of all five")
-    write_report(recordings, report, title="kvreplay demo")
-    click.echo(f"\nOpen {show_path(report)}")
-    click.echo(f"Replay any of it, for example: {_run_words(trace, 0.01, None)}")
-    return 0
-
-
-def _make_room(out: Path) -> None:
-    """Empty the directory of an earlier demo, and of nothing else.
-
-    Raises:
-        RecordingError: the directory holds something else.
-    """
-    from replay.errors import RecordingError
-
-    marker = out / ".kvreplay-demo"
-    if out.exists():
-        if not out.is_dir() or (any(out.iterdir()) and not marker.exists()):
-            raise RecordingError(f"{out}: exists and is not an earlier demo; name another --out")
-        shutil.rmtree(out)
-    try:
-        out.mkdir(parents=True)
-        marker.touch()
-    except OSError as problem:
-        raise RecordingError(f"{out}: cannot write there: {problem.strerror}") from None
+    found = [replace(load(folder / each), name=str(named / each)) for each in recordings]
+    write(folder / "report.html", render_report(found, title="kvreplay demo"))
 
 
 def _run_words(trace: Path, drop: float | None, delay: tuple[float, float] | None) -> str:
@@ -93,8 +85,9 @@ def _run_words(trace: Path, drop: float | None, delay: tuple[float, float] | Non
 
 
 def _run(
-    trace: Path,
-    recording: Path,
+    folder: Path,
+    named: Path,
+    name: str,
     drop: float | None,
     delay: tuple[float, float] | None,
     device: str,
@@ -107,21 +100,23 @@ def _run(
 
     plan: FaultPlan = shortcut_plan(drop, delay, None)
     request = ReplayRequest(
-        trace=open_trace(trace),
+        trace=open_trace(folder / _TRACE),
+        trace_name=str(named / _TRACE),
         profile=find_profile(_PROFILE),
         plan=plan,
         options=SessionOptions(seed=_SEED),
         device=device,
-        reproduce=_run_words(trace, drop, delay),
+        reproduce=_run_words(named / _TRACE, drop, delay),
     )
     with progress_bar("replaying", request.trace.request_count) as progress:
-        return replay(request, recording, progress)
+        return replay(request, folder / name, progress)
 
 
-def _reproduce(directory: Path, persistence: str, device: str) -> dict[str, Any]:
+def _reproduce(folder: Path, named: Path, persistence: str, device: str) -> dict[str, Any]:
     from replay.commands.reproduce import reproduce_gap
     from replay.profile_catalogue import find_profile
     from replay.wanted_gap import WantedGap
+    from traces.files.writing import make_folder
 
     wanted = WantedGap(
         STORY_AVAILABLE,
@@ -130,7 +125,8 @@ def _reproduce(directory: Path, persistence: str, device: str) -> dict[str, Any]
         "transient" if persistence == "transient" else "persistent",
     )
     profile = find_profile(_PROFILE)
-    return reproduce_gap(wanted, profile, (), (), None, 0, device, directory)
+    make_folder(folder)
+    return reproduce_gap(wanted, profile, (), (), None, 0, device, folder, named)
 
 
 def _say(step: int, text: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from replay.commands.options import progress_bar, show_path
+from replay.commands.options import invocation, progress_bar, show_path
 from replay.commands.shrink import print_shrunk, shrink_options, shrink_with_progress
 
 
@@ -55,22 +55,27 @@ def hunt(
     found, 3 when no seed showed any.
     """
     from replay.cli import EXIT_INCONCLUSIVE
+    from replay.files import hold_reproduction
     from replay.hunting import hunt as hunt_for
-    from replay.recording import Recording, check_replaceable
-    from replay.shrink.outputs import record, write_inputs
+    from replay.recording import Recording
+    from replay.shrink.outputs import write_case
     from replay.shrink.search import Budget
     from replay.shrink.shrinker import ShrinkOptions
 
     found = out / "found"
-    check_replaceable(found / "recording")
-    with progress_bar("hunting", seeds) as progress:
-        find = hunt_for(profile, defects, range(first, first + seeds), progress)
-    if find is None:
-        _print_nothing(profile, defects, range(first, first + seeds), as_json)
-        return EXIT_INCONCLUSIVE
-    if not as_json:
-        click.echo(f"seed {find.seed} shows it: {show_path(found)}")
-    record(found, write_inputs(found, find.case, f"kvreplay hunt, seed {find.seed}"))
+    search = ("out", "same_gap", "budget_s", "max_replays", "restart", "as_json")
+    made_by = invocation(*search)
+    with hold_reproduction(found, made_by, force=restart) as place:
+        with progress_bar("hunting", seeds) as progress:
+            find = hunt_for(profile, defects, range(first, first + seeds), progress)
+        if find is None:
+            _print_nothing(profile, defects, range(first, first + seeds), as_json)
+            return EXIT_INCONCLUSIVE
+        if not as_json:
+            click.echo(f"seed {find.seed} shows it: {show_path(found)}")
+        folder = place.folder()
+        write_case(folder, found, find.case, f"kvreplay hunt, seed {find.seed}", made_by)
+        place.put(folder)
     options = ShrinkOptions(
         same_gap=same_gap,
         because_of=defects,

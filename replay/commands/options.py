@@ -53,6 +53,18 @@ def command_line(*words: object) -> str:
     return shlex.join(str(word) for word in words)
 
 
+def inputs_of(*references: str | Path | None) -> list[Path]:
+    """The files that these name, such as `FILE#NAME`; what is no file does no harm."""
+    return [Path(each) for name in references if name for each in (name, str(name).split("#")[0])]
+
+
+def invocation(*without: str) -> str:
+    """The command that runs and all its parameters, as one text that tells it from others."""
+    context = click.get_current_context()
+    values = {name: value for name, value in context.params.items() if name not in without}
+    return f"{context.command_path} {sorted((name, str(values[name])) for name in values)}"
+
+
 def profile_changes(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that change a profile, `--set` and `--defect`: `assignments` and `defects`."""
     command = click.option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +85,7 @@ def report(
     if gen_suppressions:
         click.echo(_suppressions(directories, accepted), nl=False)
         return 0
-    outputs = _outputs(paths, perfetto)
+    outputs = _outputs(paths, perfetto, () if suppressions is None else (suppressions,))
     if accepted is None:
         _tell(_recordings(directories, outputs), as_json)
         return 0
@@ -121,12 +122,14 @@ def _tell(told: dict[str, Any], as_json: bool) -> None:
         click.echo(printable(told["comparison"]["sentence"]))
 
 
-def _outputs(paths: tuple[Path, ...], perfetto: Path | None) -> tuple[Output, ...]:
+def _outputs(
+    paths: tuple[Path, ...], perfetto: Path | None, reads: Sequence[Path]
+) -> tuple[Output, ...]:
     from reports.outputs import plan_outputs
 
     if not paths and perfetto is None:
         paths = (Path("report.html"),)
-    return plan_outputs(paths, perfetto)
+    return plan_outputs(paths, perfetto, reads)
 
 
 def _recordings(

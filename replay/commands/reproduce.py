@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replay.commands.options import (
+    invocation,
     parse_overrides,
     profile_changes,
     progress_bar,
@@ -62,6 +63,7 @@ _GIVEN = ("page_size", "total_tokens", "prefill_total_tokens")
     metavar="DIR",
     help="Where trace.parquet, plan.toml and the recording go.",
 )
+@click.option("--force", is_flag=True, help="Replace what another command has reproduced there.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def reproduce(
     available: int,
@@ -76,6 +78,7 @@ def reproduce(
     seed: int,
     device: str,
     out: Path | None,
+    force: bool,
     as_json: bool,
 ) -> int:
     """Choose requests and faults that leave exactly AVAILABLE of TOTAL tokens, and replay them.
@@ -87,6 +90,7 @@ def reproduce(
     1 when the engine profile does not let them.
     """
     from replay.defects import with_defects
+    from replay.files import hold_reproduction
     from replay.profile_catalogue import find_profile
     from replay.wanted_gap import WantedGap
 
@@ -99,7 +103,18 @@ def reproduce(
     )
     directory = out or Path(f"reproduce-{available}-of-{total}-{persistence}")
     base = with_defects(find_profile(profile_name), defects)
-    summary = reproduce_gap(wanted, base, defects, assignments, trace_path, seed, device, directory)
+    made_by, reads = invocation("out", "device", "force", "as_json"), []
+    if trace_path is not None:
+        from traces.dataset import open_trace
+
+        made_by += f" sha256 {open_trace(trace_path).sha256()}"
+        reads.append(trace_path)
+    with hold_reproduction(directory, made_by, reads=reads, force=force) as place:
+        folder = place.folder()
+        summary = reproduce_gap(
+            wanted, base, defects, assignments, trace_path, seed, device, folder, directory, made_by
+        )
+        place.put(folder)
     _print(summary, wanted, directory, as_json)
     return 0 if summary["reproduction"]["came_out"] else 1
 
@@ -112,16 +127,18 @@ def reproduce_gap(
     trace_path: Path | None,
     seed: int,
     device: str,
+    folder: Path,
     directory: Path,
+    made_by: str = "kvreplay demo",
 ) -> dict[str, Any]:
     """Find, write and replay a reproduction; the run's summary with a key `reproduction`.
 
-    `base` is the profile with `defects`, before `assignments`.
+    `base` is the profile with `defects`, before `assignments`; `folder` is a working folder, and
+    `directory` where that will be.
 
     Raises:
         NoSuchGapError: no set of requests makes the gap.
         ProfileError: the profile cannot have that pool.
-        RecordingError: the directory cannot be written.
     """
     from replay.profile_overrides import override
     from replay.reproduce import fit_profile
@@ -137,15 +154,15 @@ def reproduce_gap(
     if wanted.by_engine_check:
         require_a_check(profile)
     found, block_size, source = _find(wanted, profile, trace_path, seed)
-    _write_inputs(directory, found, block_size, source)
-    summary = _replay(directory, found, base, defects, seed, device)
+    _write_inputs(folder, found, block_size, source, made_by)
+    summary = _replay(folder, directory, found, base, defects, seed, device)
     mismatch = summary["mismatch"] or {}
     came_out = (
         summary["verdict"] == wanted.persistence
         and (mismatch.get("available"), mismatch.get("total")) == (wanted.available, wanted.total)
         and mismatch.get("evictable") == 0
         and summary["faults"]["never_fired"] == 0
-        and _owners(directory / "recording", mismatch["pool"]) == set(found.chosen)
+        and _owners(folder / "recording", mismatch["pool"]) == set(found.chosen)
         and (not wanted.by_engine_check or _engine_said_it(summary, base))
     )
     summary["reproduction"] = {
@@ -230,27 +247,21 @@ def _synthesise(
 
 
 def _write_inputs(
-    directory: Path, found: Reproduction, block_size: int | None, source: str
+    folder: Path, found: Reproduction, block_size: int | None, source: str, made_by: str
 ) -> None:
     from faults.plan_text import plan_text
-    from replay.errors import RecordingError
-    from replay.recording import check_replaceable, write_text
+    from replay.files import PLAN_NAME, sealed
+    from traces.files.writing import write
     from traces.writer import TraceWriter
 
-    check_replaceable(directory / "recording")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with TraceWriter(
-            directory / "trace.parquet", source=source, block_size=block_size
-        ) as writer:
-            for request in found.requests:
-                writer.write(request)
-        write_text(directory / "plan.toml", plan_text(found.plan))
-    except OSError as problem:
-        raise RecordingError(f"{directory}: cannot write there: {problem.strerror}") from None
+    with TraceWriter(folder / "trace.parquet", source=source, block_size=block_size) as writer:
+        for request in found.requests:
+            writer.write(request)
+    write(folder / PLAN_NAME, sealed(plan_text(found.plan), made_by))
 
 
 def _replay(
+    folder: Path,
     directory: Path,
     found: Reproduction,
     base: EngineProfile,
@@ -259,12 +270,11 @@ def _replay(
     device: str,
 ) -> dict[str, Any]:
     """Replay what was written, through the same path as `kvreplay run`."""
-    from replay.campaign import replay
     from replay.profile_overrides import as_text
     from replay.run_options import RunOptions
 
     before, after = base.to_dict(), found.profile.to_dict()
-    request = RunOptions(
+    options = RunOptions(
         trace=str(directory / "trace.parquet"),
         profile=base.name,
         defects=defects,
@@ -274,9 +284,9 @@ def _replay(
         plan=str(directory / "plan.toml"),
         seed=seed,
         heal_budget_s=found.heal_budget_us / 1e6,
-    ).to_request(device)
-    with progress_bar("replaying", request.trace.request_count) as progress:
-        return replay(request, directory / "recording", progress)
+    )
+    with progress_bar("replaying", len(found.requests)) as progress:
+        return options.replay_in(folder, device, progress)
 
 
 def _print(summary: dict[str, Any], wanted: WantedGap, directory: Path, as_json: bool) -> None:

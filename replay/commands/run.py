@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ import click
 from replay.commands.options import (
     VERDICTS,
     ProbabilityAndDelay,
+    inputs_of,
     parse_overrides,
     profile_changes,
     progress_bar,
@@ -83,6 +86,7 @@ if TYPE_CHECKING:
     "--stop-on-engine-error", is_flag=True, help="Stop where the real engine would have died."
 )
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep the recording.")
+@click.option("--force", is_flag=True, help="Replace the recording of another run at --out.")
 @click.option(
     "--engine-log",
     type=click.Path(path_type=Path),
@@ -110,6 +114,7 @@ def run(
     audit: str,
     stop_on_engine_error: bool,
     out: Path | None,
+    force: bool,
     engine_log: Path | None,
     expect: str | None,
     suppressions: Path | None,
@@ -125,10 +130,13 @@ def run(
     accepted = read_accepted(suppressions, today)
     if math.isnan(heal_budget_s):
         raise click.BadParameter("not a number of seconds", param_hint="--heal-budget")
-    from replay.campaign import replay
+    reads = inputs_of(trace, plan, suppressions)
+    check_outputs(out, engine_log, reads)
+    from replay.campaign import hold_recording, replay
+    from replay.files import ENGINE_LOG
     from replay.matrix.named import trace_file
-    from replay.recording import check_replaceable
     from replay.run_options import RunOptions
+    from traces.files.place import hold_all
 
     options = RunOptions(
         trace=trace,
@@ -150,24 +158,42 @@ def run(
     look = None if accepted is None else judging(judged, str(out or trace), accepted)
     with trace_file(trace) as trace_path:
         request = options.to_request(device, trace_path=trace_path)
-        if out is not None:
-            check_replaceable(out)
-        if engine_log is not None:
-            from replay.engine_log.writing import check_writable
+        with ExitStack() as stack:
+            place, logs = None, None
+            if out is not None:
+                held = hold_recording(out, request, reads=reads, force=force)
+                place = stack.enter_context(held)
+            if engine_log is not None:
+                from replay.engine_log.writing import log_names
 
-            check_writable(engine_log)
-        if swarm and not as_json:
-            from replay.commands.swarm_text import print_swarm
+                names = log_names(engine_log, request.profile.to_dict())
+                held_logs = hold_all(((each, ENGINE_LOG) for each in names.values()), reads=reads)
+                logs = dict(zip(names, stack.enter_context(held_logs), strict=True))
+            if swarm and not as_json:
+                from replay.commands.swarm_text import print_swarm
 
-            print_swarm(request)
-        with progress_bar("replaying", request.trace.request_count * (1 + repeat)) as progress:
-            summary = replay(request, out, progress, engine_log=engine_log, look=look)
+                print_swarm(request)
+            total = request.trace.request_count * (1 + repeat)
+            progress = stack.enter_context(progress_bar("replaying", total))
+            summary = replay(request, place, progress, logs=logs, look=look)
     _tell(summary, out, expect, as_json)
     if accepted is None:
         return exit_code(summary, expect)
     code = judge_accepted(judged, accepted)
     # What is expected and what is accepted are two things, and both must be so.
     return code if expect is None or code == 1 else exit_code(summary, expect)
+
+
+def check_outputs(out: Path | None, engine_log: Path | None, reads: Sequence[Path]) -> None:
+    """Look at the places of all outputs, before anything large is imported."""
+    from replay.files import ENGINE_LOG, RECORDING
+    from traces.files.place import Place, check_apart
+
+    check_apart(out, engine_log)
+    if out is not None:
+        Place(out, RECORDING).check(reads)
+    if engine_log is not None:
+        Place(engine_log, ENGINE_LOG).check(reads)
 
 
 def _tell(summary: dict[str, Any], out: Path | None, expect: str | None, as_json: bool) -> None:

@@ -15,7 +15,9 @@ def shrink_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of whatever shrinks: `same_gap`, `budget_s`, `max_replays`, `restart`, `as_json`."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print shrunk.json instead of text."),
-        click.option("--restart", is_flag=True, help="Throw away what is there of another shrink."),
+        click.option(
+            "--restart", is_flag=True, help="Throw away what another shrink or hunt has left there."
+        ),
         click.option(
             "--max-replays",
             type=click.IntRange(min=1),

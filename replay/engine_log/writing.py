@@ -12,8 +12,7 @@ line has its server in front, as `kubectl logs --prefix` puts it.
 from __future__ import annotations
 
 import heapq
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,10 @@ from replay.engine_log.sglang_decode import DecodeStatus
 from replay.engine_log.sglang_prefill import PrefillStatus
 from replay.engine_log.sglang_transfers import transfer_lines
 from replay.engine_log.vllm import DecodeEngine, PrefillEngine, api_line, expired_holds
-from replay.errors import RecordingError
-from replay.recording import Recording, whole_text
+from replay.files import ENGINE_LOG_HEAD
+from replay.recording import Recording
+from traces.files.place import Place
+from traces.files.writing import create_text
 
 #: Nobody closes a log at the very moment at which the last request ends.
 QUIET_END_US = 30_000_000
@@ -43,44 +44,42 @@ QUIET_END_US = 30_000_000
 SERVER = "{server}"
 
 
-def log_names(path: Path, run: dict[str, Any]) -> dict[str, Path]:
-    """Where each server's log goes: `serve.{server}.log` becomes `serve.decode0.log` and so on."""
-    return {
-        server.name: path.with_name(path.name.replace(SERVER, server.name))
-        for server in servers_of(run)
-    }
+def log_names(path: Path, profile: Mapping[str, Any]) -> dict[str, Path]:
+    """Where each server's log goes: `serve.{server}.log` becomes `serve.decode0.log` and so on.
 
-
-def check_writable(path: Path) -> None:
-    """Make sure, before anything is replayed, that logs can be written beside `path`.
-
-    Raises:
-        RecordingError: they cannot.
+    Without `{server}` there is one log of all, under the empty name.
     """
-    if path.is_dir():
-        raise RecordingError(f"{path}: is a directory; name a file, such as {path}/serve.log")
-    if not path.parent.is_dir():
-        raise RecordingError(f"{path}: there is no directory {path.parent}; make it first")
-    if not os.access(path.parent, os.W_OK):
-        raise RecordingError(f"{path}: cannot write into {path.parent}; name another place")
+    if SERVER not in path.name:
+        return {"": path}
+    names = [
+        f"{side}{number}"
+        for side in ("prefill", "decode")
+        for number in range(profile[f"{side}_instances"])
+    ]
+    return {name: path.with_name(path.name.replace(SERVER, name)) for name in names}
 
 
-def write_engine_logs(recording: Recording, path: Path) -> list[Path]:
-    """Write what the servers of a recording would have logged, each file whole or not at all.
+def write_engine_logs(recording: Recording, logs: Mapping[str, Place]) -> list[tuple[Place, Path]]:
+    """Write what the servers of a recording would have logged; the working files are yet to be put.
 
     Raises:
-        RecordingError: the recording is broken, or the logs cannot be written.
+        RecordingError: the recording is broken.
     """
     servers = servers_of(recording.run)
-    if SERVER in path.name:
-        names = log_names(path, recording.run)
-        for server in servers:
-            _write(names[server.name], server_lines(recording, server))
-        return list(names.values())
-    streams = [_behind_its_name(recording, server) for server in servers]
-    merged = heapq.merge(*streams, key=lambda line: line.time_us)
-    _write(path, (line.text for line in merged))
-    return [path]
+    written = []
+    for name, place in logs.items():
+        if name:
+            lines = server_lines(recording, next(each for each in servers if each.name == name))
+        else:
+            streams = [_behind_its_name(recording, server) for server in servers]
+            merged = heapq.merge(*streams, key=lambda line: line.time_us)
+            lines = (line.text for line in merged)
+        working = place.file()
+        with create_text(working) as file:
+            file.write(f"{ENGINE_LOG_HEAD}\n")
+            file.writelines(f"{line}\n" for line in lines)
+        written.append((place, working))
+    return written
 
 
 def _behind_its_name(recording: Recording, server: Server) -> Iterator[Line]:
@@ -199,12 +198,3 @@ def _end_us(run: dict[str, Any]) -> int:
     """When the logs end: some quiet after the replay, unless something could still happen in it."""
     end_us: int = max((phase["end_us"] for phase in run["phases"]), default=0)
     return end_us if run["pending_at_end"] else end_us + QUIET_END_US
-
-
-def _write(path: Path, lines: Iterator[str]) -> None:
-    """Write a log line by line into a file that appears whole or not at all."""
-    try:
-        with whole_text(path) as file:
-            file.writelines(f"{line}\n" for line in lines)
-    except OSError as problem:
-        raise RecordingError(f"{path}: cannot write a log there: {problem.strerror}") from None

@@ -8,15 +8,16 @@ cell --replay without end--> truth -----------------+
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from replay.files import ENGINE_LOG, LABELLED
 from replay.labelled.drawing import BLOCK_SIZE, LabelledCell, draw_cell
 from replay.labelled.quiet import quiet_checks, quiet_lines
 from replay.labelled.truth import Label, find_truth
+from traces.files.place import hold, hold_all, scratch
 
 #: Virtual time that late events and timeouts get: longer than any timeout of a profile.
 HEAL_BUDGET_US = 7_200_000_000
@@ -68,13 +69,17 @@ def run_trial(message: Mapping[str, Any]) -> dict[str, Any]:
     """
     cell, keep = draw_cell(message["seed"], message["number"]), message.get("keep")
     if keep is not None:
-        Path(keep).mkdir(parents=True, exist_ok=True)
-        return dataclasses.asdict(_try(cell, Path(keep)))
-    with tempfile.TemporaryDirectory(prefix="kvreplay-labelled-") as directory:
-        return dataclasses.asdict(_try(cell, Path(directory)))
+        with hold(keep, LABELLED, makes_folders=True) as place:
+            directory = place.folder()
+            outcome = dataclasses.asdict(_try(cell, directory, Path(keep)))
+            place.put(directory)
+            return outcome
+    with scratch() as directory:
+        return dataclasses.asdict(_try(cell, directory, directory))
 
 
-def _try(cell: LabelledCell, directory: Path) -> Outcome:
+def _try(cell: LabelledCell, directory: Path, named: Path) -> Outcome:
+    """Run it in a working folder that will be called `named`."""
     from replay.campaign import ReplayRequest, replay
     from replay.diagnosis.diagnose import diagnose
     from replay.diagnosis.logs.source import open_logs
@@ -90,15 +95,18 @@ def _try(cell: LabelledCell, directory: Path) -> Outcome:
             writer.write(row)
     request = ReplayRequest(
         trace=open_trace(trace),
+        trace_name=str(named / trace.name),
         profile=cell.profile,
         plan=cell.plan,
         options=SessionOptions(seed=cell.seed, repeats=cell.repeats, heal_budget_us=HEAL_BUDGET_US),
         device="cpu",
     )
     log = directory / "serve.{server}.log"
-    summary = replay(request, directory / "recording", engine_log=log)
+    names = log_names(log, cell.profile.to_dict())
+    with hold_all((each, ENGINE_LOG) for each in names.values()) as places:
+        logs = dict(zip(names, places, strict=True))
+        summary = replay(request, directory / "recording", logs=logs)
     recording = Recording.open(directory / "recording")
-    names = log_names(log, recording.run)
     truth = find_truth(request)
     blind = diagnose(open_logs([str(each) for each in names.values()])).to_dict()
     return Outcome(

@@ -10,7 +10,6 @@ long ago whose request still waits for them, and checks of the engine that faile
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +22,7 @@ from replay.engine.request import Request
 from replay.pool.ledger import CACHE
 from replay.recorder import RecordingWriter
 from replay.session import Session
+from traces.files.place import scratch
 
 if TYPE_CHECKING:
     from replay.campaign import ReplayRequest
@@ -70,13 +70,13 @@ class Truth:
 def find_truth(request: ReplayRequest) -> Truth:
     """Replay to the end of all time and look."""
     options = dataclasses.replace(request.options, heal_budget_us=UNLIMITED_US)
-    with tempfile.TemporaryDirectory(prefix="kvreplay-truth-") as directory:
+    with scratch() as directory:
         session = _WatchedSession(
             request.trace,
             request.profile,
             request.plan,
             options,
-            _CountingRecorder(Path(directory)),
+            _CountingRecorder(directory),
             request.arrays or arrays_on(choose_device(request.device)),
         )
         session.run()

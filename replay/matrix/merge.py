@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from replay.errors import MatrixError
+from replay.files import CELLS
 from replay.matrix.cells import Cell
 from replay.matrix.file import parse_matrix
 from replay.matrix.matrix import Matrix, matrix_of
 from replay.matrix.runner import Finished, RunPlan, finish_matrix
 from replay.matrix.store import MatrixStore
+from traces.files.place import hold
+from traces.files.writing import copy
 
 #: Missing cells that an error names.
 _NAMED_MAX = 3
@@ -46,7 +48,7 @@ def merge_shards(whole: Whole, store: MatrixStore, plan: RunPlan) -> Finished:
     """Copy all cells into an empty store and write the results of the whole.
 
     Raises:
-        MatrixError: a file cannot be copied or written.
+        OutputError: a file cannot be written.
     """
     matrix = whole.matrix
     head = store.write_head(matrix.source, len(matrix.cells), None, merged=True)
@@ -104,11 +106,10 @@ def _sameness(document: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _copy(shard: MatrixStore, store: MatrixStore, slug: str) -> None:
-    try:
-        if (shard.cells / slug).is_dir():
-            shutil.copytree(shard.cells / slug, store.cells / slug)
-        for name in (f"{slug}.html", f"{slug}.json"):
-            if (shard.cells / name).is_file():
-                shutil.copyfile(shard.cells / name, store.cells / name)
-    except OSError as problem:
-        raise MatrixError(f"cannot copy {problem.filename}: {problem.strerror}") from None
+    for name in (slug, f"{slug}.html", f"{slug}.json"):
+        kind = CELLS.kind_of(name)
+        if kind is not None and (shard.cells / name).exists():
+            with hold(store.cells / name, kind, sweeps=False) as place:
+                working = place.file()
+                copy(shard.cells / name, working)
+                place.put(working)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from faults.toml_errors import nearest
 from replay.errors import MatrixError
 from replay.matrix.file import MatrixSource, read_matrix_file
 from traces.errors import TraceError
+from traces.files.place import scratch
 from traces.synthesis_options import SynthesisOptions
 
 _FIELD_OF_COMPLAINT = re.compile(r"synthesis: (\w+) is ")
@@ -47,8 +47,8 @@ def trace_file(reference: str) -> Iterator[Path]:
     from traces.synthesis import write_synthetic_trace
 
     options = synthesis_options(read_matrix_file(parts[0]), parts[1])
-    with tempfile.TemporaryDirectory(prefix="kvreplay-") as directory:
-        path = Path(directory) / "trace.parquet"
+    with scratch() as directory:
+        path = directory / "trace.parquet"
         write_synthetic_trace(options, path)
         yield path
 

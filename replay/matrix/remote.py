@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -17,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from replay.errors import MatrixError
+from replay.files import PAGE, RECORDING
 from replay.matrix.jobs import CellJob
 from replay.matrix.run_one import failed_document, run_cell
 from replay.matrix.store import write_cell_document
 from replay.matrix.traces import synthesised
 from traces.dataset import open_trace
 from traces.errors import TraceError
+from traces.files.place import hold, scratch
+from traces.files.writing import write
 from traces.synthesis_options import SynthesisOptions
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -37,8 +38,7 @@ def run_remote(message: Mapping[str, Any]) -> dict[str, Any]:
             "install the same version on every worker"
         )
         return {"document": failed_document(job, "crashed", error), "recording": {}, "page": None}
-    with tempfile.TemporaryDirectory(prefix="kvreplay-") as name:
-        directory = Path(name)
+    with scratch() as directory:
         try:
             path = _trace_here(job, directory / "traces")
         except (MatrixError, TraceError) as problem:
@@ -83,19 +83,19 @@ def store_remote(cells: Path, slug: str, answer: Mapping[str, Any]) -> dict[str,
     Raises:
         MatrixError: a file's name is not one.
     """
-    recording, page = cells / slug, cells / f"{slug}.html"
-    shutil.rmtree(recording, ignore_errors=True)
-    page.unlink(missing_ok=True)
-    if answer["recording"]:
-        working = Path(tempfile.mkdtemp(prefix=".kvreplay-", dir=cells))
-        for name, content in answer["recording"].items():
-            if not _FILE_NAME.fullmatch(name):
-                raise MatrixError(f"a worker sent a file called {name!r}; is it kvreplay's?")
-            (working / name).write_bytes(content)
-        working.chmod(0o755)
-        working.rename(recording)
-    if answer["page"] is not None:
-        page.write_bytes(answer["page"])
+    with hold(cells / slug, RECORDING, sweeps=False) as place:
+        place.empty()
+        if answer["recording"]:
+            working = place.folder()
+            for name, content in answer["recording"].items():
+                if not _FILE_NAME.fullmatch(name):
+                    raise MatrixError(f"a worker sent a file called {name!r}; is it kvreplay's?")
+                write(working / name, content)
+            place.put(working)
+    with hold(cells / f"{slug}.html", PAGE, sweeps=False) as place:
+        place.empty()
+        if answer["page"] is not None:
+            place.write(answer["page"])
     document: dict[str, Any] = answer["document"]
     write_cell_document(cells, slug, document)
     return document

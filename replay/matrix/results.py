@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from replay.matrix.cells import Cell
 from replay.matrix.expectations import Expectation, Judgement, judge_cell
@@ -53,15 +50,6 @@ def results_table(store: MatrixStore, results: Sequence[CellResult]) -> pa.Table
     rows = [result_row(store, result) for result in results]
     schema = RESULTS_SCHEMA.with_metadata({"schema": RESULTS_SCHEMA_NAME})
     return pa.Table.from_pylist(rows, schema)
-
-
-def write_results(path: Path, table: pa.Table) -> None:
-    """Write the table so that it appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    pq.write_table(table, temporary, compression="zstd")
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def result_row(store: MatrixStore, result: CellResult) -> dict[str, Any]:

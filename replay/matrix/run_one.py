@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -17,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from replay.errors import USER_ERRORS, CellTimeoutError, RecordingError
+from replay.files import PAGE, RECORDING
 from replay.matrix.expectations import judge_cell
 from replay.matrix.facts import facts_of
 from replay.matrix.jobs import CellJob
 from replay.matrix.pool import Ended
 from replay.matrix.store import CELL_SCHEMA, write_cell_document
+from traces.errors import OutputError
+from traces.files.place import hold, remove
 
 
 def run_message(message: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,15 +37,14 @@ def run_cell(job: CellJob) -> dict[str, Any]:
     Whatever goes wrong with the cell is its result, not an error of the caller.
 
     Raises:
-        OSError, RecordingError: the disk is full or takes nothing: no cell's fault, and of the next
+        OutputError: the disk is full or takes nothing: no cell's fault, and of the next
             one neither.
     """
     if job.done is not None and (document := _with_page(job, job.done)) is not None:
         return document
     started = time.perf_counter()
     recording, page = _places(job)
-    for old in (recording, page):
-        _remove(old)
+    _remove(recording, page)
     try:
         summary, facts = _replay(job, recording)
         document = finished_document(job, facts, summary["timing"]["replay_s"])
@@ -52,7 +53,7 @@ def run_cell(job: CellJob) -> dict[str, Any]:
             draw_page(recording, page, job.name, charts=not is_expected)
             document["charts"] = not is_expected
         if not job.wants(job.keep, is_expected):
-            _remove(recording)
+            remove(recording, RECORDING)
     except MemoryError:
         document = failed_document(job, "out-of-memory", "the process had no memory left")
     except CellTimeoutError as problem:
@@ -62,8 +63,7 @@ def run_cell(job: CellJob) -> dict[str, Any]:
             raise
         document = failed_document(job, "crashed", _explained(problem))
     if document["state"] != "finished":
-        for half_done in (recording, page):
-            _remove(half_done)
+        _remove(recording, page)
     document["timing"]["cell_s"] = round(time.perf_counter() - started, 3)
     write_cell_document(Path(job.cells), job.slug, document)
     return document
@@ -80,7 +80,7 @@ def _with_page(job: CellJob, done: Mapping[str, Any]) -> dict[str, Any] | None:
     charts = judge_cell(done, job.expectation).outcome != "passed"
     try:
         draw_page(recording, page, job.name, charts)
-    except RecordingError as problem:
+    except (OutputError, RecordingError) as problem:
         if _is_of_the_disk(problem):
             raise
         return None
@@ -95,7 +95,8 @@ def _replay(job: CellJob, recording: Path) -> tuple[dict[str, Any], dict[str, An
     request = job.options.to_request(
         job.device, trace_path=Path(job.trace_path), plan=job.make_plan()
     )
-    summary = replay(request, recording, _deadline(job.cooperative_s))
+    with hold(recording, RECORDING, sweeps=False) as place:
+        summary = replay(request, place, _deadline(job.cooperative_s))
     return summary, facts_of(recording, summary)
 
 
@@ -161,7 +162,7 @@ _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 def _is_of_the_disk(problem: Exception) -> bool:
     return any(
         isinstance(each, OSError) and each.errno in _OF_THE_DISK
-        for each in (problem, problem.__context__)
+        for each in (problem, problem.__cause__, problem.__context__)
     )
 
 
@@ -174,8 +175,6 @@ def _explained(problem: Exception) -> str:
     return f"{type(problem).__name__}: {problem}{where}"
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _remove(recording: Path, page: Path) -> None:
+    remove(recording, RECORDING)
+    remove(page, PAGE)

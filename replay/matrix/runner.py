@@ -5,15 +5,14 @@ check all -> make traces -> jobs -> pool -> store -> judge -> outputs
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from replay.errors import MatrixError
+from replay.files import MADE_TRACES
 from replay.matrix.cells import Cell
 from replay.matrix.checks import check_cells
 from replay.matrix.expectations import judge_cell
@@ -25,6 +24,7 @@ from replay.matrix.results import CellResult, judge_stored
 from replay.matrix.run_one import cut_off_document
 from replay.matrix.store import MatrixStore, write_cell_document
 from replay.matrix.traces import make_traces
+from traces.files.place import Place, remove
 
 
 class Watcher(Protocol):
@@ -51,8 +51,8 @@ class RunPlan:
     keep: Any = "all"
     #: Whether cells that timed out, crashed or ran out of memory run again.
     retry: bool = False
-    junit: Path | None = None
-    markdown: Path | None = None
+    junit: Place | None = None
+    markdown: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def finish_matrix(
             f"{store.directory}: {len(cells) - len(results)} cells vanished while the matrix ran"
         )
     write_outputs(store, head, results, plan.junit, plan.markdown)
-    shutil.rmtree(store.traces, ignore_errors=True)
+    remove(store.traces, MADE_TRACES)
     return Finished(tuple(results), ran)
 
 

@@ -9,10 +9,7 @@ results.parquet  written when every cell is done: a directory that has one is fi
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,9 +17,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from replay.errors import MatrixError
+from replay.files import CELL_JSON, CELLS, MATRIX
 from replay.matrix.file import MatrixSource
 from replay.matrix.matrix import Shard
-from replay.recording import write_text
+from traces.files.kinds import Kind
+from traces.files.locks import sweep
+from traces.files.place import hold, remove
+from traces.files.writing import as_json
 
 MATRIX_SCHEMA = "kvreplay.matrix/1"
 CELL_SCHEMA = "kvreplay.cell/1"
@@ -35,7 +36,6 @@ _CELL_KEYS = {"cell", "fingerprint", "state", "error", "facts", "charts", "repro
 _HEAD_KEYS = {"name", "file", "shard", "cells", "kvreplay"}
 
 RESULT_FILES = ("results.parquet", "junit.xml", "summary.md", "matrix.html")
-_LOCK_WAIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,8 @@ class MatrixStore:
             "kvreplay": version("kvreplay"),
             "merged": merged,
         }
-        _write_json(self.directory / "matrix.json", document)
+        with hold(self.directory / "matrix.json", _kind_of("matrix.json")) as place:
+            place.write(as_json(document))
         return document
 
     def document(self, slug: str) -> dict[str, Any] | None:
@@ -122,79 +123,89 @@ class MatrixStore:
     def forget_results(self) -> None:
         """Make the directory an unfinished one."""
         for name in RESULT_FILES:
-            (self.directory / name).unlink(missing_ok=True)
+            remove(self.directory / name, _kind_of(name))
 
     def clear(self) -> None:
-        """Remove everything that a matrix has written, and nothing else."""
+        """Remove everything that a matrix has written; what says that it is finished first."""
         self.forget_results()
-        shutil.rmtree(self.cells, ignore_errors=True)
-        shutil.rmtree(self.traces, ignore_errors=True)
-        (self.directory / "matrix.json").unlink(missing_ok=True)
+        for name in ("cells", ".traces", "matrix.json"):
+            remove(self.directory / name, _kind_of(name))
 
     def sweep(self, slugs: Collection[str]) -> None:
-        """Remove what cut-off workers left, and the cells that the matrix no longer has."""
-        for name in ("matrix.json", *RESULT_FILES):
-            for half_written in self.directory.glob(f".{name}*"):
-                half_written.unlink(missing_ok=True)
-        for path in self.cells.iterdir():
+        """Remove the cells that the matrix no longer has."""
+        for path in sorted(self.cells.iterdir()):
             slug = path.name if path.is_dir() else path.name.rpartition(".")[0]
-            if path.name.startswith(".") or slug not in slugs:
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            if slug not in slugs and (kind := CELLS.kind_of(path.name)) is not None:
+                remove(path, kind)
+
+
+def _kind_of(name: str) -> Kind:
+    kind = MATRIX.kind_of(name)
+    assert kind is not None
+    return kind
 
 
 def write_cell_document(cells: Path, slug: str, document: Mapping[str, Any]) -> None:
     """Store a cell's document, whole or not at all: it is done."""
-    _write_json(cells / f"{slug}.json", document)
-
-
-def _write_json(path: Path, document: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    name = f"{slug}.json"
+    with hold(cells / name, CELL_JSON, sweeps=False) as place:
+        place.write(as_json(document))
 
 
 @contextmanager
 def open_store(
-    directory: Path, mode: Mode, shard: Shard | None
+    directory: Path,
+    mode: Mode,
+    shard: Shard | None,
+    source: MatrixSource | None = None,
+    *,
+    reads: Sequence[Path] = (),
+    force: bool = False,
 ) -> Iterator[tuple[MatrixStore, int]]:
     """A matrix directory to run in, and a file descriptor that locks it while any process has it.
 
+    Args:
+        directory: where.
+        mode: what to do with a matrix that is there.
+        shard: which one is to run.
+        source: the matrix that is to run; another one that is there stays, unless `force`.
+        reads: what must survive.
+        force: whether another matrix is thrown away.
+
     Raises:
-        MatrixError: something else is there, an unfinished matrix, another shard, or another run.
+        MatrixError: an unfinished matrix is there, another shard, or another matrix.
+        OutputError: something else is there, or another process is at work.
     """
-    store = MatrixStore(directory)
-    _check_place(store)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise MatrixError(f"{directory}: cannot write a matrix there: {problem.strerror}") from None
-    with _locked(directory) as descriptor:
-        _check_place(store)
+    with hold(directory, MATRIX, reads=reads, makes_folders=True, inside=True) as place:
+        store = MatrixStore(directory)
         if (directory / "matrix.json").exists():
-            _take_over(store, mode, shard)
-        store.cells.mkdir(exist_ok=True)
-        yield store, descriptor
+            _take_over(store, mode, shard, None if force else source)
+        cells = place.subfolder("cells")
+        sweep(cells)
+        yield store, place.lock_descriptor
 
 
-def _check_place(store: MatrixStore) -> None:
-    directory = store.directory
-    if not directory.exists():
-        return
-    if not directory.is_dir():
-        raise MatrixError(f"{directory}: is a file; a matrix is a directory, name another one")
-    # A run that was killed early has left its lock, if nothing else.
-    is_ours = any((directory / name).exists() for name in ("matrix.json", ".lock"))
-    if not is_ours and any(directory.iterdir()):
-        raise MatrixError(
-            f"{directory}: exists and is not a matrix directory; name another or empty it"
-        )
-
-
-def _take_over(store: MatrixStore, mode: Mode, shard: Shard | None) -> None:
+def _take_over(
+    store: MatrixStore, mode: Mode, shard: Shard | None, source: MatrixSource | None
+) -> None:
     """Go on with, replace or refuse what is there."""
     directory = store.directory
+    head = store.head()
+    asked = None if shard is None else f"{shard[0]}/{shard[1]}"
+    if source is not None:
+        # A matrix may be edited and gone on with; whoever begins anew loses what was there.
+        is_same = head["name"] == source.name
+        if mode != "resume":
+            is_same = (head["file"].get("sha256"), head["shard"]) == (source.sha256, asked)
+        if not is_same:
+            raise MatrixError(
+                f"{directory}: holds another matrix, or an earlier text of this one "
+                f"({_shard_words(head['shard'])} of {head['name']!r}); name another directory, or "
+                "replace it with --force"
+            )
     if mode == "restart" or (mode != "resume" and store.is_finished):
         store.clear()
         return
-    head = store.head()
     if mode == "merge" and head.get("merged"):
         # Half a merge is worth nothing: the shards are still there.
         store.clear()
@@ -204,7 +215,6 @@ def _take_over(store: MatrixStore, mode: Mode, shard: Shard | None) -> None:
             f"{directory}: holds an unfinished matrix, {store.done()} of {head['cells']} cells "
             "done; go on with --resume or begin again with --restart"
         )
-    asked = None if shard is None else f"{shard[0]}/{shard[1]}"
     if head["shard"] != asked:
         raise MatrixError(
             f"{directory}: holds {_shard_words(head['shard'])}, not {_shard_words(asked)}; name "
@@ -215,30 +225,3 @@ def _take_over(store: MatrixStore, mode: Mode, shard: Shard | None) -> None:
 
 def _shard_words(shard: str | None) -> str:
     return "the whole matrix" if shard is None else f"shard {shard}"
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[int]:
-    """A lock that lasts until every process that holds the descriptor is gone.
-
-    Workers hold it too: those of a killed run may live a moment longer than it.
-    """
-    import fcntl
-
-    descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        deadline = time.monotonic() + _LOCK_WAIT_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise MatrixError(
-                        f"{directory}: another kvreplay is at work there; wait for it or name "
-                        "another directory"
-                    ) from None
-                time.sleep(0.05)
-        yield descriptor
-    finally:
-        os.close(descriptor)

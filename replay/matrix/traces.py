@@ -15,6 +15,7 @@ from replay.matrix.jobs import TraceOnDisk
 from replay.matrix.named import split_reference, synthesis_options
 from traces.dataset import open_trace
 from traces.errors import TraceError
+from traces.files.writing import make_folder
 from traces.synthesis_options import SynthesisOptions
 
 
@@ -53,6 +54,6 @@ def synthesised(options: SynthesisOptions, directory: Path) -> TraceOnDisk:
     if not path.exists():
         from traces.synthesis import write_synthetic_trace
 
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
         write_synthetic_trace(options, path)
     return TraceOnDisk(path, open_trace(path).sha256(), asdict(options))

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 from typing import Any
 
+from replay.errors import USER_ERRORS
 from replay.matrix.pool import Task
 
 
@@ -41,7 +42,8 @@ def _answer(task: Task, message: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return {"value": task(message)}
     except Exception as problem:
-        return {"problem": f"{type(problem).__name__}: {problem}"}
+        told = str(problem) if isinstance(problem, USER_ERRORS) else repr(problem)
+        return {"problem": told}
 
 
 def _die_with_parent(lifeline: Connection) -> None:

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
+
+from replay.files import SHRUNK
+from traces.files.place import hold
+from traces.files.writing import extend
 
 JOURNAL_SCHEMA = "kvreplay.shrink-journal/1"
 
@@ -18,16 +22,17 @@ class Journal:
 
     def __init__(self, path: Path | None, head: dict[str, Any]) -> None:
         self._known: dict[str, bool] = {}
-        self._file: TextIO | None = None
+        self._file: IO[str] | None = None
         if path is None:
             return
         whole = self._read(path, head)
-        # Also cuts off half a line, onto which the next would be written.
-        self._file = path.open("r+" if path.exists() else "w", encoding="utf-8")
-        self._file.seek(whole)
-        self._file.truncate()
         if not whole:
-            self._write({"schema": JOURNAL_SCHEMA} | head)
+            first = json.dumps({"schema": JOURNAL_SCHEMA} | head) + "\n"
+            whole = len(first.encode())
+            with hold(path, SHRUNK.entries[path.name]) as place:
+                place.write(first)
+        # Also cuts off half a line, onto which the next would be written.
+        self._file = extend(path, whole)
 
     def _read(self, path: Path, head: dict[str, Any]) -> int:
         """Take in what an earlier process has found of the same shrink; bytes that are sound."""

@@ -7,36 +7,35 @@ from typing import Any
 
 from faults.kinds import FaultPlan
 from faults.plan_text import plan_text
-from replay.campaign import replay
-from replay.errors import ReplayError, ShrinkError
+from replay.errors import ReplayError
+from replay.files import PLAN_NAME, SHRUNK, SHRUNK_FILE, sealed
 from replay.profile_overrides import as_text
-from replay.recording import Recording, check_replaceable, write_json, write_text
+from replay.recording import Recording
 from replay.run_options import RunOptions
 from replay.shrink.case import SOURCE, Case
 from replay.shrink.outcome import Outcome, outcome_of
-from replay.shrink.place import DOCUMENT, PLAN, RECORDING, TEST, TRACE
+from replay.shrink.place import RECORDING, TEST, TRACE
 from replay.shrink.pytest_text import pytest_text
-from traces.dataset import TraceWriter
+from traces.files.place import Place, hold
+from traces.files.writing import as_json, write
+from traces.writer import TraceWriter
 
 SHRUNK_SCHEMA = "kvreplay.shrunk/1"
 
 
-def write_inputs(directory: Path, case: Case, comment: str) -> RunOptions:
-    """Write the trace and the plan of a case, and say how to run it.
+def write_case(
+    folder: Path, directory: Path, case: Case, comment: str, made_by: str
+) -> tuple[RunOptions, dict[str, Any]]:
+    """Write the trace and the plan of a case into a working folder and replay them there.
 
-    Raises:
-        ShrinkError: they cannot be written.
+    `directory` is where the folder will be. Returns how `kvreplay run` does it, and the summary.
     """
-    check_replaceable(directory / RECORDING)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with TraceWriter(directory / TRACE, source=SOURCE, block_size=case.block_size) as writer:
-            for request in case.requests:
-                writer.write(request)
-        write_text(directory / PLAN, plan_text(FaultPlan(case.rules, comment)))
-    except OSError as problem:
-        raise ShrinkError(f"{directory}: cannot write there: {problem.strerror}") from None
-    return options_of(case, directory.absolute())
+    with TraceWriter(folder / TRACE, source=SOURCE, block_size=case.block_size) as writer:
+        for request in case.requests:
+            writer.write(request)
+    write(folder / PLAN_NAME, sealed(plan_text(FaultPlan(case.rules, comment)), made_by))
+    options = options_of(case, directory.absolute())
+    return options, options.replay_in(folder, "cpu")
 
 
 def options_of(case: Case, directory: Path) -> RunOptions:
@@ -46,7 +45,7 @@ def options_of(case: Case, directory: Path) -> RunOptions:
         profile=case.profile,
         defects=case.defects,
         settings=tuple((name, as_text(value)) for name, value in case.settings),
-        plan=str(directory / PLAN) if case.rules else None,
+        plan=str(directory / PLAN_NAME) if case.rules else None,
         seed=case.options.seed,
         repeat=case.options.repeats,
         heal_budget_s=case.options.heal_budget_us / 1e6,
@@ -55,38 +54,35 @@ def options_of(case: Case, directory: Path) -> RunOptions:
     )
 
 
-def record(directory: Path, options: RunOptions) -> dict[str, Any]:
-    """Replay what was written, through the same path as `kvreplay run`; the summary."""
-    return replay(options.to_request("cpu"), directory / RECORDING)
-
-
 def write_shrunk(
-    directory: Path, case: Case, wanted: Outcome, document: dict[str, Any]
+    place: Place, directory: Path, case: Case, wanted: Outcome, document: dict[str, Any]
 ) -> dict[str, Any]:
     """Write everything of a shrunk case, `shrunk.json` last, and return that.
 
     Raises:
-        ShrinkError: it cannot be written.
+        OutputError: it cannot be written.
         ReplayError: what was written does not come to what is wanted: a defect of kvreplay.
     """
-    options = write_inputs(directory, case, _comment(wanted))
-    summary = record(directory, options)
-    run = Recording.open(directory / RECORDING).run
+    folder = place.folder()
+    options, summary = write_case(folder, directory, case, _comment(wanted), "kvreplay shrink")
+    run = Recording.open(folder / RECORDING).run
     found = outcome_of(summary, run, wanted.numbers is not None)
     if found != wanted:
         raise ReplayError(f"{directory}: the shrunk case came to {found}, not to {wanted}")
-    write_text(directory / TEST, pytest_text(case, wanted, summary))
+    write(folder / TEST, sealed(pytest_text(case, wanted, summary), "kvreplay shrink"))
     timing = document.pop("timing")
     whole = {
         "schema": SHRUNK_SCHEMA,
         **document,
         "after": facts(case, summary),
-        "files": {"trace": TRACE, "plan": PLAN, "test": TEST, "recording": RECORDING},
+        "files": {"trace": TRACE, "plan": PLAN_NAME, "test": TEST, "recording": RECORDING},
         "reproduce": options.command_line(),
         "timing": timing,
     }
-    write_json(directory / f"{DOCUMENT}.tmp", whole)
-    (directory / f"{DOCUMENT}.tmp").replace(directory / DOCUMENT)
+    write(folder / SHRUNK_FILE, as_json(whole))
+    for name in (TRACE, PLAN_NAME, RECORDING, TEST, SHRUNK_FILE):
+        with hold(place.path / name, SHRUNK.entries[name]) as entry:
+            entry.put(folder / name)
     return whole
 
 

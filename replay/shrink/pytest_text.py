@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from replay.files import PLAN_NAME
 from replay.session import SessionOptions
 from replay.shrink.case import Case
 from replay.shrink.outcome import Outcome
-from replay.shrink.place import PLAN, TRACE
+from replay.shrink.place import TRACE
 
 
 def pytest_text(case: Case, wanted: Outcome, summary: dict[str, Any]) -> str:
@@ -50,7 +51,7 @@ def _arguments(case: Case) -> list[tuple[str, str]]:
             ("settings", _literal({name: _setting(value) for name, value in case.settings}))
         )
     if case.rules:
-        arguments.append(("plan", f'HERE / "{PLAN}"'))
+        arguments.append(("plan", f'HERE / "{PLAN_NAME}"'))
     given = (
         ("seed", options.seed, defaults.seed),
         ("repeat", options.repeats, defaults.repeats),

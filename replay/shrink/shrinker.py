@@ -64,7 +64,8 @@ def shrink_recording(
         "because_of": list(options.because_of),
         "kvreplay": version("kvreplay"),
     }
-    with open_place(out, head, options.restart) as journal:
+    reads = [recording.directory]
+    with open_place(out, head, options.restart, reads) as (place, journal):
         search = Search(case, goal, journal, options.budget, tell)
         minimal = shrink(search)
         document = {
@@ -75,7 +76,7 @@ def shrink_recording(
             "tried": search.tried,
             "timing": {"seconds": round(time.monotonic() - started, 1)},
         }
-        return write_shrunk(out, search.case, wanted, document)
+        return write_shrunk(place, out, search.case, wanted, document)
 
 
 def _wanted(recording: Recording, summary: dict[str, Any], same_gap: bool) -> Outcome:

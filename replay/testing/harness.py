@@ -24,6 +24,7 @@ from replay.run_options import HEAL_BUDGET_S, RunOptions
 from replay.testing.replayed import Replayed, ReplayedCell, ReplayedMatrix
 from replay.testing.token_allocator import TokenAllocatorFactory, pages_of
 from replay.testing.watched import Misconduct, watched
+from traces.files.writing import make_folder, write
 from traces.synthesis_options import SynthesisOptions
 
 #: A value of a profile field, as TOML has it.
@@ -112,7 +113,7 @@ class Harness:
         if given is not None:
             # A file, so that the line that reproduces this can name it.
             reference = str(directory / "plan.toml")
-            Path(reference).write_text(plan_text(given), encoding="utf-8")
+            write(Path(reference), plan_text(given))
         options = RunOptions(
             trace=str(trace),
             profile=profile,
@@ -161,7 +162,7 @@ class Harness:
 
     def _next_directory(self) -> Path:
         directory = self._directory / f"run-{next(self._numbers)}"
-        directory.mkdir()
+        make_folder(directory)
         return directory
 
 

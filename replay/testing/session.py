@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +15,7 @@ from replay.matrix.run_one import cut_off_document, run_message
 from replay.matrix.store import write_cell_document
 from replay.matrix.traces import make_traces
 from replay.testing.plugin import SUFFIX
+from traces.files.writing import make_folder, one_at_a_time
 
 if TYPE_CHECKING:
     from replay.matrix.file import Budget
@@ -48,7 +47,7 @@ class CellSession:
             MatrixError: the trace cannot be made.
         """
         cells = self._out / self._folder(item.path) / "cells"
-        cells.mkdir(parents=True, exist_ok=True)
+        make_folder(cells)
         settings = JobSettings(cells=cells, reports=self._reports)
         return make_job(item.checked, item.expectation, self._trace(item), settings)
 
@@ -98,21 +97,10 @@ class CellSession:
         cell = item.checked.cell
         key = (item.path, cell.options.trace)
         if key not in self._traces:
-            with _one_at_a_time(self._traces_at):
+            with one_at_a_time(self._traces_at):
                 made = make_traces(item.source, [cell], self._traces_at)[cell.options.trace]
             self._traces[key] = dataclasses.replace(made, path=made.path.absolute())
         return self._traces[key]
-
-
-@contextmanager
-def _one_at_a_time(directory: Path) -> Iterator[None]:
-    """Keep other processes of this session out: one makes a trace, the others find it."""
-    import fcntl
-
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 _SESSION = pytest.StashKey[CellSession]()

@@ -62,6 +62,7 @@ def junit_xml(results: pa.Table, matrix: Mapping[str, Any]) -> str:
         suite["file"] = about.file
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
+        "<!-- kvreplay.junit/1 -->",
         f"<testsuites{_attributes({'name': 'kvreplay', **counts, **time})}>",
         f"<testsuite{_attributes(suite)}>",
         *_properties(about),

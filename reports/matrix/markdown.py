@@ -75,7 +75,11 @@ def matrix_markdown(results: pa.Table, matrix: Mapping[str, Any]) -> str:
 
 def _head(cells: Sequence[Cell], matrix: Matrix) -> str:
     sign = UNEXPECTED_MARK if any(cell.is_unexpected for cell in cells) else "\N{CHECK MARK}"
-    lines = [f"## {sign} {code(matrix.name)}: {headline(cells, matrix)}", ""]
+    lines = [
+        "<!-- kvreplay.matrix/1 -->",
+        f"## {sign} {code(matrix.name)}: {headline(cells, matrix)}",
+        "",
+    ]
     counts = count_outcomes(cells)
     if counts:
         words = (f"**{number(count)}** {_outcome(name)}" for name, count in counts.items())

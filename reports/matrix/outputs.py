@@ -8,8 +8,8 @@ from typing import Any
 
 from replay.errors import RecordingError
 from replay.matrix.store import MatrixStore
-from reports.outputs import Output
-from reports.placing import placed_together
+from reports.outputs import Output, written_together
+from traces.files.writing import write
 
 
 def is_matrix(directory: Path) -> bool:
@@ -57,10 +57,10 @@ def write_matrix_outputs(directory: Path, outputs: Sequence[Output]) -> dict[str
 
     head = MatrixStore(directory).head()
     results = read_results(directory)
-    with placed_together([output.path for output in outputs]) as working:
+    with written_together(outputs) as working:
         for output, path in zip(outputs, working, strict=True):
             make = render_matrix_page if output.kind == ".html" else matrix_markdown
-            path.write_text(make(results, head), encoding="utf-8")
+            write(path, make(results, head))
     cells = read_cells(results)
     page = next((str(output.path) for output in outputs if output.kind == ".html"), None)
     return {

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from replay.errors import RecordingError
-from reports.html import check_output, content_policy, environment, source, sources, write_page
+from replay.files import PAGE
+from reports.html import content_policy, environment, source, sources
 from reports.matrix.cells import (
     AXES,
     LETTERS,
@@ -36,6 +37,7 @@ from reports.matrix.cells import (
 from reports.matrix.differing import make_differing
 from reports.matrix.layout import TITLES, make_layout
 from reports.words import VERDICTS
+from traces.files.place import hold
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,8 +60,8 @@ def write_matrix_page(directory: Path) -> None:
         RecordingError: one of them cannot be read, or the page cannot be written.
     """
     output = directory / "matrix.html"
-    check_output(output)
-    write_page(output, render_matrix_page(read_results(directory), _matrix(directory)))
+    with hold(output, PAGE, makes_folders=True) as place:
+        place.write(render_matrix_page(read_results(directory), _matrix(directory)))
 
 
 def render_matrix_page(results: pa.Table, matrix: Mapping[str, Any]) -> str:

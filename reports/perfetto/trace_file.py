@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from traces.files.writing import create
+
 #: Twice as fast as the usual 6, and within a fifth of its size.
 _GZIP_LEVEL = 4
 
@@ -113,7 +115,7 @@ def trace_file(path: Path, about: Mapping[str, Any], *, compress: bool) -> Itera
         about: what `otherData` says.
         compress: whether it is gzip; its header then names no file and no time.
     """
-    with path.open("wb") as raw:
+    with create(path) as raw:
         if not compress:
             with _text(raw) as stream:
                 yield from _document(stream, about)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from traces.errors import TraceError
+from traces.files.kinds import TRACE
+from traces.files.place import Place
 from traces.fingerprints import SeenFingerprints, fingerprints
 from traces.importers.reader import ImportOptions, LogReader
 from traces.importers.registry import (
@@ -23,10 +24,9 @@ from traces.importers.registry import (
 )
 from traces.importers.source import LogFile, OnProgress, find_log_file
 from traces.importers.tally import ImportTally, RowCount
-from traces.rewriting import refuse_overwriting
 from traces.schema import COLUMNS, TraceRequest, arrow_schema
 from traces.sorting import ArrivalSorter
-from traces.writer import TraceWriter, find_target, temporary_prefix, unwritable
+from traces.writer import TraceWriter, hold_trace
 
 #: Rows, and block hashes, gathered before they become one Arrow batch.
 _BATCH_ROWS = 4096
@@ -72,6 +72,8 @@ def import_logs(
     options: ImportOptions | None = None,
     on_progress: OnProgress | None = None,
     on_written: Callable[[int, int], None] | None = None,
+    *,
+    force: bool = False,
 ) -> ImportReport:
     """Convert logs of one format to one trace, sorted by arrival; ties keep their order.
 
@@ -85,15 +87,20 @@ def import_logs(
         options: what the user says about the logs.
         on_progress: told the bytes of all logs read so far, compressed as they are.
         on_written: told the requests written so far and those there are, once all logs are read.
+        force: whether a trace made from something else is replaced too.
 
     Raises:
-        TraceError: unknown or mixed formats, an unreadable or malformed log, no usable row, or a
-            destination that cannot be written or is one of the logs.
+        TraceError: unknown or mixed formats, an unreadable or malformed log, or no usable row.
+        OutputError: the destination cannot be written, is not ours or is one of the logs.
     """
     options = options or ImportOptions({})
     destination = Path(destination)
     logs = [find_log_file(Path(source)) for source in sources]
-    _check_files(logs, destination)
+    if not logs:
+        raise TraceError("no log to import; name at least one file")
+    # Before anything is read what would fail in the end.
+    reads = [log.path for log in logs]
+    Place(destination, TRACE).check(reads)
     format_name = _choose_format(logs, format_name, options)
     log_format = load_format(format_name)
     if options.block_size is not None and not log_format.takes_block_size:
@@ -102,8 +109,9 @@ def import_logs(
             "have any; leave it out"
         )
     tally = ImportTally()
-    with _temporary_folder(destination) as folder:
-        sorter = ArrivalSorter(Path(folder))
+    with hold_trace(destination, log_format.source, reads=reads, force=force) as place:
+        # Beside the trace, where there is room for it.
+        sorter = ArrivalSorter(place.folder())
         batches = _Batches(tally)
         for reader in _readers(logs, tally, options, on_progress):
             for batch in batches.gather(log_format.read(reader), reader):
@@ -119,7 +127,7 @@ def import_logs(
         if not log_format.is_wall_clock and shift_us < _WALL_CLOCK_US_MIN:
             shift_us = 0
         with TraceWriter(
-            destination, source=log_format.source, block_size=tally.block_size
+            place, source=log_format.source, block_size=tally.block_size, force=force
         ) as writer:
             for batch in sorter.sorted():
                 writer.write_columns(_shifted(batch, shift_us))
@@ -248,25 +256,6 @@ def _choose_format(logs: list[LogFile], format_name: str, options: ImportOptions
             "at a time"
         )
     return next(iter(found))
-
-
-def _check_files(logs: list[LogFile], destination: Path) -> None:
-    """Refuse before anything is read what would fail in the end."""
-    if not logs:
-        raise TraceError("no log to import; name at least one file")
-    find_target(destination)
-    for log in logs:
-        refuse_overwriting(destination, log.path, "the log itself")
-
-
-def _temporary_folder(destination: Path) -> tempfile.TemporaryDirectory[str]:
-    """Make a folder beside the trace, where there is room for it."""
-    try:
-        return tempfile.TemporaryDirectory(
-            dir=destination.parent, prefix=temporary_prefix(destination), suffix=".sort"
-        )
-    except OSError as problem:
-        raise unwritable(destination, problem) from problem
 
 
 def _nothing_usable(logs: list[LogFile], format_name: str, tally: ImportTally) -> TraceError:

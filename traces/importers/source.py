@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from typing import IO, Any
 import pyarrow as pa
 
 from traces.errors import TraceError, first_line
+from traces.files.place import scratch
+from traces.files.writing import create
 
 #: Called now and then with how much was done so far.
 OnProgress = Callable[[int], None]
@@ -100,11 +101,16 @@ class LogFile:
         if self.compression is None:
             yield self.path
             return
-        with tempfile.NamedTemporaryFile(prefix="kvreplay-", suffix=".part") as copy:
-            with self.open() as stream:
-                while chunk := stream.read(_CHUNK_BYTES):
-                    self._write(copy, chunk)
-            yield Path(copy.name)
+        with scratch() as folder:
+            copy = folder / "decompressed"
+            with create(copy) as to:
+                to.writelines(self._chunks())
+            yield copy
+
+    def _chunks(self) -> Iterator[bytes]:
+        with self.open() as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                yield chunk
 
     def tag(self) -> str:
         """Return eight hexadecimal digits that tell this log from others by how it begins.
@@ -116,16 +122,6 @@ class LogFile:
         """
         with self.open() as stream:
             return hashlib.blake2b(stream.read(_TAG_BYTES), digest_size=4).hexdigest()
-
-    def _write(self, copy: Any, chunk: bytes) -> None:
-        try:
-            copy.write(chunk)
-            copy.flush()
-        except OSError as problem:
-            raise TraceError(
-                f"{self.path}: cannot be decompressed into {tempfile.gettempdir()} "
-                f"({problem.strerror}); make room there or let TMPDIR name another folder"
-            ) from problem
 
     def unreadable(self, problem: Exception) -> TraceError:
         """Say that the bytes cannot be had."""

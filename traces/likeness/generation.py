@@ -38,6 +38,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from traces.files.place import Place
 from traces.likeness.draws import CHUNK_REQUESTS, Draws, DrawStream
 from traces.likeness.fitting import NO_ABORT, NO_PRIORITY, TraceModel
 from traces.likeness.options import LikenessOptions
@@ -59,16 +60,19 @@ _Hashes = npt.NDArray[np.uint64]
 def write_trace_like(
     model: TraceModel,
     options: LikenessOptions,
-    path: str | Path,
+    path: str | Path | Place,
     on_progress: Callable[[int], None] | None = None,
+    *,
+    force: bool = False,
 ) -> int:
     """Write a new trace to `path`, atomically, and return its number of requests.
 
     Args:
         model: what `traces.likeness.fitting.fit_trace` learnt.
         options: size, seed and rate.
-        path: Parquet file to make or replace.
+        path: Parquet file to make or replace, or its place.
         on_progress: called now and then with the requests written so far.
+        force: whether a trace made from something else is replaced too.
 
     Raises:
         TraceError: the file cannot be written, the rate cannot be had, or the trace would last
@@ -76,7 +80,7 @@ def write_trace_like(
     """
     count = 0
     source = options.describe(model.name)
-    with TraceWriter(path, source=source, block_size=model.block_size) as writer:
+    with TraceWriter(path, source=source, block_size=model.block_size, force=force) as writer:
         for columns in synthesize_like(model, options):
             writer.write_columns(columns)
             count += len(columns["request_id"])

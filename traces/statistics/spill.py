@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from traces.errors import TraceError
+from traces.files.writing import unnamed
 from traces.mixing import mix_words
 
 #: Records of a run: 12 bytes each are kept, about 60 while a run is sorted.
@@ -116,7 +117,7 @@ class SpilledRecords:
         try:
             if self._file is None:
                 # Closed by __exit__; without a name nothing is left behind even by a kill.
-                self._file = tempfile.TemporaryFile(prefix="kvreplay-")  # noqa: SIM115
+                self._file = unnamed()
             self._runs.append((self._file.seek(0, os.SEEK_END), starts))
             self._file.write(keys[order].data)
             self._file.write(values[order].data)

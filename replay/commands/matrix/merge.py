@@ -8,6 +8,7 @@ import click
 
 from replay.commands.matrix.shared import (
     JSON,
+    hold_results,
     output_options,
     print_results,
     print_results_json,
@@ -29,11 +30,13 @@ from replay.errors import MatrixError
     metavar="M",
     help="Where the whole goes; a finished matrix there is replaced.",
 )
+@click.option("--force", is_flag=True, help="Replace another matrix in M, too.")
 @output_options
 @JSON
 def merge(
     directories: tuple[Path, ...],
     out: Path,
+    force: bool,
     junit: Path | None,
     markdown: Path | None,
     as_json: bool,
@@ -51,9 +54,14 @@ def merge(
         if directory.resolve() == out.resolve():
             raise MatrixError(f"{out}: is one of the shards; name another directory for the whole")
     whole = find_whole(directories)
-    with open_store(out, "merge", None) as (store, _):
+    source = whole.matrix.source
+    with (
+        hold_results(out, junit, markdown, directories) as (junit_place, markdown_place),
+        open_store(out, "merge", None, source, reads=directories, force=force) as (store, _),
+    ):
         try:
-            finished = merge_shards(whole, store, RunPlan(junit=junit, markdown=markdown))
+            plan = RunPlan(junit=junit_place, markdown=markdown_place)
+            finished = merge_shards(whole, store, plan)
         except BaseException:
             # Half a merge is worth nothing: the shards are still there.
             store.clear()

@@ -12,13 +12,13 @@ import click
 from replay.commands.matrix.shared import (
     JSON,
     SHARD,
+    hold_results,
     output_options,
     print_results,
     print_results_json,
     print_warnings,
 )
-from replay.commands.options import show_path
-from replay.errors import MatrixError
+from replay.commands.options import inputs_of, show_path
 
 if TYPE_CHECKING:
     from replay.matrix.file import Budget
@@ -54,6 +54,7 @@ _WHICH = click.Choice(["all", "unexpected", "none"])
     "--resume", is_flag=True, help="Go on in M: run only what is not done or has changed."
 )
 @click.option("--restart", is_flag=True, help="Throw away what is in M and begin again.")
+@click.option("--force", is_flag=True, help="Throw away another matrix that is in M, too.")
 @click.option(
     "--retry",
     is_flag=True,
@@ -82,6 +83,7 @@ def run(
     out: Path,
     resume: bool,
     restart: bool,
+    force: bool,
     retry: bool,
     junit: Path | None,
     markdown: Path | None,
@@ -111,37 +113,37 @@ def run(
         # Workers load torch while the file is being read.
         prepare()
     matrix = load_matrix(file)
-    plan = RunPlan(
-        shard=None if shard is None else parse_shard(shard),
-        device=device,
-        reports=reports,
-        keep=keep,
-        retry=retry,
-        junit=junit,
-        markdown=markdown,
-    )
-    cells = cells_of(matrix, plan.shard)
+    part = None if shard is None else parse_shard(shard)
+    cells = cells_of(matrix, part)
     print_warnings(matrix.warnings)
     mode: Mode = "resume" if resume else "restart" if restart else "new"
-    with open_store(out, mode, plan.shard) as (store, lock):
+    named = {name for cell in cells for name in (cell.options.trace, cell.options.plan)}
+    reads = inputs_of(file, *sorted(filter(None, named)))
+    with (
+        hold_results(out, junit, markdown, reads) as (junit_place, markdown_place),
+        open_store(out, mode, part, matrix.source, reads=reads, force=force) as (store, lock),
+    ):
+        plan = RunPlan(
+            shard=part,
+            device=device,
+            reports=reports,
+            keep=keep,
+            retry=retry,
+            junit=junit_place,
+            markdown=markdown_place,
+        )
         jobs = min(jobs or core_count(), len(cells))
         pool = _pool(executor, jobs, matrix.source.file.budget, lock)
         try:
             with watching() as watcher:
                 finished = run_matrix(matrix, store, pool, plan, watcher)
-        except (KeyboardInterrupt, SystemExit) as stop:
+        except KeyboardInterrupt:
             click.echo(
-                f"kvreplay: interrupted; {store.done()} of {len(cells)} "
-                f"cells are done in {show_path(out)}, go on with --resume",
+                f"kvreplay: {store.done()} of {len(cells)} cells are done in {show_path(out)}; go "
+                "on with --resume",
                 err=True,
             )
-            if isinstance(stop, SystemExit):
-                # A signal that the command line turned into one.
-                raise
-            return 130
-        except OSError as problem:
-            where = problem.filename or show_path(out)
-            raise MatrixError(f"cannot write {where}: {problem.strerror or problem}") from None
+            raise
         except OutOfTimeError as problem:
             click.echo(f"kvreplay: {problem}", err=True)
             return 4

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from replay.commands.options import printable, show_path
+from replay.files import JUNIT, MARKDOWN, MATRIX
+from traces.files.place import Place, check_apart, hold_all
 
 if TYPE_CHECKING:
     from replay.matrix.results import CellResult
@@ -33,6 +36,23 @@ def output_options(command: _Function) -> _Function:
             help=f"Write the {what} here too.",
         )(command)
     return command
+
+
+@contextmanager
+def hold_results(
+    out: Path, junit: Path | None, markdown: Path | None, reads: Sequence[Path]
+) -> Iterator[tuple[Place | None, Place | None]]:
+    """Look at the places of all results before anything runs, and hold those that are not in `out`.
+
+    Raises:
+        OutputError: something else is there.
+    """
+    check_apart(out, junit, markdown)
+    Place(out, MATRIX, inside=True).check(reads)
+    wanted = [(path, kind) for path, kind in ((junit, JUNIT), (markdown, MARKDOWN)) if path]
+    with hold_all(wanted, reads=reads, makes_folders=True) as places:
+        left = iter(places)
+        yield next(left) if junit else None, next(left) if markdown else None
 
 
 def print_warnings(warnings: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from replay.commands.trace.shared import JSON, OUTPUT, example, print_made, progress
+from replay.commands.trace.shared import FORCE, JSON, OUTPUT, example, print_made, progress
 
 #: Environment variable that may hold the secret.
 KEY_VARIABLE = "KVREPLAY_ANONYMIZE_KEY"
@@ -42,9 +42,15 @@ _DAY_MS = 24 * 3600 * 1000
     metavar="N",
     help="Floor arrivals and cancels to multiples of N milliseconds.",
 )
+@FORCE
 @JSON
 def anonymize(
-    trace_path: Path, output: Path, key_file: Path | None, quantum_ms: int | None, as_json: bool
+    trace_path: Path,
+    output: Path,
+    key_file: Path | None,
+    quantum_ms: int | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Write a copy of a trace that names nobody.
 
@@ -62,13 +68,12 @@ def anonymize(
     """
     from traces.anonymize import anonymize_trace, derive_keys
     from traces.dataset import open_trace
-    from traces.rewriting import refuse_overwriting
+    from traces.files.kinds import TRACE
+    from traces.files.place import Place
 
     # Before anybody is asked for a secret.
     trace = open_trace(trace_path)
-    refuse_overwriting(output, trace_path)
-    if key_file is not None:
-        refuse_overwriting(output, key_file, "the key file")
+    Place(output, TRACE).check([trace_path] if key_file is None else [trace_path, key_file])
     keys = derive_keys(*_read_secret(key_file))
     with progress("Anonymising requests", trace.request_count) as advance:
         written = anonymize_trace(
@@ -77,6 +82,7 @@ def anonymize(
             keys,
             quantum_us=1 if quantum_ms is None else quantum_ms * 1000,
             on_progress=advance,
+            force=force,
         )
     if not as_json:
         times = "times kept" if quantum_ms is None else f"times floored to {quantum_ms} ms"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from replay.commands.trace.shared import JSON, OUTPUT, example, print_table, progress_steps
+from replay.commands.trace.shared import FORCE, JSON, OUTPUT, example, print_table, progress_steps
 from traces.importers import AUTO, FORMATS
 
 
@@ -51,6 +51,7 @@ from traces.importers import AUTO, FORMATS
     help="Count and skip lines that cannot be read at all, instead of stopping at the first.",
 )
 @OUTPUT
+@FORCE
 @JSON
 def import_log(
     sources: tuple[Path, ...],
@@ -59,6 +60,7 @@ def import_log(
     block_size: int | None,
     skip_bad_lines: bool,
     output: Path,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Convert logs that serving systems wrote to one trace, sorted by arrival.
@@ -73,7 +75,7 @@ def import_log(
     options = ImportOptions(_column_map(assignments), block_size, skip_bad_lines)
     total_bytes = sum(source.stat().st_size for source in sources if source.is_file())
     with progress_steps(("Reading", total_bytes), ("Writing", None)) as (read, written):
-        report = import_logs(sources, output, format_name, options, read, written)
+        report = import_logs(sources, output, format_name, options, read, written, force=force)
     if as_json:
         click.echo(json.dumps({"path": str(output), **report.to_json()}))
         return

@@ -19,7 +19,10 @@ OUTPUT = click.option(
     required=True,
     type=click.Path(path_type=Path),
     metavar="TRACE",
-    help="Trace to write (Parquet); an existing file is replaced when all went well.",
+    help="Trace to write (Parquet); the same trace made earlier is replaced when all went well.",
+)
+FORCE = click.option(
+    "--force", is_flag=True, help="Replace a trace that was made from something else, too."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 

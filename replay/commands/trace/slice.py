@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from replay.commands.trace.shared import JSON, OUTPUT, example, print_made, progress
+from replay.commands.trace.shared import FORCE, JSON, OUTPUT, example, print_made, progress
 
 # Beyond this a float of seconds has no exact microseconds: 285 years.
 _SECONDS_MAX = 2**53 / 1e6
@@ -85,6 +85,7 @@ def _speed(context: click.Context, parameter: click.Parameter, text: str) -> Fra
     help="Divide arrivals by X: 2 doubles the rate. A client's patience (from arrival to cancel) "
     "stays as it is, since it does not depend on the load.",
 )
+@FORCE
 @JSON
 def slice_verb(
     trace_path: Path,
@@ -97,6 +98,7 @@ def slice_verb(
     seed: int,
     requests_max: int | None,
     speed: Fraction,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Write a part of a trace, or all of it at another rate.
@@ -119,7 +121,7 @@ def slice_verb(
     )
     whole = open_trace(trace_path).request_count
     with progress("Reading requests", whole) as advance:
-        written = slice_trace(trace_path, output, options, advance)
+        written = slice_trace(trace_path, output, options, advance, force=force)
     if not as_json:
         click.echo(f"{output}: {written} of {whole} requests")
         return

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from replay.commands.trace.shared import JSON, OUTPUT, example, print_made, progress
+from replay.commands.trace.shared import FORCE, JSON, OUTPUT, example, print_made, progress
 from traces.errors import TraceError
 from traces.likeness.options import LikenessOptions
 from traces.synthesis_options import ARRIVALS, LENGTHS, SynthesisOptions
@@ -20,7 +20,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _DEFAULTS = SynthesisOptions()
 
 #: Parameters that mean something together with --like; all others are learnt from the trace.
-_WITH_LIKE = frozenset({"output", "like", "requests", "rate_per_s", "seed", "as_json"})
+_WITH_LIKE = frozenset({"output", "like", "requests", "rate_per_s", "seed", "force", "as_json"})
 
 
 def _synthesis_option(
@@ -63,13 +63,14 @@ def _synthesis_option(
 @_synthesis_option("--abort-after", "abort_s_mean", "Mean seconds from arrival to abort.")
 @_synthesis_option("--block-size", "block_size", "Tokens one block hash covers.")
 @_synthesis_option("--seed", "seed", "Same seed and options, same bytes.")
+@FORCE
 @JSON
-def synth(output: Path, like: Path | None, as_json: bool, **settings: Any) -> None:
+def synth(output: Path, like: Path | None, force: bool, as_json: bool, **settings: Any) -> None:
     """Make a trace: tenants, multi-turn sessions, shared prefixes, client aborts; or one --like another."""
     if like is None:
-        facts = _make_from_options(SynthesisOptions(**settings), output)
+        facts = _make_from_options(SynthesisOptions(**settings), output, force)
     else:
-        facts = _make_like(like, output)
+        facts = _make_like(like, output, force)
     if not as_json:
         click.echo(f"{output}: {facts['requests']} requests, seed {facts['seed']}")
         if facts.get("like", {}).get("is_sampled"):
@@ -81,15 +82,19 @@ def synth(output: Path, like: Path | None, as_json: bool, **settings: Any) -> No
     print_made(output, **facts)
 
 
-def _make_from_options(options: SynthesisOptions, output: Path) -> dict[str, Any]:
+def _make_from_options(options: SynthesisOptions, output: Path, force: bool) -> dict[str, Any]:
     from traces.synthesis import write_synthetic_trace
+    from traces.writer import hold_trace
 
-    with progress("Making requests", options.requests) as advance:
-        written = write_synthetic_trace(options, output, advance)
+    with (
+        hold_trace(output, options.describe(), force=force) as place,
+        progress("Making requests", options.requests) as advance,
+    ):
+        written = write_synthetic_trace(options, place, advance)
     return {"requests": written, "seed": options.seed}
 
 
-def _make_like(like: Path, output: Path) -> dict[str, Any]:
+def _make_like(like: Path, output: Path, force: bool) -> dict[str, Any]:
     """Learn from the trace `like` and write one that resembles it.
 
     Raises:
@@ -108,23 +113,23 @@ def _make_like(like: Path, output: Path) -> dict[str, Any]:
                 f"it from {like}; leave one of the two out"
             )
     from traces.dataset import open_trace
+    from traces.files.kinds import TRACE
+    from traces.files.place import hold
     from traces.likeness.fitting import fit_trace
     from traces.likeness.generation import write_trace_like
-    from traces.rewriting import refuse_overwriting
-    from traces.writer import find_target
 
-    refuse_overwriting(output, like, "the trace to learn from")
-    find_target(output)
     source_count = open_trace(like).request_count
     options = LikenessOptions(
         requests=given.get("requests", max(source_count, 1)),
         seed=given.get("seed", 0),
         rate_per_s=given.get("rate_per_s"),
     )
-    with progress("Learning", source_count) as advance:
-        model = fit_trace(like, advance)
-    with progress("Making requests", options.requests) as advance:
-        written = write_trace_like(model, options, output, advance)
+    # Looked at now, before what there is to learn is known.
+    with hold(output, TRACE, reads=[like]) as place:
+        with progress("Learning", source_count) as advance:
+            model = fit_trace(like, advance)
+        with progress("Making requests", options.requests) as advance:
+            written = write_trace_like(model, options, place, advance, force=force)
     learnt = {
         "path": str(like),
         "requests": model.request_count,

@@ -1,0 +1,199 @@
+"""Who writes somewhere, and what has to go when that process does, however it ends.
+
+While a process holds a place there is a hidden folder beside it, `.kvreplay-<hash of the name>`, with
+
+    lock     who holds it; free once that process is gone
+    0, 1     what is being written; once put, what stood in the place before
+    0.old    what stood in the place, while it is put where two names cannot change places
+
+Whoever next holds a place beside one whose lock is free removes it, and says so.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from traces.errors import OutputError
+
+LOCK_SCHEMA = "kvreplay.lock/1"
+ASIDE = ".old"
+
+_FOLDER_NAME = re.compile(r"\.kvreplay-[0-9a-f]{16}")
+_LOCK_BYTES_MAX = 4096
+#: How long the lock of a dead process is waited for: its workers may outlive it for a moment.
+_LOCK_WAIT_S = 10.0
+
+_log = logging.getLogger("kvreplay")
+
+
+@dataclass(slots=True)
+class Hold:
+    """The hidden folder of one place; everything in it is noted before it exists."""
+
+    place: Path
+    #: Where the hidden folder is: beside the place, or in it where it is worked in.
+    beside: Path
+    pid: int = field(default_factory=os.getpid)
+    made: list[Path] = field(default_factory=list)
+    descriptor: int | None = None
+    _files: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """The hidden folder."""
+        # A folder that is worked in may have an entry of its own name.
+        key = f"{self.place.name}/" if self.beside == self.place else self.place.name
+        digest = hashlib.blake2b(os.fsencode(key), digest_size=8).hexdigest()
+        return self.beside / f".kvreplay-{digest}"
+
+    def new_path(self) -> Path:
+        """The name of one more thing in it."""
+        self._files += 1
+        return self.folder / str(self._files)
+
+    def acquire(self, named: str) -> None:
+        """Have the lock, and remove what its last owner left.
+
+        Raises:
+            OutputError: another process has it, or something else is in its way.
+        """
+        deadline = time.monotonic() + _LOCK_WAIT_S
+        while (descriptor := self._try()) is None:
+            holder = (_document(self.folder) or {}).get("pid")
+            if time.monotonic() > deadline or (holder is not None and _is_alive(holder)):
+                raise OutputError(
+                    f"{named}: process {holder} of kvreplay is writing there; wait for it or name "
+                    "another place"
+                )
+            time.sleep(0.02)
+        self.descriptor = descriptor
+        _clear(self.folder, tell=True)
+        document = {"schema": LOCK_SCHEMA, "pid": self.pid, "place": self.place.name}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(document).encode(), 0)
+
+    def _try(self) -> int | None:
+        with suppress(FileExistsError):
+            self.folder.mkdir(0o777)
+        if not is_hold(self.folder):
+            raise OutputError(f"{self.folder}: is in the way and not kvreplay's; move it away")
+        return _locked(self.folder)
+
+
+def let_go(hold: Hold) -> None:
+    """Remove everything that was noted, but not in a copy of the process that holds it."""
+    if os.getpid() != hold.pid:
+        return
+    if hold.descriptor is not None:
+        with suppress(OSError):
+            _remove(hold.folder)
+    for folder in reversed(hold.made):
+        # One that something was put into stays.
+        with suppress(OSError):
+            folder.rmdir()
+    if hold.descriptor is not None:
+        os.close(hold.descriptor)
+        hold.descriptor = None
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes have left in a folder, whatever they wrote there."""
+    with os.scandir(folder) as entries:
+        found = [Path(each.path) for each in entries if _FOLDER_NAME.fullmatch(each.name)]
+    for each in found:
+        # Another user's, such as in a folder that all may write, stays.
+        with suppress(OSError):
+            if is_hold(each) and (descriptor := _locked(each)) is not None:
+                try:
+                    _remove(each, tell=True)
+                finally:
+                    os.close(descriptor)
+
+
+def is_hold(folder: Path) -> bool:
+    """Whether it is the hidden folder of a place; one that begins or ends is empty, or gone."""
+    if not _FOLDER_NAME.fullmatch(folder.name) or folder.is_symlink():
+        return False
+    with suppress(FileNotFoundError):
+        if not folder.is_dir():
+            return not os.path.lexists(folder)
+        entries = {each.name: each.lstat().st_size for each in folder.iterdir()}
+        return not entries or entries == {"lock": 0} or _document(folder) is not None
+    return True
+
+
+def delete(path: Path) -> None:
+    """Remove a file or folder that is being written, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _remove(folder: Path, *, tell: bool = False) -> None:
+    _clear(folder, tell=tell)
+    (folder / "lock").unlink()
+    folder.rmdir()
+
+
+def _clear(folder: Path, *, tell: bool = False) -> None:
+    """Empty a hidden folder whose lock one has, and put back what was moved out of the way."""
+    document = _document(folder)
+    found = [each for each in folder.iterdir() if each.name != "lock"]
+    if document is None or not found:
+        return
+    place = folder.parent / document["place"]
+    for each in found:
+        if each.name.endswith(ASIDE) and not os.path.lexists(place):
+            each.rename(place)
+        delete(each)
+    if tell:
+        _log.warning("kvreplay: removed what a run that was cut off had left beside %s", place)
+
+
+def _locked(folder: Path) -> int | None:
+    """The lock, open and one's own; None if another has it, or has just removed it."""
+    path = folder / "lock"
+    with suppress(BlockingIOError, FileNotFoundError):
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                return os.dup(descriptor)
+        finally:
+            os.close(descriptor)
+    return None
+
+
+def _document(folder: Path) -> dict[str, Any] | None:
+    """What the lock in a folder says; None if it is none."""
+    try:
+        with (folder / "lock").open("rb") as file:
+            document = json.loads(file.read(_LOCK_BYTES_MAX))
+        place, pid = Path(document["place"]), document["pid"]
+        is_sound = document["schema"] == LOCK_SCHEMA and place.name == str(place)
+        return document if is_sound and isinstance(pid, int) else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -1,0 +1,368 @@
+"""A place that one process holds: its old content and the new change places in one step.
+
+    free --hold--> ours, or nothing there --> locked --> swept --file(), folder()--> written beside it
+         <--end--  what was there goes, and the lock       <--put-- new in place, old where new was
+
+A signal, a full disk or a kill at any moment leaves the old or the new there, whole.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import secrets
+import stat
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from traces.errors import OutputError
+from traces.files.kinds import FolderKind, Kind
+from traces.files.locks import ASIDE, Hold, let_go, sweep
+from traces.files.writing import write
+
+_SCRATCH = FolderKind("a temporary folder", {})
+
+
+class Place:
+    """A file or folder that this process may write; `hold` makes it so.
+
+    Attributes:
+        path: where it is, links followed.
+        name: what the user called it, for messages.
+        kind: what may be there.
+    """
+
+    def __init__(self, path: str | Path, kind: Kind, *, inside: bool = False) -> None:
+        """Name it; with `inside` the lock is in the folder, which is worked in and never replaced."""
+        self.name, self.kind, self._inside = os.fspath(path), kind, inside
+        try:
+            # Once and for all: no later change of a link or of the working folder moves it.
+            self.path = Path(os.path.realpath(path))
+        except (OSError, ValueError) as problem:
+            raise self._unwritable(problem) from problem
+        self._hold = Hold(self.path, self.path if inside else self.path.parent)
+        #: Also for whom a signal keeps from the end of its block.
+        self._end = weakref.finalize(self, let_go, self._hold)
+
+    @property
+    def exists(self) -> bool:
+        """Whether something is there."""
+        return os.path.lexists(self.path)
+
+    @property
+    def lock_descriptor(self) -> int:
+        """The open lock, which keeps others out for as long as any process has it open."""
+        assert self._hold.descriptor is not None
+        return self._hold.descriptor
+
+    def check(self, reads: Iterable[Path] = ()) -> None:
+        """Make sure that nothing is there but what may be replaced, and nothing that is to be read.
+
+        Raises:
+            OutputError: something is.
+        """
+        try:
+            self._check_kind()
+            for source in reads:
+                self._check_not(source)
+        except OSError as problem:
+            raise self._unwritable(problem) from problem
+
+    def _check_kind(self) -> None:
+        is_folder, is_replaced = self.kind.is_folder, self.kind.is_folder and not self._inside
+        if is_replaced and Path.cwd().is_relative_to(self.path):
+            raise OutputError(f"{self.name}: is the working folder; name a folder inside it")
+        if not self.exists:
+            return
+        mode = self.path.lstat().st_mode
+        found: Path | None = self.path
+        if stat.S_ISDIR(mode) and not is_folder:
+            problem = f"is a directory; name a file, such as {self.name.rstrip('/')}/NAME"
+        elif not stat.S_ISDIR(mode) and is_folder:
+            problem = f"is a file and {self.kind.noun} is a directory; name another place"
+        elif not is_folder and not stat.S_ISREG(mode):
+            problem = "is not a regular file; name another place"
+        elif is_replaced and os.path.ismount(self.path):
+            problem = "is a mount point; name a folder inside it"
+        elif not mode & 0o222:
+            problem = "is write-protected; name another place"
+        elif (found := self.kind.stranger(self.path)) is not None:
+            raise self._foreign(found)
+        else:
+            return
+        raise OutputError(f"{self.name}: {problem}")
+
+    def _check_not(self, source: Path) -> None:
+        # What cannot be read is reported by whoever reads it.
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError, ValueError):
+            wanted = source.stat()
+            for path in (self.path, *(self.path.rglob("*") if self.path.is_dir() else ())):
+                if os.path.samestat(path.lstat(), wanted):
+                    how = "is" if path == self.path else "holds"
+                    raise OutputError(
+                        f"{self.name}: {how} {source}, which this command reads; name another place"
+                    )
+
+    def _foreign(self, found: Path) -> OutputError:
+        what = "" if found == self.path else f" (see {found.relative_to(self.path)} in it)"
+        return OutputError(
+            f"{self.name}: exists and is not {self.kind.noun} made by kvreplay{what}; name another "
+            "place, or move it away"
+        )
+
+    def take(self, reads: Sequence[Path], *, makes_folders: bool, sweeps: bool) -> None:
+        """Check, lock, sweep; what `hold` does first."""
+        self.check(reads)
+        beside = self._hold.beside
+        if makes_folders or self._inside:
+            for folder in [each for each in (beside, *beside.parents) if not each.exists()][::-1]:
+                self._hold.made.append(folder)
+                folder.mkdir(exist_ok=True)
+        self._hold.acquire(self.name)
+        if sweeps:
+            sweep(beside)
+        # Another may have put something there while the lock was waited for.
+        self.check(reads)
+
+    def file(self) -> Path:
+        """The name of a new working file, not made yet; it goes at the end unless it was put."""
+        return self._hold.new_path()
+
+    def folder(self, mode: int = 0o777) -> Path:
+        """A new working folder."""
+        path = self.file()
+        path.mkdir(mode)
+        return path
+
+    def subfolder(self, name: str) -> Path:
+        """A folder in one that is worked in; it goes at the end if it is still empty."""
+        path = self.path / name
+        if not path.exists():
+            self._hold.made.append(path)
+        path.mkdir(exist_ok=True)
+        return path
+
+    def put(self, working: Path) -> None:
+        """Put a working file or folder into the place, in one step.
+
+        Raises:
+            OutputError: something that is not ours has come there meanwhile.
+        """
+        _sync(working)
+        try:
+            _move(working, self.path)
+        except FileExistsError:
+            # Nothing becomes readable to more people than before.
+            working.chmod(stat.S_IMODE(working.stat().st_mode & self.path.stat().st_mode))
+            _swap(working, self.path)
+            if (found := self.kind.stranger(working)) is not None:
+                _swap(working, self.path)
+                raise self._foreign(self.path / found.relative_to(working)) from None
+        _sync_folder(self.path.parent)
+
+    def take_back(self, working: Path) -> None:
+        """Undo `put`."""
+        if os.path.lexists(working):
+            _swap(working, self.path)
+        else:
+            self.path.rename(working)
+
+    def write(self, content: str | bytes) -> None:
+        """Put a file with this content there."""
+        working = self.file()
+        write(working, content)
+        self.put(working)
+
+    def empty(self) -> None:
+        """Leave nothing there."""
+        if self.exists:
+            _move(self.path, self.file())
+
+    def let_go(self) -> None:
+        """Remove what was not put, and the lock."""
+        self._end()
+
+    def explained(self, problem: OSError) -> Exception:
+        """The problem in the user's words, if it is one of this place."""
+        known, name = (self.path, self._hold.folder, *self._hold.made), problem.filename
+        if isinstance(name, str) and any(Path(name).is_relative_to(each) for each in known):
+            return self._unwritable(problem)
+        return problem
+
+    def _unwritable(self, problem: Exception) -> OutputError:
+        reason = getattr(problem, "strerror", None) or str(problem)
+        return OutputError(
+            f"{self.name}: cannot be written ({reason}); choose a place in a folder that exists, "
+            "is writable and has room"
+        )
+
+
+@contextmanager
+def hold(
+    path: str | Path,
+    kind: Kind,
+    *,
+    reads: Sequence[Path] = (),
+    makes_folders: bool = False,
+    inside: bool = False,
+    sweeps: bool = True,
+) -> Iterator[Place]:
+    """Hold a place for the length of the block.
+
+    Args:
+        path: where, as the user said it.
+        kind: what is to be there, and all that may be there already.
+        reads: what the same command reads, which must survive.
+        makes_folders: whether missing folders are made; they go again if nothing comes of it.
+        inside: the place is a folder that is worked in, file by file, and not replaced whole.
+        sweeps: whether to look for what killed processes left; not in a folder that is held already.
+
+    Raises:
+        OutputError: something else is there, another process holds it, or it cannot be written.
+    """
+    place = Place(path, kind, inside=inside)
+    try:
+        place.take(reads, makes_folders=makes_folders, sweeps=sweeps)
+        yield place
+    except OSError as problem:
+        explained = place.explained(problem)
+        if explained is problem:
+            raise
+        raise explained from problem
+    finally:
+        place.let_go()
+
+
+@contextmanager
+def hold_all(
+    wanted: Iterable[tuple[Path, Kind]],
+    *,
+    reads: Sequence[Path] = (),
+    makes_folders: bool = False,
+) -> Iterator[list[Place]]:
+    """Hold several places at once, as `hold` does."""
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(hold(path, kind, reads=reads, makes_folders=makes_folders))
+            for path, kind in wanted
+        ]
+
+
+def put_together(written: Iterable[tuple[Place, Path]]) -> None:
+    """Put several working files into their places: all, or none."""
+    done: list[tuple[Place, Path]] = []
+    try:
+        for place, working in written:
+            place.put(working)
+            done.append((place, working))
+    except BaseException:
+        for place, working in reversed(done):
+            place.take_back(working)
+        raise
+
+
+def check_apart(*paths: Path | None) -> None:
+    """Make sure that no output of a command is another one, or lies inside one.
+
+    Raises:
+        OutputError: one does.
+    """
+    given = [(path, Path(os.path.realpath(path))) for path in paths if path is not None]
+    for number, (path, real) in enumerate(given):
+        for other, other_real in given[:number]:
+            if real.is_relative_to(other_real) or other_real.is_relative_to(real):
+                raise OutputError(
+                    f"{path}: is named twice; name each output once"
+                    if real == other_real
+                    else f"{path}: lies in {other}, or {other} in it; keep outputs apart"
+                )
+
+
+def remove(path: Path, kind: Kind) -> None:
+    """Remove what is ours at a path, at once as far as others see; nothing may be there.
+
+    Raises:
+        OutputError: it is not ours, or another process holds it.
+    """
+    if os.path.lexists(path):
+        with hold(path, kind, sweeps=False) as place:
+            place.empty()
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder that others cannot read, for the length of the block."""
+    at = Path(tempfile.gettempdir())
+    with hold(at / f"kvreplay-{secrets.token_hex(6)}", _SCRATCH) as place:
+        try:
+            yield place.folder(0o700)
+        except OSError as problem:
+            if place.explained(problem) is problem:
+                raise
+            raise OutputError(
+                f"{at}: cannot hold temporary files ({problem.strerror}); make room there or let "
+                "TMPDIR name another folder"
+            ) from problem
+
+
+_AT_FDCWD = -100
+_NOREPLACE, _EXCHANGE = 1, 2
+
+
+def _renameat2(source: Path, target: Path, flags: int) -> bool:
+    """Rename with flags; False where the system or the file system has none."""
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return False
+    if call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flags) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(source), None, str(target))
+
+
+def _move(source: Path, target: Path) -> None:
+    """Rename to where nothing is; else raise `FileExistsError`."""
+    if not _renameat2(source, target, _NOREPLACE):
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        source.rename(target)
+
+
+def _swap(one: Path, other: Path) -> None:
+    """Let two names change places, in one step where the system can."""
+    if not _renameat2(one, other, _EXCHANGE):
+        # Cut off in between, `locks` puts it back.
+        aside = one.with_name(one.name + ASIDE)
+        other.rename(aside)
+        one.rename(other)
+        aside.rename(one)
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or a folder and all in it, on disk before it gets its name."""
+    if path.is_dir():
+        for entry in path.iterdir():
+            _sync(entry)
+        _sync_folder(path)
+        return
+    with path.open("rb") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, str(path)) from None
+
+
+def _sync_folder(folder: Path) -> None:
+    # A rename is durable only once its folder is; some file systems cannot sync folders.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
