@@ -247,7 +247,7 @@ class _Made:
             if kind == ".svg":
                 # What draws counts its clips through a whole process.
                 svg = with_own_ids(timeline_svg_file(evidence), "timeline")
-                return f"<!-- kvreplay.timeline/1 -->\n{svg}".encode()
+                return svg.replace(">", "><!-- kvreplay.timeline/1 -->", 1).encode()
             return with_software(timeline_png(evidence), "kvreplay.timeline/1")
         except ValueError as problem:
             raise RecordingError(f"{evidence.name}: cannot be drawn: {problem}") from None

@@ -75,11 +75,8 @@ def matrix_markdown(results: pa.Table, matrix: Mapping[str, Any]) -> str:
 
 def _head(cells: Sequence[Cell], matrix: Matrix) -> str:
     sign = UNEXPECTED_MARK if any(cell.is_unexpected for cell in cells) else "\N{CHECK MARK}"
-    lines = [
-        "<!-- kvreplay.matrix/1 -->",
-        f"## {sign} {code(matrix.name)}: {headline(cells, matrix)}",
-        "",
-    ]
+    title = f"## {sign} {code(matrix.name)}: {headline(cells, matrix)}"
+    lines = [title, "", "<!-- kvreplay.matrix/1 -->", ""]
     counts = count_outcomes(cells)
     if counts:
         words = (f"**{number(count)}** {_outcome(name)}" for name, count in counts.items())

@@ -78,7 +78,11 @@ def test_no_text_becomes_markup(columns, name):
     rows = [row(number, **each) for number, each in enumerate(columns)]
     markdown = matrix_markdown(table(rows), {**MATRIX, "name": name})
     blocks, inline = tokens(markdown)
-    assert {block.type for block in blocks} <= OWN_TOKENS
+    assert {block.type for block in blocks} <= {*OWN_TOKENS, "html_block"}
+    # What says whose file it is.
+    assert [each.content for each in blocks if each.type == "html_block"] == [
+        "<!-- kvreplay.matrix/1 -->\n"
+    ]
     assert {each.type for each in inline} <= OWN_INLINE
     grid = table_rows(markdown)
     assert len({len(entries) for entries in grid}) <= 1

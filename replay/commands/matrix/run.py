@@ -137,13 +137,13 @@ def run(
         try:
             with watching() as watcher:
                 finished = run_matrix(matrix, store, pool, plan, watcher)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             click.echo(
-                f"kvreplay: {store.done()} of {len(cells)} cells are done in {show_path(out)}; go "
-                "on with --resume",
+                f"kvreplay: interrupted; {store.done()} of {len(cells)} "
+                f"cells are done in {show_path(out)}, go on with --resume",
                 err=True,
             )
-            raise
+            return int(getattr(stop, "exit_code", 130))
         except OutOfTimeError as problem:
             click.echo(f"kvreplay: {problem}", err=True)
             return 4
