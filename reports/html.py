@@ -1,7 +1,7 @@
 """What every HTML page of kvreplay is made with: templates, a policy, and a place it lands on whole.
 
-Whatever comes from outside is escaped by the templates; a page's own script is allowed by its hash
-and nothing else may run or load.
+Whatever comes from outside is made printable and escaped by the templates; a page's own script is
+allowed by its hash and nothing else may run or load.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from replay.errors import RecordingError
+from traces.text import printable
 
 if TYPE_CHECKING:
     import jinja2
@@ -31,9 +32,20 @@ def environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("reports"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_printed,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _printed(value: object) -> object:
+    """What a template puts into a page, printable: text, and markup that was built around text."""
+    from markupsafe import Markup
+
+    if isinstance(value, Markup):
+        # What is written for a character means nothing in HTML.
+        return Markup(printable(value))
+    return printable(value) if isinstance(value, str) else value
 
 
 def source(name: str) -> Markup:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from replay.errors import RecordingError
 from replay.recording import Recording
 from reports.placing import placed_together
+from traces.text import json_text
 
 if TYPE_CHECKING:
     from replay.findings.matching import Accepted
@@ -227,7 +227,7 @@ class _Made:
         from reports.document import report_document
 
         document = report_document(self.recordings, self._words(), self.comparison, self._accepted)
-        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        return json_text(document) + "\n"
 
     def _words(self, *, charts: bool = False) -> list[Section]:
         """The sections; those with charts serve also where none are needed."""

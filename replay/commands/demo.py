@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from replay.commands.options import command_line, progress_bar, show_path
+from replay.commands.options import command_line, progress_bar, say, show_path
 
 if TYPE_CHECKING:
     from faults.kinds import FaultPlan
@@ -60,8 +60,8 @@ def demo(out: Path, device: str) -> int:
     report = out / "report.html"
     _say(7, "draw one report of all five")
     write_report(recordings, report, title="kvreplay demo")
-    click.echo(f"\nOpen {show_path(report)}")
-    click.echo(f"Replay any of it, for example: {_run_words(trace, 0.01, None)}")
+    say(f"\nOpen {show_path(report)}")
+    say(f"Replay any of it, for example: {_run_words(trace, 0.01, None)}")
     return 0
 
 
@@ -134,13 +134,13 @@ def _reproduce(directory: Path, persistence: str, device: str) -> dict[str, Any]
 
 
 def _say(step: int, text: str) -> None:
-    click.secho(f"{step}/7 ", fg="cyan", nl=False)
-    click.echo(text)
+    say(f"{step}/7 ", fg="cyan", nl=False)
+    say(text)
 
 
 def _tell(summary: dict[str, Any]) -> None:
     from replay.commands.summary_text import equation
 
-    click.echo(f"    {summary['verdict']}: {summary['why']}")
+    say(f"    {summary['verdict']}: {summary['why']}")
     if summary["mismatch"] is not None:
-        click.echo(f"    {equation(summary['mismatch'])}")
+        say(f"    {equation(summary['mismatch'])}")

@@ -23,7 +23,8 @@ from reports.parts.rule_events import RuleEvents, rule_events
 from reports.parts.rule_words import action, selection
 from reports.parts.why_not import why_never_fired, why_never_landed
 from reports.reconcile import Check
-from reports.words import NOTHING, counted, number, shortened, shown
+from reports.words import NOTHING, counted, number, shown
+from traces.text import shortened
 
 #: Rules, and example events of each, that a page shows.
 RULES_MAX = 100

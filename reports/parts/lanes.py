@@ -21,7 +21,8 @@ from reports.lanes.lane import Lanes, Stay, lanes_of
 from reports.lanes.states import ENDINGS, KINDS, SIDES, Bar, Side
 from reports.parts.tables import ROWS_MAX, Column, Table
 from reports.reconcile import Check
-from reports.words import NOTHING, counted, number, plain_seconds, shortened, shown
+from reports.words import NOTHING, counted, number, plain_seconds, shown
+from traces.text import shortened
 
 #: Requests that one recording's page draws, and where the page is one of many.
 LANES_MAX = 12

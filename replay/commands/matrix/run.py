@@ -17,7 +17,7 @@ from replay.commands.matrix.shared import (
     print_results_json,
     print_warnings,
 )
-from replay.commands.options import show_path
+from replay.commands.options import say, show_path
 from replay.errors import MatrixError
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def run(
             with watching() as watcher:
                 finished = run_matrix(matrix, store, pool, plan, watcher)
         except (KeyboardInterrupt, SystemExit) as stop:
-            click.echo(
+            say(
                 f"kvreplay: interrupted; {store.done()} of {len(cells)} "
                 f"cells are done in {show_path(out)}, go on with --resume",
                 err=True,
@@ -143,7 +143,7 @@ def run(
             where = problem.filename or show_path(out)
             raise MatrixError(f"cannot write {where}: {problem.strerror or problem}") from None
         except OutOfTimeError as problem:
-            click.echo(f"kvreplay: {problem}", err=True)
+            say(f"kvreplay: {problem}", err=True)
             return 4
     if as_json:
         name = matrix.source.name

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from replay.commands.options import printable
-from replay.commands.trace.shared import JSON, example, print_table, progress
+from replay.commands.options import say_json
+from replay.commands.trace.shared import (
+    CELL_CHARACTERS_MAX,
+    JSON,
+    example,
+    print_table,
+    progress,
+)
+from traces.text import shortened
 
 _LABELS = {"after_us": "abort after us", "inter_arrival_us": "inter arrival us"}
 
@@ -49,7 +55,7 @@ def inspect(trace_path: Path, against: Path | None, as_json: bool) -> None:
 
             facts = compare_traces(trace_path, against, advance)
     if as_json:
-        click.echo(json.dumps(facts))
+        say_json(facts, indent=None)
     elif against is None:
         print_table(facts["path"], list(_flatten(facts)))
     else:
@@ -80,8 +86,9 @@ def _print_comparison(facts: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    title = f"{facts['trace']['path']} against {facts['against']['path']}"
     table = Table(
-        title=Text(printable(f"{facts['trace']['path']}  against  {facts['against']['path']}")),
+        title=Text(shortened(title, CELL_CHARACTERS_MAX)),
         title_justify="left",
     )
     table.add_column("", style="bold", overflow="fold")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,8 @@ from typing import Any
 
 import click
 
-from replay.commands.options import printable
+from replay.commands.options import say_json
+from traces.text import shortened
 
 OUTPUT = click.option(
     "-o",
@@ -21,6 +21,9 @@ OUTPUT = click.option(
     metavar="TRACE",
     help="Trace to write (Parquet); an existing file is replaced when all went well.",
 )
+#: Rich takes a time that grows with the square of a cell's length.
+CELL_CHARACTERS_MAX = 1_000
+
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
@@ -36,13 +39,15 @@ def print_table(title: str, rows: list[tuple[str, str, str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(printable(title)), show_header=False, title_justify="left")
+    table = Table(
+        title=Text(shortened(title, CELL_CHARACTERS_MAX)), show_header=False, title_justify="left"
+    )
     width = 3 if any(note for _, _, note in rows) else 2
     for style in ("bold", None, "dim")[:width]:
         table.add_column(style=style, overflow="fold")
     for row in rows:
         # Text, not markup: names come from files.
-        table.add_row(*(Text(printable(cell)) for cell in row[:width]))
+        table.add_row(*(Text(shortened(cell, CELL_CHARACTERS_MAX)) for cell in row[:width]))
     Console().print(table)
 
 
@@ -52,7 +57,7 @@ def print_made(path: Path, **facts: Any) -> None:
 
     made = open_trace(path)
     described = {"source": made.source, "block_size": made.block_size, "sha256": made.sha256()}
-    click.echo(json.dumps({"path": str(path), **facts, **described}))
+    say_json({"path": str(path), **facts, **described}, indent=None)
 
 
 @contextmanager
