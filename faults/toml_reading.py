@@ -82,25 +82,18 @@ def _check(text: str) -> None:
     """
     begin = dots = depth = 0
     for found in _TOKEN.finditer(text):
-        token = found.group()
+        token, wrong = found.group(), ""
         if token == ".":
             dots += 1
-            if dots >= KEY_PARTS_MAX:
-                problem = f"a key of more than {KEY_PARTS_MAX} dotted parts"
-                raise _absurd(text, begin, problem, "write a shorter one")
-            continue
-        if token[0] in "\"'#":
-            continue
-        if token == "=" and found.start() - begin > KEY_CHARACTERS_MAX:
-            problem = f"a key of more than {KEY_CHARACTERS_MAX} characters"
-            raise _absurd(text, begin, problem, "write a shorter one")
-        depth += (token in "[{") - (token in "]}")
-        if depth > DEPTH_MAX:
-            problem = f"brackets within more than {DEPTH_MAX} others"
-            raise _absurd(text, found.start(), problem, "write them less deep")
-        dots, begin = 0, found.end()
-
-
-def _absurd(text: str, at: int, problem: str, advice: str) -> TomlError:
-    line = text.count("\n", 0, at) + 1
-    return TomlError(f"{problem}, which no file of kvreplay needs; {advice}", line)
+        elif token[0] not in "\"'#":
+            if token == "=" and found.start() - begin > KEY_CHARACTERS_MAX:
+                wrong = f"a key of more than {KEY_CHARACTERS_MAX} characters"
+            depth += (token in "[{") - (token in "]}")
+            dots, begin = 0, found.end()
+        if dots >= KEY_PARTS_MAX:
+            wrong = f"a key of more than {KEY_PARTS_MAX} dotted parts"
+        elif depth > DEPTH_MAX:
+            wrong = f"brackets within more than {DEPTH_MAX} others"
+        if wrong:
+            line = text.count("\n", 0, begin) + 1
+            raise TomlError(f"{wrong}, which no file of kvreplay needs; write less of it", line)

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from replay.errors import RecordingError
-from traces.text import printable
+from traces.text import printable, shortened
 
 if TYPE_CHECKING:
     import jinja2
     from markupsafe import Markup
 
+#: Characters of any one text on a page; a name may have megabytes, and stand in many places.
+TEXT_CHARACTERS_MAX = 20_000
 _PAGE_START = b"<!doctype html>"
 
 
@@ -45,7 +47,9 @@ def _printed(value: object) -> object:
     if isinstance(value, Markup):
         # What is written for a character means nothing in HTML.
         return Markup(printable(value))
-    return printable(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return shortened(value, TEXT_CHARACTERS_MAX, lines=True)
+    return value
 
 
 def source(name: str) -> Markup:

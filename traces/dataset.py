@@ -269,7 +269,9 @@ def _metadata_int(path: Path, metadata: dict[bytes, bytes], key: str) -> int | N
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 19):
-        raise TraceError(f"{path}: footer key {key} is {shortened(text, 80)!r}, not a number; write it again")
+        raise TraceError(
+            f"{path}: footer key {key} is {shortened(text, 80)!r}, not a number; write it again"
+        )
     return int(text)
 
 

@@ -9,14 +9,7 @@ from typing import Any
 import click
 
 from replay.commands.options import say_json
-from replay.commands.trace.shared import (
-    CELL_CHARACTERS_MAX,
-    JSON,
-    example,
-    print_table,
-    progress,
-)
-from traces.text import shortened
+from replay.commands.trace.shared import JSON, cell, example, print_table, progress
 
 _LABELS = {"after_us": "abort after us", "inter_arrival_us": "inter arrival us"}
 
@@ -84,19 +77,14 @@ def _print_comparison(facts: dict[str, Any]) -> None:
     """Print what differs between two traces as a table of four columns."""
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     title = f"{facts['trace']['path']} against {facts['against']['path']}"
-    table = Table(
-        title=Text(shortened(title, CELL_CHARACTERS_MAX)),
-        title_justify="left",
-    )
+    table = Table(title=cell(title), title_justify="left")
     table.add_column("", style="bold", overflow="fold")
     for heading in ("trace", "against", "difference"):
         table.add_column(heading, justify="right", overflow="fold")
     for row in _comparison_rows(facts):
-        # Text, not markup: names come from files.
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*map(cell, row))
     Console().print(table)
 
 

@@ -6,12 +6,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from replay.commands.options import say_json
 from traces.text import shortened
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 OUTPUT = click.option(
     "-o",
@@ -21,9 +24,6 @@ OUTPUT = click.option(
     metavar="TRACE",
     help="Trace to write (Parquet); an existing file is replaced when all went well.",
 )
-#: Rich takes a time that grows with the square of a cell's length.
-CELL_CHARACTERS_MAX = 1_000
-
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
@@ -33,21 +33,24 @@ def example(*lines: str) -> str:
     return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
 
 
+def cell(text: str) -> Text:
+    """What a table shows of a text: not markup, and little, for time grows with its square."""
+    from rich.text import Text
+
+    return Text(shortened(text, 1_000, lines=True))
+
+
 def print_table(title: str, rows: list[tuple[str, str, str]]) -> None:
     """Print rows of name, value and note (all may be untrusted text)."""
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(
-        title=Text(shortened(title, CELL_CHARACTERS_MAX)), show_header=False, title_justify="left"
-    )
+    table = Table(title=cell(title), show_header=False, title_justify="left")
     width = 3 if any(note for _, _, note in rows) else 2
     for style in ("bold", None, "dim")[:width]:
         table.add_column(style=style, overflow="fold")
     for row in rows:
-        # Text, not markup: names come from files.
-        table.add_row(*(Text(shortened(cell, CELL_CHARACTERS_MAX)) for cell in row[:width]))
+        table.add_row(*map(cell, row[:width]))
     Console().print(table)
 
 
