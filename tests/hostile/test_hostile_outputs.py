@@ -5,6 +5,7 @@ import os
 import re
 import time
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,18 @@ from markdown_it import MarkdownIt
 
 from faults.plan import load_plan
 from replay.cli import run_command_line
+from reports.charts.drawing import timeline_svg
+from reports.charts.strips import WIDE
+from reports.charts.timeline import make_story
+from reports.compare.comparison import compare_if_two
+from reports.evidence import load
+from reports.markdown_report import report_markdown
 from reports.markdown_text import code, code_in_table, fenced, table_row
 from reports.matrix.junit import junit_xml
 from reports.matrix.markdown import matrix_markdown
 from reports.matrix.page import render_matrix_page
 from reports.page import render_report
+from reports.parts.comparison import make_comparison_part
 from traces.dataset import TraceWriter
 from traces.schema import TraceRequest
 from traces.text import toml_string
@@ -327,10 +335,28 @@ def test_pictures_are_well_formed_and_have_the_same_elements(drawn):
     assert one == two
 
 
+@pytest.mark.parametrize("piece", PIECES[:10])
+def test_charts_show_names_that_only_a_recording_can_have(worlds, piece):
+    whole = make_story(load(worlds[0].recording(PROFILES[0]))).whole
+    marks = replace(whole.marks, names=tuple(f"{piece}{name}" for name in whole.marks.names))
+    svg = timeline_svg(replace(whole, marks=marks), WIDE)
+    assert hidden(svg) == []
+    etree.fromstring(svg)
+
+
 @pytest.mark.parametrize("name", ["one.md", "two.md"])
 def test_markdown_has_the_blocks_of_a_harmless_one(drawn, name):
     one, two = (markdown((folder / name).read_text(encoding="utf-8")) for folder in drawn)
     assert one == two
+
+
+def test_markdown_shows_also_what_stands_in_no_code(worlds):
+    two = [load(worlds[0].recording(each)) for each in PROFILES[:2]]
+    hostile = "".join(PIECES)
+    part = replace(
+        make_comparison_part(compare_if_two(two)), warnings=(hostile,), counts=((hostile, hostile),)
+    )
+    assert hidden(report_markdown([], part)) == []
 
 
 def markdown(text):
