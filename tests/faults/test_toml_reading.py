@@ -49,10 +49,10 @@ MANY = ".".join(["a"] * 100_000)
     ],
 )
 def test_what_nobody_writes_is_refused_at_once(text, line, what):
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(TomlError, match=what) as found:
         parse_toml(text)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 2
     assert found.value.line == line
     assert found.value.at("f.toml").startswith(f"f.toml:{line}: ")
 

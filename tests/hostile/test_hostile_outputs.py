@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hostile_strings import PIECES, STRINGS, composed, harmless, hidden, structure, texts_in
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +17,10 @@ from markdown_it import MarkdownIt
 
 from faults.plan import load_plan
 from replay.cli import run_command_line
+from replay.engine_log.presence import Requests
+from replay.engine_log.servers import LogRank
+from replay.engine_log.vllm import expired_holds
+from replay.recording import Recording
 from reports.charts.drawing import timeline_svg
 from reports.charts.strips import WIDE
 from reports.charts.timeline import make_story
@@ -210,6 +215,7 @@ def test_errors_and_warnings(worlds, shown, tmp_path):
     shown("\x1b[31mrun\u202e", codes=(2,))
     shown("run", "--\x1b\u202e", codes=(2,))
     shown("faults", "\x1b\u202e", codes=(2,))
+    shown("faults", "drop", "\x1b\u202e", codes=(2,))
     shown("profiles", "\x1b\u202e", codes=(2,))
     shown("diagnose", "\x1b\u202e", codes=(2,))
     shown("matrix", "list", "\x1b\u202e", codes=(2,))
@@ -274,9 +280,23 @@ def test_shrinking_writes_files_that_show(worlds, shown, tmp_path):
 
 def test_engine_logs_show(worlds):
     for profile in PROFILES:
-        assert hidden((worlds[0].root / f"{profile}.log").read_text(encoding="utf-8")) == [], (
-            profile
-        )
+        text = (worlds[0].root / f"{profile}.log").read_text(encoding="utf-8")
+        assert hidden(text) == [], profile
+
+
+def test_lines_that_name_requests_are_lines(worlds):
+    world = worlds[0]
+    found = Requests.of_pool(
+        Recording.open(world.recording("vllm-0.33")), "prefill", "prefill0/dp0"
+    )
+    assert set(found.words["request_id"]) == set(world.ids)
+    late = {name: np.zeros(len(found), np.int64) for name in found.numbers}
+    late["prefill_ended_us"] += 10**12
+    rank = LogRank("prefill0/dp0", 0, (0,), ("",), 4096)
+    times = {"acknowledgement_timeout_us": 1, "acknowledgement_timeout_from": "landed"}
+    lines = expired_holds(rank, Requests(late, found.words), times)
+    assert len(lines) == len(world.ids)
+    assert all(hidden(line.text) == [] and "\n" not in line.text for line in lines)
 
 
 @pytest.fixture(scope="module")
@@ -488,6 +508,8 @@ def test_megabytes_of_a_name_are_not_printed(tmp_path, shown):
     words = ("run", trace, "--profile", PROFILES[0], "--drop", 1, "--out", tmp_path / "r")
     assert sum(map(len, shown(*words, "--engine-log", tmp_path / "log"))) < 10_000
     assert max(map(len, (tmp_path / "log").read_text().splitlines())) < 20_000
+    logged = Requests.of_pool(Recording.open(tmp_path / "r"), "prefill", "prefill0/dp0")
+    assert max(map(len, logged.words["request_id"])) == 2_000
     began = time.perf_counter()
     told, _ = shown("explain", tmp_path / "r", "--tables-only", "--request", f"0{long}")
     assert len(told) < 10_000
@@ -497,6 +519,7 @@ def test_megabytes_of_a_name_are_not_printed(tmp_path, shown):
     outputs = [word for kind in ("md", "json", "html") for word in ("-o", tmp_path / f"r.{kind}")]
     shown("report", tmp_path / "r", *outputs, "--perfetto", tmp_path / "p.json")
     assert (tmp_path / "r.md").stat().st_size < 65_536
+    assert (tmp_path / "r.html").stat().st_size < 2 * 2**20
     assert (tmp_path / "p.json").stat().st_size < 2**20
 
 

