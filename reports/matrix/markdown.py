@@ -23,10 +23,10 @@ from reports.matrix.cells import (
     headline,
     read_cells,
     read_matrix,
-    shortened,
     worst_first,
 )
 from reports.words import counted, number
+from traces.text import shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -142,7 +142,8 @@ def _legend(cells: Iterable[Cell]) -> str:
 def _told(cell: Cell, matrix: Matrix) -> str:
     """One unexpected cell: its name, what is known of it, and the line that reproduces it."""
     known = "\n".join(
-        f"{name}: {shortened(text, _TEXT_CHARACTERS_MAX)}" for name, text in facts(cell, matrix)
+        f"{name}: {shortened(text, _TEXT_CHARACTERS_MAX, lines=True)}"
+        for name, text in facts(cell, matrix)
     )
     return (
         f"#### {cell.mark} {code(cell.name)}\n\n{fenced(known, 'text')}"

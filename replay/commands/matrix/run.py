@@ -18,7 +18,7 @@ from replay.commands.matrix.shared import (
     print_results_json,
     print_warnings,
 )
-from replay.commands.options import inputs_of, show_path
+from replay.commands.options import inputs_of, say, show_path
 
 if TYPE_CHECKING:
     from replay.matrix.file import Budget
@@ -138,14 +138,14 @@ def run(
             with watching() as watcher:
                 finished = run_matrix(matrix, store, pool, plan, watcher)
         except KeyboardInterrupt as stop:
-            click.echo(
+            say(
                 f"kvreplay: interrupted; {store.done()} of {len(cells)} "
                 f"cells are done in {show_path(out)}, go on with --resume",
                 err=True,
             )
             return int(getattr(stop, "exit_code", 130))
         except OutOfTimeError as problem:
-            click.echo(f"kvreplay: {problem}", err=True)
+            say(f"kvreplay: {problem}", err=True)
             return 4
     if as_json:
         name = matrix.source.name
