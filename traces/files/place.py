@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import secrets
 import stat
 import tempfile
@@ -190,19 +191,27 @@ class Place:
         """Remove what was not put, and the lock."""
         self._end()
 
-    def explained(self, problem: OSError) -> Exception:
+    def explained(self, problem: Exception) -> Exception:
         """The problem in the user's words, if it is one of this place."""
-        known, name = (self.path, self._hold.folder, *self._hold.made), problem.filename
-        if isinstance(name, str) and any(Path(name).is_relative_to(each) for each in known):
-            return self._unwritable(problem)
+        # What is written is told by the name that it was going to have.
+        working = re.compile(rf"{re.escape(str(self._hold.folder))}(/\d+)?")
+        if isinstance(problem, OutputError):
+            told = working.sub(self.name, str(problem))
+            return problem if told == str(problem) else OutputError(told)
+        name = getattr(problem, "filename", None)
+        known = (self.path, self._hold.folder, *self._hold.made)
+        if isinstance(name, str | os.PathLike) and any(
+            Path(name).is_relative_to(each) for each in known
+        ):
+            return self._unwritable(problem, working.sub(self.name, os.fspath(name)))
         return problem
 
-    def _unwritable(self, problem: Exception) -> OutputError:
+    def _unwritable(self, problem: Exception, name: str = "") -> OutputError:
         reason = getattr(problem, "strerror", None) or str(problem)
         mend = "choose a place in a folder that is writable and has room"
         if isinstance(problem, FileNotFoundError) and not self.path.parent.exists():
             mend = f"there is no directory {self.path.parent}, make it first"
-        return OutputError(f"{self.name}: cannot be written ({reason}); {mend}")
+        return OutputError(f"{name or self.name}: cannot be written ({reason}); {mend}")
 
 
 @contextmanager
@@ -232,7 +241,7 @@ def hold(
     try:
         place.take(reads, makes_folders=makes_folders, sweeps=sweeps)
         yield place
-    except OSError as problem:
+    except (OSError, OutputError) as problem:
         explained = place.explained(problem)
         if explained is problem:
             raise

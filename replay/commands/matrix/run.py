@@ -115,7 +115,6 @@ def run(
     matrix = load_matrix(file)
     part = None if shard is None else parse_shard(shard)
     cells = cells_of(matrix, part)
-    print_warnings(matrix.warnings)
     mode: Mode = "resume" if resume else "restart" if restart else "new"
     named = {name for cell in cells for name in (cell.options.trace, cell.options.plan)}
     reads = inputs_of(file, *sorted(filter(None, named)))
@@ -123,6 +122,7 @@ def run(
         hold_results(out, junit, markdown, reads) as (junit_place, markdown_place),
         open_store(out, mode, part, matrix.source, reads=reads, force=force) as (store, lock),
     ):
+        print_warnings(matrix.warnings)
         plan = RunPlan(
             shard=part,
             device=device,
