@@ -33,7 +33,7 @@ schedules: $(STAMP)
 	KVREPLAY_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest -n auto -k survives tests/replay/test_schedules.py
 
 verdicts: $(STAMP)
-	$(BIN)/kvreplay bench verdict --cells $(VERDICTS)
+	$(BIN)/python tests/quality/measure_verdicts.py --cells $(VERDICTS)
 
 mooncake: $(STAMP)
 	KVREPLAY_MOONCAKE_REQUESTS=12031 $(BIN)/python -m pytest -n auto tests/replay/test_mooncake_topologies.py

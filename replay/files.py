@@ -151,9 +151,6 @@ DEMO = FolderKind(
         "report.html": PAGE,
     },
 )
-LABELLED = FolderKind(
-    "a labelled cell", {"trace.parquet": TRACE, "recording": RECORDING, "serve.*.log": ENGINE_LOG}
-)
 MATRIX_JSON = by_json_schema("a matrix", "kvreplay.matrix")
 CELL_JSON = by_json_schema("a cell", "kvreplay.cell")
 RESULTS = by_parquet_footer("results of a matrix", "kvreplay.results/")

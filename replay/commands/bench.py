@@ -1,7 +1,4 @@
-"""`kvreplay bench`: what a replay costs, as ratios of two things timed in one run.
-
-`bench verdict` has a module of its own.
-"""
+"""`kvreplay bench`: what a replay costs, as ratios of two things timed in one run."""
 
 from __future__ import annotations
 
@@ -30,15 +27,11 @@ _ROUNDS = 2_000
     lazy_commands={
         "allocator": (f"{__name__}.allocator", "What allocations cost in small and large pools."),
         "replay": (f"{__name__}.replay", "What a replay costs, on host views and on tensors."),
-        "verdict": (
-            "replay.commands.bench_verdict.verdict",
-            "How often verdicts are right on replays of known truth.",
-        ),
     },
     epilog="Example: kvreplay bench allocator",
 )
 def bench() -> None:
-    """Measure what allocations and replays cost here, and how often verdicts are right."""
+    """Measure what allocations and replays cost here."""
 
 
 @click.command(epilog="Example: kvreplay bench allocator --json")

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from replay.files import ENGINE_LOG, LABELLED
-from replay.labelled.drawing import BLOCK_SIZE, LabelledCell, draw_cell
-from replay.labelled.quiet import quiet_checks, quiet_lines
-from replay.labelled.truth import Label, find_truth
-from traces.files.place import hold, hold_all, scratch
+from labelled.drawing import BLOCK_SIZE, LabelledCell, draw_cell
+from labelled.quiet import quiet_checks, quiet_lines
+from labelled.truth import Label, find_truth
+from replay.files import ENGINE_LOG
+from traces.files.place import hold_all, scratch
 
 #: Virtual time that late events and timeouts get: longer than any timeout of a profile.
 HEAL_BUDGET_US = 7_200_000_000
@@ -41,7 +41,7 @@ class Outcome:
     white_box_why: str
     blind: str
     blind_why: str
-    #: Quiet checks that the logs have of what the truth is about, see `replay.labelled.quiet`.
+    #: Quiet checks that the logs have of what the truth is about, see `labelled.quiet`.
     quiet_checks: int
     #: Quiet checks of any one pool, whatever they are about.
     quiet_lines: int
@@ -69,17 +69,13 @@ def run_trial(message: Mapping[str, Any]) -> dict[str, Any]:
     """
     cell, keep = draw_cell(message["seed"], message["number"]), message.get("keep")
     if keep is not None:
-        with hold(keep, LABELLED, makes_folders=True) as place:
-            directory = place.folder()
-            outcome = dataclasses.asdict(_try(cell, directory, Path(keep)))
-            place.put(directory)
-            return outcome
+        Path(keep).mkdir(parents=True)
+        return dataclasses.asdict(_try(cell, Path(keep)))
     with scratch() as directory:
-        return dataclasses.asdict(_try(cell, directory, directory))
+        return dataclasses.asdict(_try(cell, directory))
 
 
-def _try(cell: LabelledCell, directory: Path, named: Path) -> Outcome:
-    """Run it in a working folder that will be called `named`."""
+def _try(cell: LabelledCell, directory: Path) -> Outcome:
     from replay.campaign import ReplayRequest, replay
     from replay.diagnosis.diagnose import diagnose
     from replay.diagnosis.logs.source import open_logs
@@ -95,7 +91,6 @@ def _try(cell: LabelledCell, directory: Path, named: Path) -> Outcome:
             writer.write(row)
     request = ReplayRequest(
         trace=open_trace(trace),
-        trace_name=str(named / trace.name),
         profile=cell.profile,
         plan=cell.plan,
         options=SessionOptions(seed=cell.seed, repeats=cell.repeats, heal_budget_us=HEAL_BUDGET_US),

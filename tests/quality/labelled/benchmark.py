@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from labelled.trial import Outcome, run_trial
 from replay.errors import ReplayError
-from replay.labelled.trial import Outcome, run_trial
 from replay.matrix.local_pool import LocalPool
 
 

@@ -1,8 +1,9 @@
-"""`kvreplay bench verdict`: how often verdicts are right on replays of which the truth is known."""
+"""How often verdicts are right on replays of which the truth is known: `make verdicts`."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ _SILENT = (
 )
 
 
-@click.command(epilog="Example: kvreplay bench verdict --cells 500 --jobs 2")
+@click.command(epilog="Example: python tests/quality/measure_verdicts.py --cells 500 --jobs 2")
 @click.option("--cells", type=click.IntRange(1, 100_000), default=500, show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--jobs", type=click.IntRange(1, 256), default=2, show_default=True)
@@ -38,8 +39,8 @@ def verdict(
         raise click.UsageError("--keep wants to know which cell: give --cell N as well")
     if cell is not None:
         return _show_cell(seed, cell, keep, as_json)
-    from replay.labelled.benchmark import run_cells
-    from replay.labelled.score import score
+    from labelled.benchmark import run_cells
+    from labelled.score import score
 
     with progress_bar("labelling", cells) as progress:
         result = score(list(run_cells(seed, range(cells), jobs, progress)), seed)
@@ -51,7 +52,7 @@ def verdict(
 
 
 def _show_cell(seed: int, number: int, keep: Path | None, as_json: bool) -> int:
-    from replay.labelled.trial import Outcome, run_trial
+    from labelled.trial import Outcome, run_trial
 
     result = run_trial(
         {"seed": seed, "number": number, "keep": None if keep is None else str(keep)}
@@ -120,3 +121,7 @@ def _show_wrong(wrong: dict[str, Any]) -> None:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
+
+
+if __name__ == "__main__":
+    sys.exit(verdict.main(standalone_mode=False))

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
-from replay.labelled.trial import Outcome
-from replay.labelled.truth import Label
+from labelled.trial import Outcome
+from labelled.truth import Label
 from replay.recording_schema import VerdictName
 
 VERDICTS: tuple[str, ...] = get_args(VerdictName)
@@ -126,7 +126,7 @@ def _wrong(outcome: Outcome, seed: int) -> dict[str, Any]:
         "truth": outcome.truth,
         "broken": outcome.broken,
         "verdicts": halves,
-        "reproduce": f"kvreplay bench verdict --seed {seed} --cell {outcome.number} --keep DIR",
+        "reproduce": f"python tests/quality/measure_verdicts.py --seed {seed} --cell {outcome.number} --keep DIR",
     }
 
 

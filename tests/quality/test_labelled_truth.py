@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from labelled.truth import Label, Truth, find_truth
 
 from faults.kinds import FaultPlan, FaultRule
 from replay.campaign import ReplayRequest
 from replay.defects import with_defects
-from replay.labelled.truth import Label, Truth, find_truth
 from replay.profile_catalogue import find_profile
 from replay.profile_overrides import override
 from replay.session import SessionOptions

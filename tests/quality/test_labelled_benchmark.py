@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from pathlib import Path
 
+import click
 import pytest
+from labelled.benchmark import run_cells
+from labelled.drawing import draw_cell
+from labelled.score import score
+from labelled.trial import Outcome
+from measure_verdicts import verdict
 
-from replay.cli import run_command_line
 from replay.defects import all_defects
-from replay.labelled.benchmark import run_cells
-from replay.labelled.drawing import draw_cell
-from replay.labelled.score import score
-from replay.labelled.trial import Outcome
 from replay.profile_catalogue import builtin_profiles
 
 #: Enough to meet every engine some times; `make verdicts` runs the five hundred.
@@ -103,13 +105,14 @@ def test_shares_are_of_the_right_cells() -> None:
 
 
 def test_the_command_tells_and_repeats_one_cell(
-    capsys: pytest.CaptureFixture[str], tmp_path: object
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    run_command_line(["bench", "verdict", "--cells", "6", "--json"])
+    verdict.main(["--cells", "6", "--json"], standalone_mode=False)
     told = json.loads(capsys.readouterr().out)
     assert told["cells"] == 6
-    keep = str(tmp_path)
-    run_command_line(["bench", "verdict", "--cell", "3", "--keep", keep, "--json"])
+    keep = str(tmp_path / "kept")
+    verdict.main(["--cell", "3", "--keep", keep, "--json"], standalone_mode=False)
     one = json.loads(capsys.readouterr().out)
     assert one["number"] == 3
-    assert run_command_line(["bench", "verdict", "--keep", keep]) == 2
+    with pytest.raises(click.UsageError):
+        verdict.main(["--keep", keep], standalone_mode=False)
