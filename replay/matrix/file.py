@@ -25,7 +25,7 @@ from faults.plan_file import PlanFile
 from faults.toml_errors import explain
 from faults.toml_lines import TomlPath, lines_of, nearest_line
 from replay.errors import MatrixError
-from replay.recording_schema import GrowthName, KindName, VerdictName
+from replay.verdict_words import GrowthName, KindName, VerdictName
 from traces.synthesis_options import SynthesisOptions
 
 #: A matrix file is read whole; this is far more than anybody writes.
