@@ -6,7 +6,6 @@ loaded by dotted name when the verb is used.
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import NoReturn
 import click
 
 from replay.lazy_group import LazyGroup
+from replay.standard_streams import prepare_streams
 
 #: Verb -> (dotted name of its click command, one-line help shown without importing it).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -72,14 +72,15 @@ def cli() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit: 0 as expected, 1 verdict, 2 input, 3 inconclusive, 4 defect."""
+    """Run the command line and exit: 0 as expected, 1 verdict, 2 input, 3 inconclusive, 4 defect.
+
+    A closed pipe does not change the exit code, see `replay.standard_streams`.
+    """
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             # As an exception, so that temporary files go.
             signal.signal(getattr(signal, name), _exit_by_signal)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # File names need not be text.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    prepare_streams()
     code = run_command_line(sys.argv[1:])
     if code == EXIT_INTERRUPTED:
         # Who presses Ctrl-C twice has been heard the first time.
@@ -104,10 +105,11 @@ def run_command_line(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("kvreplay: interrupted; nothing half-written was left behind", err=True)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): silence the interpreter's last flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except SystemExit as stop:
+        # What click makes of any broken pipe, an output that is one for example.
+        if isinstance(stop.__context__, BrokenPipeError):
+            return _report_problem(stop.__context__)
+        raise
     except Exception as problem:
         return _report_problem(problem)
 
