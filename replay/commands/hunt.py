@@ -22,10 +22,14 @@ from replay.commands.shrink import print_shrunk, shrink_options, shrink_with_pro
 )
 @click.option("--profile", default="hardened", show_default=True, help="Engine, see `profiles`.")
 @click.option(
-    "--seeds", type=click.IntRange(min=1), default=400, show_default=True, help="Seeds to try."
+    "--seeds", type=click.IntRange(1, 10**9), default=400, show_default=True, help="Seeds to try."
 )
 @click.option(
-    "--first", type=click.IntRange(min=0), default=0, show_default=True, help="The first of them."
+    "--first",
+    type=click.IntRange(0, 2**62),
+    default=0,
+    show_default=True,
+    help="The first of them.",
 )
 @click.option(
     "-o",
@@ -54,15 +58,19 @@ def hunt(
     something else without the bug, and stays so while it gets smaller. Exit code 0 when a case was
     found, 3 when no seed showed any.
     """
-    from replay.cli import EXIT_INCONCLUSIVE
-    from replay.hunting import hunt as hunt_for
+    from replay.defects import require_new
+    from replay.profile_catalogue import find_profile
     from replay.recording import Recording, check_replaceable
-    from replay.shrink.outputs import record, write_inputs
-    from replay.shrink.search import Budget
-    from replay.shrink.shrinker import ShrinkOptions
 
+    require_new(find_profile(profile), defects)
     found = out / "found"
     check_replaceable(found / "recording")
+    # From here on torch is loaded, which takes seconds: after what can be wrong.
+    from replay.cli import EXIT_INCONCLUSIVE
+    from replay.hunting import hunt as hunt_for
+    from replay.shrink.asked import Budget, ShrinkOptions
+    from replay.shrink.outputs import record, write_inputs
+
     with progress_bar("hunting", seeds) as progress:
         find = hunt_for(profile, defects, range(first, first + seeds), progress)
     if find is None:

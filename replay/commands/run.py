@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ import click
 
 from replay.commands.options import (
     VERDICTS,
+    FiniteRange,
+    Probability,
     ProbabilityAndDelay,
     parse_overrides,
     profile_changes,
@@ -39,11 +40,13 @@ if TYPE_CHECKING:
     metavar="FILE|builtin:NAME",
     help="Fault plan: a TOML file, a built-in one (see `faults`), or MATRIX.toml#NAME.",
 )
-@click.option("--drop", type=float, metavar="P", help="Lose completions with probability P.")
+@click.option(
+    "--drop", type=Probability(), metavar="P", help="Lose completions with probability P."
+)
 @click.option(
     "--delay", type=ProbabilityAndDelay(), help="Delay completions with probability P by MS ms."
 )
-@click.option("--duplicate", type=float, metavar="P", help="Deliver completions twice.")
+@click.option("--duplicate", type=Probability(), metavar="P", help="Deliver completions twice.")
 @click.option(
     "--swarm",
     is_flag=True,
@@ -60,7 +63,7 @@ if TYPE_CHECKING:
 @click.option(
     "--heal-budget",
     "heal_budget_s",
-    type=click.FloatRange(min=0, max=1e9),
+    type=FiniteRange(min=0, max=1e9),
     default=600.0,
     show_default=True,
     help="Virtual seconds that late events and timeouts get after the faults end.",
@@ -122,12 +125,6 @@ def run(
     with --suppressions a lasting finding that is not accepted or an entry that has expired, 2 bad
     input, 3 inconclusive, 4 internal error.
     """
-    accepted = read_accepted(suppressions, today)
-    if math.isnan(heal_budget_s):
-        raise click.BadParameter("not a number of seconds", param_hint="--heal-budget")
-    from replay.campaign import replay
-    from replay.matrix.named import trace_file
-    from replay.recording import check_replaceable
     from replay.run_options import RunOptions
 
     options = RunOptions(
@@ -146,16 +143,26 @@ def run(
         every_step=audit == "every-step",
         stop_on_engine_error=stop_on_engine_error,
     )
+    # The profile's errors come before those of files.
+    options.make_profile()
+    fault_plan = options.make_plan()
+    accepted = read_accepted(suppressions, today)
+    from replay.matrix.named import trace_file
+    from replay.recording import check_replaceable
+
     judged: list[Judged] = []
     look = None if accepted is None else judging(judged, str(out or trace), accepted)
     with trace_file(trace) as trace_path:
-        request = options.to_request(device, trace_path=trace_path)
         if out is not None:
             check_replaceable(out)
         if engine_log is not None:
             from replay.engine_log.writing import check_writable
 
             check_writable(engine_log)
+        request = options.to_request(device, trace_path=trace_path, plan=fault_plan)
+        # Loads torch, which takes seconds: by now everything has been checked.
+        from replay.campaign import replay
+
         if swarm and not as_json:
             from replay.commands.swarm_text import print_swarm
 
