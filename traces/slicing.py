@@ -100,7 +100,7 @@ class _Selector:
             batch = batch.filter(_sampled(batch, options.sample_share, options.sample_seed))
         self._left_by_sample += batch.num_rows
         if options.requests_max is not None:
-            batch = batch.slice(0, options.requests_max - self._kept)
+            batch = batch.slice(0, min(options.requests_max - self._kept, batch.num_rows))
             self._is_complete |= self._kept + batch.num_rows == options.requests_max
         self._kept += batch.num_rows
         return batch

@@ -78,9 +78,11 @@ def allocator(device: str, as_json: bool) -> None:
 def replay(trace: Path, profile_name: str, as_json: bool) -> None:
     """Replay TRACE on a CPU twice: on host views of its tensors, and on the tensors themselves."""
     from replay.profile_catalogue import find_profile
+
+    profile = find_profile(profile_name)
     from traces.dataset import open_trace
 
-    profile, requests = find_profile(profile_name), open_trace(trace).request_count
+    requests = open_trace(trace).request_count
     # From here on torch is loaded, which takes seconds: after what can be wrong.
     import resource
 

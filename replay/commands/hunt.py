@@ -60,9 +60,10 @@ def hunt(
     """
     from replay.defects import require_new
     from replay.profile_catalogue import find_profile
-    from replay.recording import Recording, check_replaceable
 
     require_new(find_profile(profile), defects)
+    from replay.recording import Recording, check_replaceable
+
     found = out / "found"
     check_replaceable(found / "recording")
     # From here on torch is loaded, which takes seconds: after what can be wrong.
