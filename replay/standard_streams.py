@@ -43,8 +43,6 @@ class _Output(io.FileIO):
     def write(self, data: object) -> int:
         try:
             return super().write(data)  # type: ignore[arg-type]
-        except BlockingIOError:
-            raise
         except OSError as problem:
             self.is_lost = True
             nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -124,12 +124,12 @@ def check_readable(name: str) -> int | None:
     try:
         if path.is_dir():
             raise LogError(f"{name}: is a directory; name the log files in it")
+        size = path.stat().st_size
         if not path.is_file():
             # A pipe is opened once only.
-            path.stat()
             return None
         with path.open("rb"):
-            return path.stat().st_size
+            return size
     except OSError as problem:
         raise unreadable(name, problem) from problem
 
