@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from input_helpers import ROOT
 
 from replay.cli import run_command_line
-
-ROOT = Path(__file__).resolve().parents[2]
 
 FILES = {
     "text.parquet": "secret words, no Parquet\n",
@@ -70,9 +69,3 @@ def run_lines(inputs):
         return answers
 
     return run
-
-
-def sentences(err):
-    """The sentences on standard error that say what is wrong."""
-    lines = [line for line in err.splitlines() if line.startswith(("kvreplay: ", "Error: "))]
-    return [line for line in lines if not line.startswith("kvreplay: warning")]

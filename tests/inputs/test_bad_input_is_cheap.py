@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, sentences
+from input_helpers import ROOT, sentences
 
 RUN = "run t.parquet --profile hardened"
 REPRODUCE = "reproduce --available 100 --total 128 --page-size 4"

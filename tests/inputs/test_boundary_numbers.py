@@ -11,7 +11,7 @@ import click
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import sentences
+from input_helpers import sentences
 from pydantic import BaseModel
 
 from faults.plan_file import BurstEntry, LogNormalEntry, RuleEntry
@@ -241,7 +241,7 @@ def test_columns_of_traces(run_lines, inputs, tmp_path, column, values, code):
         ["trace", "slice", far, "-o", f"{tmp_path}/s"],
         ["trace", "anonymize", far, "-o", f"{tmp_path}/a", "--key-file", "secret.key"],
     ]
-    for line, found in zip(lines, run_lines(lines), strict=True):
+    for line, found in zip(lines, run_lines(lines, LOADED), strict=True):
         assert found["code"] == code, (line, found["err"])
         if code == 2:
             [said] = sentences(found["err"])
@@ -262,7 +262,7 @@ def test_a_replay_whose_times_add_up_to_too_much_is_refused(run_lines, inputs, t
     far = with_column(inputs / "t.parquet", "arrival_us", [0, 2**62], tmp_path / "far.parquet")
     out = tmp_path / "out"
     line = ["run", far, "--profile", "hardened", "--repeat", "1", "--out", str(out)]
-    [found] = run_lines([line])
+    [found] = run_lines([line], LOADED)
     assert found["code"] == 2
     [said] = sentences(found["err"])
     assert "--repeat" in said and "a recording holds times up to" in said

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from input_helpers import ROOT
 
 #: Every verb, and the code that it ends with where all is well with its output.
 LINES = {

@@ -1,7 +1,7 @@
 """What is no probability is refused in the same words wherever it stands."""
 
 import pytest
-from conftest import sentences
+from input_helpers import sentences
 
 from faults.chance import PROBABILITY_WORDS
 from replay.cli import run_command_line
