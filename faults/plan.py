@@ -21,6 +21,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from faults.chance import checked_probability
 from faults.errors import PlanError
 from faults.kinds import FaultPlan, FaultRule
 from faults.plan_file import PlanFile
@@ -139,9 +140,10 @@ def combine(*plans: FaultPlan) -> FaultPlan:
 
 
 def _probability(option: str, value: float) -> float:
-    if not 0.0 <= value <= 1.0:
-        raise PlanError(f"{option}: probability {value:g} is not between 0 and 1")
-    return value
+    try:
+        return checked_probability(value)
+    except ValueError as problem:
+        raise PlanError(f"{option}: {value:g}: {problem}") from None
 
 
 def _same_name(name: str) -> str:

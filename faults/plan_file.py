@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from faults.bursts import Burst
+from faults.chance import checked_probability
 from faults.durations import DELAY_US_MAX, Duration, LogNormal, Uniform
 from faults.events import DECODE_STATES, PREFILL_STATES, Direction, RequestState
 from faults.kinds import AIMED_FAULTS, Condition, Detour, FaultKind, FaultRule, Scope
@@ -18,6 +19,7 @@ from faults.toml_errors import nearest
 
 _Rank = Annotated[int, Field(ge=0)]
 _Time = Annotated[int, Field(ge=0, le=DELAY_US_MAX)]
+_Probability = Annotated[float, BeforeValidator(checked_probability)]
 _Delay = Annotated[int, Field(ge=1, le=DELAY_US_MAX)]
 
 #: States in which some engine has a timeout that can end.
@@ -79,7 +81,7 @@ class BurstEntry(_Entry):
 
     length_us: _Delay = Field(description="how long a window is open")
     every_us: _Delay = Field(description="one window opens in each stretch of this length")
-    probability: float = Field(1.0, gt=0.0, le=1.0, description="of a window in a stretch")
+    probability: _Probability = Field(1.0, gt=0.0, le=1.0, description="of a window in a stretch")
     hits: Literal["rank", "all"] = Field(
         "rank", description="each rank has windows of its own, or all have the same"
     )
@@ -97,7 +99,9 @@ class RuleEntry(_Entry):
     direction: Direction = Field(
         "decode", description="decode: completions; prefill: acknowledgements"
     )
-    probability: float = Field(1.0, ge=0.0, le=1.0, description="drawn for each matching event")
+    probability: _Probability = Field(
+        1.0, ge=0.0, le=1.0, description="drawn for each matching event"
+    )
     occurrences: list[Annotated[int, Field(ge=1)]] | None = Field(
         None, min_length=1, description="hit only the n-th matching events, from 1"
     )

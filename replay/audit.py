@@ -22,7 +22,7 @@ from replay.errors import InvariantError
 from replay.messages import PoolCounts, is_leak, request_pool_message, token_pool_message
 from replay.page_map import row_of
 from replay.pool.account import ShareKind
-from replay.pool.ledger import FIRST_OWNER
+from replay.pool.owner_codes import FIRST_OWNER
 from replay.profile import EngineProfile
 from replay.recorder import RecordingWriter
 from replay.recording_schema import NOBODY_NAME

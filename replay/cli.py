@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from replay.lazy_group import LazyGroup
+from replay.standard_streams import prepare_streams
 
 #: Verb -> (dotted name of its click command, one-line help shown without importing it).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -74,14 +75,15 @@ def cli() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line and exit: 0 as expected, 1 verdict, 2 input, 3 inconclusive, 4 defect."""
+    """Run the command line and exit: 0 as expected, 1 verdict, 2 input, 3 inconclusive, 4 defect.
+
+    A closed pipe does not change the exit code, see `replay.standard_streams`.
+    """
     for name in _SIGNALS:
         # One that is ignored is meant to be: `nohup`, or a job in the background.
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
             signal.signal(getattr(signal, name), _interrupt)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # File names need not be text.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    prepare_streams()
     sys.exit(run_command_line(sys.argv[1:]))
 
 
@@ -119,10 +121,11 @@ def run_command_line(arguments: list[str]) -> int:
         # click makes a signal an Abort.
         signalled = stop if isinstance(stop, Interrupted) else stop.__cause__
         return signalled.exit_code if isinstance(signalled, Interrupted) else EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): silence the interpreter's last flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except SystemExit as stop:
+        # What click makes of any broken pipe, an output that is one for example.
+        if isinstance(stop.__context__, BrokenPipeError):
+            return _report_problem(stop.__context__)
+        raise
     except Exception as problem:
         return _report_problem(problem)
 

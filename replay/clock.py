@@ -12,8 +12,10 @@ import heapq
 from collections.abc import Callable
 from enum import IntEnum
 
-from replay.errors import BoundExceededError
+from replay.errors import BoundExceededError, ClockError
 
+#: Columns of times are int64; this leaves room for what is reckoned from a time of the clock.
+TIME_US_MAX = 2**63 - 2**60
 #: Iterations of one instance at one instant; more means a loop that does not advance time.
 _EVENTS_AT_ONE_INSTANT_MAX = 5_000_000
 
@@ -64,9 +66,18 @@ class Clock:
         *,
         is_work: bool = True,
     ) -> Timer:
-        """Have `action` called at `at_us`, which must not lie in the past."""
+        """Have `action` called at `at_us`, which must not lie in the past.
+
+        Raises:
+            ClockError: it lies so far ahead that it cannot be written down.
+        """
         if at_us < self.now_us:
             raise BoundExceededError(f"event at {at_us} us lies before now, {self.now_us} us")
+        if at_us > TIME_US_MAX:
+            raise ClockError(
+                f"the replay comes to a time of {at_us} us, and a recording holds times up to "
+                f"{TIME_US_MAX}; make the trace's times, --repeat or the times of the profile smaller"
+            )
         self._sequence += 1
         timer = Timer(at_us, priority, self._sequence, action, is_work)
         heapq.heappush(self._queue, (at_us, priority, self._sequence, timer))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from replay.engine.request import Request, TransferState
 from replay.pool.arrays import Array, Arrays
-from replay.pool.ledger import FIRST_OWNER
+from replay.pool.owner_codes import FIRST_OWNER
 from replay.pool.storage import NO_WRITER
 from replay.recorder import RecordingWriter
 

@@ -65,6 +65,20 @@ def with_defects(profile: EngineProfile, names: Sequence[str]) -> EngineProfile:
     return dataclasses.replace(profile, defects=defects, **changes)  # type: ignore[arg-type]
 
 
+def require_new(profile: EngineProfile, names: Sequence[str]) -> None:
+    """Make sure that these bugs exist and that a profile has none of them yet.
+
+    Raises:
+        ProfileError: one is unknown, or the profile has it anyway.
+    """
+    with_defects(profile, names)
+    if has := [name for name in names if name in profile.defects]:
+        raise ProfileError(
+            f"--defect {has[0]}: {profile.name} has it anyway; hunt it on another profile, such as "
+            "--profile hardened"
+        )
+
+
 def _of_waiting() -> tuple[Defect, ...]:
     return (
         Defect(

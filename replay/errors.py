@@ -4,6 +4,7 @@
       traces.errors.TraceError          a trace file, or a log to import
       faults.errors.PlanError           a fault plan or shortcut
       replay.errors.ProfileError        an engine profile, its topology or a --set override
+      replay.errors.ClockError          times that add up to more than a recording can hold
       replay.errors.DeviceError         a device with too little memory for the pools
       replay.errors.RecordingError      a recording directory that cannot be read or written
       replay.errors.MatrixError         a matrix file, its directory, or how it is to be run
@@ -29,6 +30,10 @@ from traces.errors import OutputError, TraceError
 
 class ProfileError(ValueError):
     """An engine profile is unknown, inconsistent, or overridden with a value it cannot take."""
+
+
+class ClockError(ValueError):
+    """Times of a trace, a profile and a plan add up to more than a recording can hold."""
 
 
 class DeviceError(ValueError):
@@ -84,6 +89,7 @@ USER_ERRORS = (
     TraceError,
     PlanError,
     ProfileError,
+    ClockError,
     DeviceError,
     RecordingError,
     MatrixError,

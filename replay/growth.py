@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from replay.audit_series import AuditSeries
-from replay.recording_schema import GROWTH_CYCLES_MIN
+from replay.verdict_words import GROWTH_CYCLES_MIN
 
 
 def growth_of(ends: list[int]) -> str | None:

@@ -13,7 +13,7 @@ from faults.kinds import Condition
 from replay.engine.prefill_rank import PrefillRank
 from replay.engine.request import DecodeState, PrefillState, Request
 from replay.pool.arrays import Array
-from replay.pool.ledger import CACHE, FIRST_OWNER, FREE
+from replay.pool.owner_codes import CACHE, FIRST_OWNER, FREE
 from replay.pool.pool import KvPool
 from replay.reused_pages import ReusedPages
 

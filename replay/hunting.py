@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from faults.kinds import FaultPlan
-from replay.defects import all_defects, with_defects
+from replay.defects import all_defects, require_new, with_defects
 from replay.errors import ProfileError, ReplayError
 from replay.oracles import findings_of
 from replay.profile import EngineProfile
@@ -61,12 +61,7 @@ def hunt(
         ProfileError: the profile or a bug is unknown, or the profile has the bug anyway.
     """
     base = find_profile(profile)
-    with_defects(base, defects)
-    if has := [name for name in defects if name in base.defects]:
-        raise ProfileError(
-            f"--defect {has[0]}: {profile} has it anyway; hunt it on another profile, such as "
-            f"--profile {_DESIGN}"
-        )
+    require_new(base, defects)
     for seed in seeds:
         find = _try(seed, base, defects)
         if tell is not None:

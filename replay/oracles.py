@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.pool.ledger import LedgerViolations
+from replay.pool.owner_codes import LedgerViolations
 from replay.recording import Recording
 
 #: States in which a side is done with a request.

@@ -34,7 +34,7 @@ from replay.engine.request import Request
 from replay.page_state import PageState
 from replay.pool.account import GapShare, ShareKind
 from replay.pool.arrays import Array
-from replay.pool.ledger import CACHE, FIRST_OWNER, FREE
+from replay.pool.owner_codes import CACHE, FIRST_OWNER, FREE
 
 #: What looking at one request or cache node costs, in pages that could be copied meanwhile.
 _PAGES_PER_NOTE = 128

@@ -38,10 +38,14 @@ class EngineProfile(BehaviourFields):
                 raise ProfileError(
                     f"profile field {field.name} is {value}; it must not be negative"
                 )
-            if isinstance(value, int) and field.name.endswith("_us") and value > _TIME_US_MAX:
+            if isinstance(value, int) and value > NUMBER_MAX:
+                what = "us, thirty years, is not a time" if "_us" in field.name else "is too much"
                 raise ProfileError(
-                    f"profile field {field.name} is {value}; more than {_TIME_US_MAX} us, thirty "
-                    "years, is not a time"
+                    f"profile field {field.name} is {value}; more than {NUMBER_MAX} {what}"
+                )
+            if field.name in _SIZES and value > _SIZE_MAX:
+                raise ProfileError(
+                    f"profile field {field.name} is {value}; more than {_SIZE_MAX} is no deployment"
                 )
             if value == 0 and field.name.endswith("_timeout_us"):
                 raise ProfileError(
@@ -93,15 +97,21 @@ class EngineProfile(BehaviourFields):
         return dataclasses.asdict(self)
 
 
-_TIME_US_MAX = 10**15
+#: Microseconds, tokens, bytes: sums and products of these with what a trace has stay exact.
+NUMBER_MAX = 10**15
 
-_AT_LEAST_ONE = (
+_SIZES = (
     "prefill_instances",
     "prefill_tp",
     "prefill_dp",
     "decode_instances",
     "decode_tp",
     "decode_dp",
+)
+_SIZE_MAX = 1024
+
+_AT_LEAST_ONE = (
+    *_SIZES,
     "page_size",
     "total_tokens",
     "prefill_total_tokens",

@@ -5,31 +5,10 @@ Times are virtual microseconds; counts in `audits` are tokens, counts elsewhere 
 
 from __future__ import annotations
 
-from typing import Literal
-
 import pyarrow as pa
 
 RUN_SCHEMA = "kvreplay.run/1"
 SUMMARY_SCHEMA = "kvreplay.summary/1"
-
-#: What a verdict can be.
-VerdictName = Literal["clean", "transient", "persistent", "inconclusive"]
-#: How a gap that stays develops over clean cycles, and how many of them it takes to tell.
-GrowthName = Literal["one-off", "growing"]
-GROWTH_CYCLES_MIN = 3
-#: What is wrong with pages: those of a gap, then those of which no count shows anything.
-KindName = Literal[
-    "held",
-    "stuck",
-    "orphaned",
-    "cache-held",
-    "over-freed",
-    "counter-drift",
-    "stale-write",
-    "premature-free",
-    "double-owned",
-    "check-false-alarm",
-]
 
 #: The owner of pages that no request explains, in owners.parquet.
 NOBODY_NAME = "(nobody)"

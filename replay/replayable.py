@@ -55,10 +55,6 @@ def replayable(
         RecordingError: the trace is gone or is another one by now, run.json is damaged, or the
             recording was made with a user's allocator, which it does not hold.
     """
-    # These load torch, which reading a recording does without.
-    from replay.campaign import ReplayRequest
-    from replay.session import SessionOptions
-
     run, where = recording.run, f"{recording.directory}/run.json"
     if (allocator := run.get("environment", {}).get("allocator")) is not None:
         raise RecordingError(
@@ -66,14 +62,20 @@ def replayable(
         )
     try:
         profile, plan = read_profile(run["profile"]), read_plan(run["plan"])
-        options, swarm = SessionOptions(**run["options"]), _read_swarm(run["swarm"], plan)
+        swarm = _read_swarm(run["swarm"], plan)
         line, name = str(run["reproduce"]), str(run["trace"]["path"])
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         words = str(problem) if isinstance(problem, ProfileError) else repr(problem)
-        raise RecordingError(
-            f"{where}: cannot be replayed by this version of kvreplay: {words}"
-        ) from None
-    with _find_trace(recording, trace) as found:
+        raise _of_another_version(where, words) from None
+    with find_trace(recording, trace) as found:
+        # These load torch, which reading a recording and missing its trace do without.
+        from replay.campaign import ReplayRequest
+        from replay.session import SessionOptions
+
+        try:
+            options = SessionOptions(**run["options"])
+        except (KeyError, TypeError) as problem:
+            raise _of_another_version(where, repr(problem)) from None
         yield ReplayRequest(
             trace=found,
             trace_name=name,
@@ -84,6 +86,10 @@ def replayable(
             reproduce=line,
             swarm=swarm,
         )
+
+
+def _of_another_version(where: str, words: str) -> RecordingError:
+    return RecordingError(f"{where}: cannot be replayed by this version of kvreplay: {words}")
 
 
 def read_profile(document: Mapping[str, Any]) -> EngineProfile:
@@ -142,7 +148,7 @@ def _read_swarm(document: Mapping[str, Any] | None, plan: FaultPlan) -> Swarm | 
 
 
 @contextmanager
-def _find_trace(recording: Recording, given: Path | None) -> Iterator[Trace]:
+def find_trace(recording: Recording, given: Path | None) -> Iterator[Trace]:
     """The trace that was replayed, wherever it is now.
 
     Raises:

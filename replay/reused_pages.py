@@ -13,7 +13,7 @@ from bisect import bisect_right
 from typing import Generic, TypeVar
 
 from replay.pool.arrays import Array
-from replay.pool.ledger import CACHE, FREE
+from replay.pool.owner_codes import CACHE, FREE
 from replay.pool.pool import KvPool
 
 _Entry = TypeVar("_Entry")

@@ -26,7 +26,6 @@ from replay.profile import EngineProfile
 from replay.profile_catalogue import find_profile
 from replay.profile_overrides import override
 from replay.swarm import draw_swarm
-from traces.dataset import open_trace
 
 if TYPE_CHECKING:
     from replay.campaign import ReplayRequest
@@ -79,9 +78,7 @@ class RunOptions:
             PlanError: the plan or a shortcut is wrong.
             ProfileError: the profile, a defect or a setting is unknown or does not fit.
         """
-        # These load torch, which checking the cells of a matrix does without.
-        from replay.campaign import ReplayRequest
-        from replay.session import SessionOptions
+        from traces.dataset import open_trace
 
         profile, plan = self.make_profile(), plan or self.make_plan()
         trace = open_trace(trace_path or Path(self.trace))
@@ -92,6 +89,10 @@ class RunOptions:
             swarm = draw_swarm(self.seed, profile, trace.request_count, fixed)
             profile = dataclasses.replace(profile, **swarm.settings)  # type: ignore[arg-type]
             plan = combine(plan, swarm.plan)
+        # These load torch, which takes seconds and bad input can do without.
+        from replay.campaign import ReplayRequest
+        from replay.session import SessionOptions
+
         return ReplayRequest(
             trace=trace,
             trace_name=self.trace,

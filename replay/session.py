@@ -22,7 +22,7 @@ from replay.deployment import Deployment, build_deployment
 from replay.engine.request import PrefillState, Request
 from replay.pool.arrays import Arrays
 from replay.pool.foreign_allocator import AllocatorFactory
-from replay.pool.ledger import LedgerViolations
+from replay.pool.owner_codes import LedgerViolations
 from replay.profile import EngineProfile
 from replay.recorder import RecordingWriter
 from replay.routing import room_of

@@ -26,7 +26,7 @@ from replay.engine.prefill import PrefillInstance
 from replay.engine.request import DecodeState, PrefillState, Request, TransferState
 from replay.parallel import TransferParties
 from replay.pool.arrays import Array
-from replay.pool.ledger import FIRST_OWNER
+from replay.pool.owner_codes import FIRST_OWNER
 from replay.profile import EngineProfile
 from replay.recorder import RecordingWriter
 from replay.timeouts import Outlook

@@ -8,7 +8,7 @@ from typing import Literal
 
 from faults.kinds import FaultPlan
 from replay.errors import NoSuchGapError
-from replay.profile import EngineProfile
+from replay.profile import NUMBER_MAX, EngineProfile
 from traces.schema import TraceRequest
 
 Persistence = Literal["persistent", "transient"]
@@ -49,9 +49,10 @@ class WantedGap:
         Raises:
             NoSuchGapError: none can; the message says why.
         """
-        if self.available < 0 or self.total < 1:
+        if not (0 <= self.available <= NUMBER_MAX and 1 <= self.total <= NUMBER_MAX):
             raise NoSuchGapError(
-                f"--available {self.available} --total {self.total}: counts of tokens start at 0"
+                f"--available {self.available} --total {self.total}: counts of tokens go from 0 to "
+                f"{NUMBER_MAX}"
             )
         if self.gap_tokens == 0:
             raise NoSuchGapError(

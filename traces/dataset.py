@@ -184,9 +184,10 @@ def _open_parquet(path: Path) -> Any:
             raise
         raise _unreadable(path, problem) from problem
     if head != _PARQUET_MAGIC:
-        found = "it is empty" if not head else f"it starts with {head!r}"
+        # What it holds stays out of it: a shared matrix file may name any file.
+        found = "" if head else " (it is empty)"
         raise TraceError(
-            f"{path}: is not a Parquet file ({found}); convert a log with `kvreplay trace import`"
+            f"{path}: is not a Parquet file{found}; convert a log with `kvreplay trace import`"
         )
     if footer_bytes > _FOOTER_BYTES_MAX:
         raise TraceError(

@@ -3,13 +3,13 @@
 A trace is one Parquet file, zstd-compressed, in row groups that stream. Its columns, in order:
 
     request_id     string        unique, not empty
-    arrival_us     int64         >= 0, sorted; ties keep their order
+    arrival_us     int64         0 to 2**62, sorted; ties keep their order
     input_tokens   int32         >= 1
     output_tokens  int32         >= 1
     block_hashes   list<uint64>  nullable; one per `block_size` input tokens, the last one may be
                                  partial; a hash names its block *with everything before it*
     session_id     string        nullable
-    cancel_us      int64         nullable; absolute time of the client's abort, >= arrival_us
+    cancel_us      int64         nullable; absolute time of the client's abort, arrival_us to 2**62
     priority       int8          nullable
 
 and its footer carries the `METADATA_*` keys below. The format is kvreplay's own (docs: DESIGN,
@@ -51,6 +51,10 @@ REQUIRED_COLUMNS = frozenset({"request_id", "arrival_us", "input_tokens", "outpu
 
 #: Largest token count a column can hold (int32).
 TOKENS_MAX = 2**31 - 1
+
+#: Latest time a trace can hold, the year 148,000 on a wall clock. Half of what an int64 column
+#: can hold, so that what a replay adds to it still fits.
+TIME_US_MAX = 2**62
 
 
 @dataclass(frozen=True, slots=True)

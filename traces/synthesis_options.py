@@ -88,7 +88,8 @@ class SynthesisOptions:
         self._require_between("seed", 0, 2**128 - 1)
         self._require_between("burst_share", 1e-4, 1.0 - 1e-4)
         for name in ("long_share", "abort_rate"):
-            self._require_between(name, 0.0, 1.0)
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                self._refuse(name, "a number between 0 and 1")
         for name in ("tokens_sigma", "tenant_skew"):
             self._require_between(name, 0.0, 10.0)
         self._require_between("burst_factor", 1.0, 1e3)

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from traces.errors import TraceError
 from traces.fingerprints import SeenFingerprints
 from traces.parquet_batches import open_parquet
-from traces.schema import COLUMNS, REQUIRED_COLUMNS
+from traces.schema import COLUMNS, REQUIRED_COLUMNS, TIME_US_MAX
 
 #: Suspected repeats kept for confirmation. Fingerprints of different ids hardly ever collide, so
 #: this many suspects hold a true repeat for certain.
@@ -85,12 +85,20 @@ class TraceValidator:
             row = int(np.argmax(negative))
             what = f"is negative at row {{row}} ({arrival_us[row]})"
             self._fail("arrival_us", row, what, "shift the trace so that it starts at 0")
+        self._check_latest("arrival_us", arrival_us)
         former = np.concatenate(([self._last_arrival_us], arrival_us[:-1]))
         backwards = arrival_us < former
         if backwards.any():
             row = int(np.argmax(backwards))
             what = f"goes back in time at row {{row}} ({arrival_us[row]} after {former[row]})"
             self._fail("arrival_us", row, what, "sort the trace by arrival_us")
+
+    def _check_latest(self, column: str, times_us: npt.NDArray[np.int64]) -> None:
+        late = times_us > TIME_US_MAX
+        if late.any():
+            row = int(np.argmax(late))
+            what = f"is {times_us[row]} at row {{row}}, later than 2**62"
+            self._fail(column, row, what, "give times in microseconds from the start of the trace")
 
     def _check_positive(self, column: str, values: npt.NDArray[np.int32]) -> None:
         bad = values < 1
@@ -129,6 +137,7 @@ class TraceValidator:
             return
         known = ~_null_mask(cancels)
         cancel_us = cancels.fill_null(0).to_numpy()
+        self._check_latest("cancel_us", cancel_us)
         early = known & (cancel_us < arrival_us)
         if early.any():
             row = int(np.argmax(early))

@@ -70,6 +70,13 @@ def allocator(device: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def replay(trace: Path, profile_name: str, as_json: bool) -> None:
     """Replay TRACE on a CPU twice: on host views of its tensors, and on the tensors themselves."""
+    from replay.profile_catalogue import find_profile
+
+    profile = find_profile(profile_name)
+    from traces.dataset import open_trace
+
+    requests = open_trace(trace).request_count
+    # From here on torch is loaded, which takes seconds: after what can be wrong.
     import resource
 
     import torch
@@ -79,14 +86,12 @@ def replay(trace: Path, profile_name: str, as_json: bool) -> None:
     from replay.campaign import replay as replay_once
     from replay.pool.arrays import HostArrays
     from replay.pool.device_arrays import DeviceArrays
-    from replay.profile_catalogue import find_profile
     from replay.session import SessionOptions
-    from traces.dataset import open_trace
 
     def cpu_s(arrays: Arrays) -> float:
         request = ReplayRequest(
             trace=open_trace(trace),
-            profile=find_profile(profile_name),
+            profile=profile,
             plan=FaultPlan(),
             options=SessionOptions(),
             device="cpu",
@@ -99,7 +104,6 @@ def replay(trace: Path, profile_name: str, as_json: bool) -> None:
     host_s = cpu_s(HostArrays())
     resident_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     tensors_s = cpu_s(DeviceArrays(torch.device("cpu")))
-    requests = open_trace(trace).request_count
     _show(
         {
             "requests": requests,

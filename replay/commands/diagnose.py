@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from replay.commands.options import VERDICTS, progress_bar, say, say_json
+from replay.commands.options import VERDICTS, FiniteRange, progress_bar, say, say_json
+from replay.standard_streams import is_output_read
 
 if TYPE_CHECKING:
     from replay.diagnosis.diagnosis import Diagnosis
@@ -27,7 +28,7 @@ _EXIT_OTHER_VERDICT, _EXIT_INCONCLUSIVE = 1, 3
 )
 @click.option(
     "--poll-s",
-    type=click.FloatRange(min=0.05),
+    type=FiniteRange(0.05, 86_400),
     default=1.0,
     show_default=True,
     help="With --follow: seconds between looks at the file.",
@@ -53,7 +54,7 @@ def diagnose(
     or mixed, of any size. Every rank and pool gets its own verdict; the worst is the verdict.
 
     Exit codes: 0 clean or transient (or as expected), 1 persistent (or other than expected), 2 no
-    such log, 3 inconclusive.
+    such log, 3 inconclusive. A closed pipe (`| head`) does not change the exit code.
     """
     if follow is not None:
         if logs or metrics:
@@ -77,10 +78,14 @@ def exit_code(diagnosis: Diagnosis, expect: str | None) -> int:
 
 
 def _diagnose(logs: tuple[str, ...], metrics: tuple[str, ...]) -> Diagnosis:
-    from replay.diagnosis.diagnose import diagnose_all
-    from replay.diagnosis.logs.source import open_logs
+    from replay.diagnosis.logs.source import check_readable, open_logs
 
     sources = open_logs(logs) if logs else []
+    for name in metrics:
+        check_readable(name)
+    # Loads polars: after what can be wrong.
+    from replay.diagnosis.diagnose import diagnose_all
+
     total = sum(source.size_bytes or 0 for source in sources)
     with progress_bar("bytes", total) as advance:
         return diagnose_all(sources, metrics, advance)
@@ -89,6 +94,9 @@ def _diagnose(logs: tuple[str, ...], metrics: tuple[str, ...]) -> Diagnosis:
 def _follow(name: str, poll_s: float, as_json: bool, expect: str | None) -> int:
     import time
 
+    from replay.diagnosis.logs.source import check_readable
+
+    check_readable(name)
     from replay.diagnosis.follow import Follower
 
     follower = Follower(name)
@@ -99,6 +107,9 @@ def _follow(name: str, poll_s: float, as_json: bool, expect: str | None) -> int:
         if not as_json:
             say(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} ", nl=False)
         _print(diagnosis, as_json)
+        if not is_output_read():
+            # There would be no end: it is for whoever reads to stop it.
+            raise click.exceptions.Exit(exit_code(diagnosis, expect))
 
     try:
         watch(follower, show, lambda: time.sleep(poll_s))

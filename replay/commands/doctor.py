@@ -26,12 +26,14 @@ def doctor(profile_name: str, assignments: tuple[str, ...], device: str, as_json
 
     Needs neither a trace nor CUDA. Exit codes: 0 the pools fit, 1 they do not, 2 bad input.
     """
-    from replay.device import choose_device
-    from replay.doctor import diagnose
     from replay.profile_catalogue import find_profile
     from replay.profile_overrides import override
 
     profile = override(find_profile(profile_name), parse_overrides(assignments))
+    # These load torch, which takes seconds: after what can be wrong.
+    from replay.device import choose_device
+    from replay.doctor import diagnose
+
     document = diagnose(profile, choose_device(device))
     if as_json:
         click.echo(json.dumps(document, indent=2))

@@ -74,14 +74,14 @@ def explain(
 
     Exit codes: 0 told, 2 no such recording, request or page, 4 internal error.
     """
-    from replay.recording import Recording
-
     if wanted is not None and page is not None:
         raise click.UsageError("give --request or --page, not both")
     if page is None and pool is not None:
         raise click.UsageError("--pool goes with --page")
     if page is not None and tables_only:
         raise click.UsageError("the tables do not hold the pages' lives; leave --tables-only out")
+    from replay.recording import Recording
+
     recording = Recording.open(directory)
     if page is not None:
         life = _page(recording, page, pool, trace, device)

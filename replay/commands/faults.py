@@ -20,10 +20,10 @@ def faults(name: str | None, show_schema: bool, as_json: bool) -> None:
     NAME is a fault or a built-in plan: it is shown whole.
     """
     if show_schema:
-        from faults.plan_schema import plan_schema
-
         if name is not None:
             raise click.UsageError("--schema is of every plan: leave NAME out")
+        from faults.plan_schema import plan_schema
+
         click.echo(json.dumps(plan_schema(), indent=2))
         return
     from replay.commands import faults_json, faults_text

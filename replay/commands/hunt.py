@@ -21,10 +21,14 @@ from replay.commands.shrink import print_shrunk, shrink_options, shrink_with_pro
 )
 @click.option("--profile", default="hardened", show_default=True, help="Engine, see `profiles`.")
 @click.option(
-    "--seeds", type=click.IntRange(min=1), default=400, show_default=True, help="Seeds to try."
+    "--seeds", type=click.IntRange(1, 10**9), default=400, show_default=True, help="Seeds to try."
 )
 @click.option(
-    "--first", type=click.IntRange(min=0), default=0, show_default=True, help="The first of them."
+    "--first",
+    type=click.IntRange(0, 2**62),
+    default=0,
+    show_default=True,
+    help="The first of them.",
 )
 @click.option(
     "-o",
@@ -53,18 +57,23 @@ def hunt(
     something else without the bug, and stays so while it gets smaller. Exit code 0 when a case was
     found, 3 when no seed showed any.
     """
-    from replay.cli import EXIT_INCONCLUSIVE
+    from replay.defects import require_new
+    from replay.profile_catalogue import find_profile
+
+    require_new(find_profile(profile), defects)
     from replay.files import hold_reproduction
-    from replay.hunting import hunt as hunt_for
-    from replay.recording import Recording
-    from replay.shrink.outputs import write_case
-    from replay.shrink.search import Budget
-    from replay.shrink.shrinker import ShrinkOptions
 
     found = out / "found"
     search = ("out", "same_gap", "budget_s", "max_replays", "restart", "as_json")
     made_by = invocation(*search)
     with hold_reproduction(found, made_by, force=restart) as place:
+        # From here on torch is loaded, which takes seconds: after what can be wrong.
+        from replay.cli import EXIT_INCONCLUSIVE
+        from replay.hunting import hunt as hunt_for
+        from replay.recording import Recording
+        from replay.shrink.asked import Budget, ShrinkOptions
+        from replay.shrink.outputs import write_case
+
         with progress_bar("hunting", seeds) as progress:
             find = hunt_for(profile, defects, range(first, first + seeds), progress)
         if find is None:

@@ -3,22 +3,52 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
+from faults.chance import PROBABILITY_WORDS, checked_probability
+from replay.verdict_words import VerdictName
 from traces.text import json_text, shortened_lines
 
 #: A longer line is cut: an id may have megabytes. A command line has less than this.
 LINE_CHARACTERS_MAX = 20_000
 
-#: What a verdict can be; `replay.recording_schema` has the same, but loads pyarrow.
-VERDICTS = ("clean", "transient", "persistent", "inconclusive")
+VERDICTS: tuple[str, ...] = get_args(VerdictName)
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range; neither nan, which every comparison lets through, nor infinity."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parse, and refuse what is no number to reckon with."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a number in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
+class Probability(click.ParamType[float]):
+    """A number between 0 and 1, both included."""
+
+    name = "P"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Parse; click reports what is wrong, in the words that plans have for it."""
+        try:
+            return checked_probability(float(str(value)))
+        except ValueError:
+            self.fail(f"{value!r}: {PROBABILITY_WORDS}", param, ctx)
 
 
 class ProbabilityAndDelay(click.ParamType[tuple[float, float]]):
@@ -36,9 +66,10 @@ class ProbabilityAndDelay(click.ParamType[tuple[float, float]]):
         try:
             if not colon:
                 raise ValueError
-            return float(probability), float(delay_ms)
+            milliseconds = float(delay_ms)
         except ValueError:
             self.fail(f"{value!r} is not PROBABILITY:MILLISECONDS, such as 0.01:500", param, ctx)
+        return Probability().convert(probability, param, ctx), milliseconds
 
 
 def parse_overrides(assignments: tuple[str, ...]) -> dict[str, str]:

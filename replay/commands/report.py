@@ -84,6 +84,11 @@ def report(
     if gen_suppressions:
         say(_suppressions(directories, accepted), nl=False)
         return 0
+    from replay.recording import Recording
+
+    # The last one that is missing is told before the first is read and judged.
+    for directory in directories:
+        Recording.open(directory)
     outputs = _outputs(paths, perfetto, () if suppressions is None else (suppressions,))
     if accepted is None:
         _tell(_recordings(directories, outputs), as_json)

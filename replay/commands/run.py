@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime
@@ -13,6 +12,8 @@ import click
 
 from replay.commands.options import (
     VERDICTS,
+    FiniteRange,
+    Probability,
     ProbabilityAndDelay,
     inputs_of,
     parse_overrides,
@@ -43,11 +44,13 @@ if TYPE_CHECKING:
     metavar="FILE|builtin:NAME",
     help="Fault plan: a TOML file, a built-in one (see `faults`), or MATRIX.toml#NAME.",
 )
-@click.option("--drop", type=float, metavar="P", help="Lose completions with probability P.")
+@click.option(
+    "--drop", type=Probability(), metavar="P", help="Lose completions with probability P."
+)
 @click.option(
     "--delay", type=ProbabilityAndDelay(), help="Delay completions with probability P by MS ms."
 )
-@click.option("--duplicate", type=float, metavar="P", help="Deliver completions twice.")
+@click.option("--duplicate", type=Probability(), metavar="P", help="Deliver completions twice.")
 @click.option(
     "--swarm",
     is_flag=True,
@@ -64,7 +67,7 @@ if TYPE_CHECKING:
 @click.option(
     "--heal-budget",
     "heal_budget_s",
-    type=click.FloatRange(min=0, max=1e9),
+    type=FiniteRange(min=0, max=1e9),
     default=600.0,
     show_default=True,
     help="Virtual seconds that late events and timeouts get after the faults end.",
@@ -128,16 +131,7 @@ def run(
     with --suppressions a lasting finding that is not accepted or an entry that has expired, 2 bad
     input, 3 inconclusive, 4 internal error.
     """
-    accepted = read_accepted(suppressions, today)
-    if math.isnan(heal_budget_s):
-        raise click.BadParameter("not a number of seconds", param_hint="--heal-budget")
-    reads = inputs_of(trace, plan, suppressions)
-    check_outputs(out, engine_log, reads)
-    from replay.campaign import hold_recording, replay
-    from replay.files import ENGINE_LOG
-    from replay.matrix.named import trace_file
     from replay.run_options import RunOptions
-    from traces.files.place import hold_all
 
     options = RunOptions(
         trace=trace,
@@ -155,10 +149,23 @@ def run(
         every_step=audit == "every-step",
         stop_on_engine_error=stop_on_engine_error,
     )
+    # The profile's errors come before those of files.
+    options.make_profile()
+    fault_plan = options.make_plan()
+    accepted = read_accepted(suppressions, today)
+    from replay.files import ENGINE_LOG
+    from replay.matrix.named import trace_file
+    from traces.files.place import hold_all
+
+    reads = inputs_of(trace, plan, suppressions)
+    check_outputs(out, engine_log, reads)
     judged: list[Judged] = []
     look = None if accepted is None else judging(judged, str(out or trace), accepted)
     with trace_file(trace) as trace_path:
-        request = options.to_request(device, trace_path=trace_path)
+        request = options.to_request(device, trace_path=trace_path, plan=fault_plan)
+        # Loads torch, which takes seconds: by now everything has been checked.
+        from replay.campaign import hold_recording, replay
+
         with ExitStack() as stack:
             place, logs = None, None
             if out is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from replay.commands.options import say, say_json, show_path
+from replay.commands.options import FiniteRange, say, say_json, show_path
 
 
 def shrink_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,7 +25,7 @@ def shrink_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--budget-s",
-            type=click.FloatRange(min=0),
+            type=FiniteRange(min=0),
             help="Seconds to search at most; then the best so far is written.",
         ),
         click.option(
@@ -64,9 +64,7 @@ def shrink(
     Writes trace.parquet, plan.toml, a pytest file, a recording and shrunk.json. A shrink that was
     cut off goes on where it was when the same command is given again.
     """
-    from replay.shrink.loading import open_recording
-    from replay.shrink.search import Budget
-    from replay.shrink.shrinker import ShrinkOptions
+    from replay.shrink.asked import Budget, ShrinkOptions, check_asked, open_recording
 
     recording = open_recording(directory)
     out = out or Path(f"{directory.resolve().name}-shrunk")
@@ -76,6 +74,7 @@ def shrink(
         trace=trace,
         restart=restart,
     )
+    check_asked(recording, options)
     shrunk = shrink_with_progress(recording, out, options)
     print_shrunk(shrunk, out, as_json)
     return 0

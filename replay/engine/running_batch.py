@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from replay.engine.request import DecodeState, Request
-from replay.pool.ledger import FIRST_OWNER
+from replay.pool.owner_codes import FIRST_OWNER
 from replay.pool.pool import KvPool
 from replay.pool.storage import NO_WRITER, content_at
 

@@ -77,7 +77,7 @@ def _faults(value: list[str]) -> list[str]:
 
 
 def _kinds(value: list[str]) -> list[str]:
-    from replay.recording_schema import KindName
+    from replay.verdict_words import KindName
 
     known = (*get_args(KindName), NEVER_ENDED, RELEASED_BY_ANOTHER)
     for each in value:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from replay.errors import RecordingError
 from replay.life.sightings import Sighted, Watch
-from replay.pool.ledger import FIRST_OWNER
+from replay.pool.owner_codes import FIRST_OWNER
 from replay.recording import Recording
 from replay.recording_hash import hash_recording
 from replay.replayable import replayable
@@ -44,11 +44,12 @@ def watch_again(
     Raises:
         RecordingError: the trace is gone, or this version replays it in another way.
     """
-    from replay.campaign import replay
-    from replay.life.watched_session import WatchedSession
-
     expected = _fingerprint(recording)
     with replayable(recording, trace, device) as request:
+        # Loads torch: after what can be wrong.
+        from replay.campaign import replay
+        from replay.life.watched_session import WatchedSession
+
         cycles = 1 + request.options.repeats
         with progress(request.trace.request_count * cycles) as report:
             summary = replay(request, None, report, make_session=partial(WatchedSession, watch))

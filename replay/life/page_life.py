@@ -12,7 +12,7 @@ from replay.life.request_facts import instances_beside
 from replay.life.sightings import PageSighting, Sighted
 from replay.life.stays_of_page import stays_of_page
 from replay.life.steps import Life, Order, Step, StepKind, first_departure, in_order
-from replay.pool.ledger import CACHE, FREE
+from replay.pool.owner_codes import CACHE, FREE
 from replay.recording import Recording
 
 

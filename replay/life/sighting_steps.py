@@ -9,7 +9,7 @@ from replay.life.gap_steps import counted
 from replay.life.sightings import PageSighting, Sighted, StateSighting
 from replay.life.state_steps import END_WORDS, STATE_WORDS, end_step, state_step
 from replay.life.steps import Order, Step
-from replay.pool.ledger import FREE
+from replay.pool.owner_codes import FREE
 
 
 def sighting_steps(sighted: Sighted) -> Iterator[Step]:

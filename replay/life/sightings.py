@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import torch
+from replay.pool.owner_codes import CACHE, FIRST_OWNER
 
-from replay.engine.request import Request
-from replay.pool.arrays import Array, Arrays
-from replay.pool.ledger import CACHE, FIRST_OWNER
+if TYPE_CHECKING:
+    from replay.engine.request import Request
+    from replay.pool.arrays import Array, Arrays
 
 #: Page operations kept on the device before they are fetched: the bound on the queue.
 _PENDING_MAX = 256
@@ -172,5 +172,8 @@ Now = Callable[[], int]
 
 def _to_list(values: Array) -> list[int]:
     """An array on the host. Waits for the device."""
+    # Whoever only names what is to be watched does without it.
+    import torch
+
     numbers: list[int] = torch.as_tensor(values).cpu().tolist()
     return numbers

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from replay.life.sightings import Sighted
 from replay.pool.account import ShareKind
-from replay.pool.ledger import CACHE, FREE
+from replay.pool.owner_codes import CACHE, FREE
 from replay.recording import Recording
 from replay.recording_schema import OWNERS_SCHEMA
 

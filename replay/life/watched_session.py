@@ -14,7 +14,8 @@ from replay.clock import Clock
 from replay.engine.request import DecodeState, Request
 from replay.life.sightings import PageAction, Watch
 from replay.pool.arrays import Array
-from replay.pool.ledger import CACHE, FIRST_OWNER, FREE, PageLedger
+from replay.pool.ledger import PageLedger
+from replay.pool.owner_codes import CACHE, FIRST_OWNER, FREE
 from replay.pool.storage import KvStorage, ordinal_of_writer
 from replay.session import Session, SessionResult
 from traces.schema import TraceRequest

@@ -18,7 +18,6 @@ from replay.matrix.named import split_reference, synthesis_options
 from replay.profile import EngineProfile
 from replay.profile_catalogue import builtin_profiles
 from replay.run_options import RunOptions
-from traces.dataset import open_trace
 from traces.errors import TraceError
 
 _FIELD_SET = re.compile(r"--set (\w+):")
@@ -106,6 +105,8 @@ class _Checker:
         return CheckedCell(cell, self._profiles[key], self._plans[options.plan])
 
     def _check_trace(self, cell: Cell) -> None:
+        from traces.dataset import open_trace
+
         reference = cell.options.trace
         if reference in self._traces:
             return

@@ -1,6 +1,6 @@
 """Run the cells of a matrix that are not done yet, then judge all of them and write the results.
 
-check all -> make traces -> jobs -> pool -> store -> judge -> outputs
+checked cells -> make traces -> jobs -> pool -> store -> judge -> outputs
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, Protocol
 from replay.errors import MatrixError
 from replay.files import MADE_TRACES
 from replay.matrix.cells import Cell
-from replay.matrix.checks import check_cells
+from replay.matrix.checks import CheckedCell
 from replay.matrix.expectations import judge_cell
 from replay.matrix.jobs import CellJob, JobSettings, make_job
-from replay.matrix.matrix import Matrix, Shard, cells_of
+from replay.matrix.matrix import Matrix, Shard
 from replay.matrix.outputs import write_outputs
 from replay.matrix.pool import Pool
 from replay.matrix.results import CellResult, judge_stored
@@ -65,19 +65,20 @@ class Finished:
 
 def run_matrix(
     matrix: Matrix,
+    checked: Sequence[CheckedCell],
     store: MatrixStore,
     pool: AbstractContextManager[Pool],
     plan: RunPlan,
     watcher: Watcher,
 ) -> Finished:
-    """Run what is not done, and write all results.
+    """Run what is not done of these cells, and write all results.
 
     Raises:
         MatrixError: a cell of the matrix cannot be run at all, or the time for the whole is used up.
     """
-    cells = cells_of(matrix, plan.shard)
+    cells = [each.cell for each in checked]
     with pool as running:
-        jobs = make_jobs(matrix, cells, store, plan)
+        jobs = make_jobs(matrix, checked, store, plan)
         head = store.write_head(matrix.source, len(cells), plan.shard)
         store.sweep({cell.slug for cell in cells})
         to_do = [
@@ -119,14 +120,14 @@ def finish_matrix(
 
 
 def make_jobs(
-    matrix: Matrix, cells: Sequence[Cell], store: MatrixStore, plan: RunPlan
+    matrix: Matrix, checked: Sequence[CheckedCell], store: MatrixStore, plan: RunPlan
 ) -> dict[str, CellJob]:
     """The job of every cell, by slug; makes the traces that the file describes.
 
     Raises:
-        MatrixError: a cell cannot be run; with the line to blame.
+        MatrixError: a trace cannot be read or made.
     """
-    checked = check_cells(matrix.source, cells)
+    cells = [each.cell for each in checked]
     traces = make_traces(matrix.source, cells, store.traces)
     settings = JobSettings(
         cells=store.cells, device=plan.device, reports=plan.reports, keep=plan.keep

@@ -13,7 +13,8 @@ from replay.pool.allocator import PageAllocator, create_allocator
 from replay.pool.arrays import Array, Arrays
 from replay.pool.block_table import BlockTable
 from replay.pool.foreign_allocator import AllocatorFactory, ForeignAllocator
-from replay.pool.ledger import CACHE, FIRST_OWNER, PageLedger
+from replay.pool.ledger import PageLedger
+from replay.pool.owner_codes import CACHE, FIRST_OWNER
 from replay.pool.storage import KvStorage
 from replay.pool.token_indices import pages_in_reach
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from replay.errors import ProfileError
-from replay.recording_schema import GROWTH_CYCLES_MIN
 from replay.session import SessionOptions
 from replay.shrink.case import Case
 from replay.shrink.numbers import simpler_counts, simpler_times
 from replay.shrink.requests import cut
 from replay.shrink.search import Search, keep_few
+from replay.verdict_words import GROWTH_CYCLES_MIN
 
 _TOPOLOGY = (
     "prefill_instances",

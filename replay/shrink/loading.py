@@ -12,18 +12,6 @@ from replay.replayable import replayable
 from replay.shrink.case import Case, plain_rule, settings_of
 
 
-def open_recording(directory: Path) -> Recording:
-    """A recording, or the one in the folder `recording` of what `reproduce` or `shrink` wrote.
-
-    Raises:
-        RecordingError: there is none.
-    """
-    inner = directory / "recording"
-    if not (directory / "run.json").exists() and (inner / "run.json").exists():
-        return Recording.open(inner)
-    return Recording.open(directory)
-
-
 def load_case(recording: Recording, trace: str | None = None) -> Case:
     """The case of a recording; what a swarm drew is in it like anything else.
 

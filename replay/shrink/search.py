@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from replay.errors import ProfileError, ReplayError
+from replay.shrink.asked import Budget
 from replay.shrink.case import Case
 from replay.shrink.in_memory import replay_in_memory
 from replay.shrink.involved import Involved, who_is_involved
@@ -19,14 +20,6 @@ T = TypeVar("T")
 
 class OutOfBudgetError(Exception):
     """The replays or the seconds that were granted are used up; what is found so far stands."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """How long to search at most; None is as long as it takes."""
-
-    replays: int | None = None
-    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from replay.errors import ShrinkError
 from replay.recording import Recording
+from replay.shrink.asked import ShrinkOptions, wanted_of
 from replay.shrink.case import Case
 from replay.shrink.loading import load_case
-from replay.shrink.outcome import Outcome, outcome_of
+from replay.shrink.outcome import Outcome
 from replay.shrink.outputs import facts, write_shrunk
 from replay.shrink.place import open_place
 from replay.shrink.rounds import shrink
-from replay.shrink.search import Budget, Goal, Search, outcome_in_memory
+from replay.shrink.search import Goal, Search, outcome_in_memory
 from replay.verdict import judge
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShrinkOptions:
-    """What a user asks of a shrink.
-
-    Attributes:
-        same_gap: whether the numbers of the mismatch stay exactly as they are.
-        because_of: bugs without which the case must come to something else.
-        budget: when to stop with the best so far.
-        trace: where the trace is now, if not where it was.
-        restart: whether to throw away what an earlier shrink has found.
-    """
-
-    same_gap: bool = False
-    because_of: tuple[str, ...] = ()
-    budget: Budget = field(default_factory=Budget)
-    trace: str | None = None
-    restart: bool = False
 
 
 def shrink_recording(
@@ -55,7 +36,7 @@ def shrink_recording(
     started = time.monotonic()
     case = load_case(recording, options.trace)
     summary = judge(recording).summary
-    wanted = _wanted(recording, summary, options.same_gap)
+    wanted = wanted_of(recording, summary, options.same_gap)
     goal = Goal(wanted, options.because_of)
     _check_again(recording, case, goal)
     head = {
@@ -77,27 +58,6 @@ def shrink_recording(
             "timing": {"seconds": round(time.monotonic() - started, 1)},
         }
         return write_shrunk(place, out, search.case, wanted, document)
-
-
-def _wanted(recording: Recording, summary: dict[str, Any], same_gap: bool) -> Outcome:
-    """What of a recording is to be kept."""
-    if summary["verdict"] == "clean":
-        raise ShrinkError(
-            f"{recording.directory}: its verdict is clean, so there is nothing to shrink; shrink "
-            "takes what went wrong"
-        )
-    wanted = outcome_of(summary, recording.run, same_gap)
-    if wanted is None:
-        raise ShrinkError(
-            f"{recording.directory}: cannot be shrunk: {summary['why']}; a replay that says nothing "
-            "of the engine says nothing when it is smaller"
-        )
-    if same_gap and wanted.numbers is None:
-        raise ShrinkError(
-            f"{recording.directory}: --same-gap keeps the numbers of a gap, and it has none: "
-            f"{summary['why']}"
-        )
-    return wanted
 
 
 def _check_again(recording: Recording, case: Case, goal: Goal) -> None:

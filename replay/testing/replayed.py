@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 from replay.commands.options import LINE_CHARACTERS_MAX
 from replay.commands.summary_text import equation
-from replay.recording_schema import VerdictName
 from replay.testing.cell_text import what_was_seen
+from replay.verdict_words import VerdictName
 from traces.text import shortened_lines
 
 #: Cells that are told at length; the rest are counted.

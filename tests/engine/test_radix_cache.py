@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from replay.engine.cache import RadixCache
 from replay.pool.account import ShareKind
-from replay.pool.ledger import CACHE
+from replay.pool.owner_codes import CACHE
 from replay.pool.pool import KvPool
 
 TOTAL_PAGES = 60

@@ -178,14 +178,14 @@ def test_shortcuts_make_one_rule_each():
 @pytest.mark.parametrize(
     ("drop", "delay", "duplicate", "words"),
     [
-        (1.1, None, None, "--drop: probability 1.1"),
-        (-0.5, None, None, "--drop: probability -0.5"),
-        (float("nan"), None, None, "--drop: probability nan"),
-        (None, (2.0, 5.0), None, "--delay: probability 2"),
+        (1.1, None, None, "--drop: 1.1: must be a number between 0 and 1"),
+        (-0.5, None, None, "--drop: -0.5: must be a number between 0 and 1"),
+        (float("nan"), None, None, "--drop: nan: must be a number between 0 and 1"),
+        (None, (2.0, 5.0), None, "--delay: 2: must be a number between 0 and 1"),
         (None, (0.5, 0.0), None, "--delay: 0 ms"),
         (None, (0.5, -1.0), None, "--delay: -1 ms"),
         (None, (0.5, float("inf")), None, "--delay: inf ms"),
-        (None, None, 7.0, "--duplicate: probability 7"),
+        (None, None, 7.0, "--duplicate: 7: must be a number between 0 and 1"),
     ],
 )
 def test_a_bad_shortcut_names_its_option(drop, delay, duplicate, words):

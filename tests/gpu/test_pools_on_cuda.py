@@ -7,7 +7,7 @@ from gpu_helpers import CUDA, needs_cuda, wrong_pages
 
 from replay.device import arrays_on
 from replay.pool.arrays import HostArrays
-from replay.pool.ledger import CACHE, FIRST_OWNER
+from replay.pool.owner_codes import CACHE, FIRST_OWNER
 from replay.pool.pool import KvPool
 from replay.pool.token_indices import TokenIndexAllocator
 

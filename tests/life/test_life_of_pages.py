@@ -5,7 +5,7 @@ from life_helpers import blamed, every, page_of, record
 
 from faults.kinds import FaultRule
 from replay.life.page_life import last_holder
-from replay.pool.ledger import FREE
+from replay.pool.owner_codes import FREE
 from traces.schema import TraceRequest
 
 HARDENED = "hardened"

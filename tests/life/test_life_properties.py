@@ -7,7 +7,7 @@ import pytest
 from life_helpers import page_of, record_schedule, told, watched
 
 from replay.life.steps import first_departure
-from replay.pool.ledger import CACHE, FREE
+from replay.pool.owner_codes import CACHE, FREE
 
 DEFECTS = (
     (),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matrix_helpers import SMALL, bytes_without_timing
 
+from replay.matrix.checks import check_cells
 from replay.matrix.local_pool import LocalPool, prepare
 from replay.matrix.matrix import load_matrix
 from replay.matrix.run_one import run_message
@@ -37,7 +38,9 @@ def run_here(out):
     with open_store(out, "resume", None) as (store, lock):
         pool = LocalPool(run_noted, 2, keep_open=lock)
         plan = RunPlan(reports="none")
-        return run_matrix(load_matrix(Path("m.kvmatrix.toml")), store, pool, plan, Unwatched()).ran
+        matrix = load_matrix(Path("m.kvmatrix.toml"))
+        checked = check_cells(matrix.source, matrix.cells)
+        return run_matrix(matrix, checked, store, pool, plan, Unwatched()).ran
 
 
 def run_as_victim(out, address):

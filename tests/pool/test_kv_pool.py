@@ -7,7 +7,7 @@ from pool_helpers import ids, on_both_backends
 
 from replay.errors import InvariantError
 from replay.pool.account import PoolAccount, ShareKind
-from replay.pool.ledger import CACHE, FIRST_OWNER
+from replay.pool.owner_codes import CACHE, FIRST_OWNER
 from replay.pool.pool import KvPool
 
 TOTAL_PAGES = 60

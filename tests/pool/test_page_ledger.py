@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pool_helpers import ids, on_both_backends
 
 from replay.pool.device_counter import DeviceCounter
-from replay.pool.ledger import CACHE, FIRST_OWNER, FREE, PageLedger
+from replay.pool.ledger import PageLedger
+from replay.pool.owner_codes import CACHE, FIRST_OWNER, FREE
 
 A, B = FIRST_OWNER, FIRST_OWNER + 1
 

@@ -12,7 +12,8 @@ from replay.contents import ContentOracle
 from replay.page_map import Snapshot
 from replay.pool.arrays import HostArrays
 from replay.pool.device_arrays import DeviceArrays
-from replay.pool.ledger import FIRST_OWNER, LedgerViolations, PageLedger
+from replay.pool.ledger import PageLedger
+from replay.pool.owner_codes import FIRST_OWNER, LedgerViolations
 from replay.pool.pool import KvPool
 from replay.pool.storage import NO_WRITER
 from replay.pool.token_indices import TokenIndexAllocator

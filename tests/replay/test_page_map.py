@@ -20,7 +20,7 @@ from replay.defects import all_defects
 from replay.errors import InvariantError
 from replay.pool.account import GapShare, ShareKind
 from replay.pool.device_arrays import DeviceArrays
-from replay.pool.ledger import CACHE, FIRST_OWNER, FREE
+from replay.pool.owner_codes import CACHE, FIRST_OWNER, FREE
 from replay.profile_catalogue import find_profile
 from replay.recording import Recording
 from replay.recording_hash import hash_recording

@@ -7,7 +7,7 @@ from replay.commands import summary_text
 from replay.commands.options import VERDICTS
 from replay.engine.request import DECODE_ENDED, PREFILL_ENDED
 from replay.pool.account import ShareKind
-from replay.recording_schema import KindName, VerdictName
+from replay.verdict_words import KindName, VerdictName
 from reports import words
 
 

@@ -85,7 +85,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(kvreplay, tmp_path):
         (("import", tmp_path, "--format", "mooncake", "-o", out_path), "is a directory"),
         (("import", log, "--format", "xml", "-o", out_path), "Invalid value for '--format'"),
         (("import", log, "--format", "mooncake"), "Missing option '-o'"),
-        (("synth", "-o", out_path, "--abort-rate", 2), "abort_rate is 2.0; it must be between"),
+        (("synth", "-o", out_path, "--abort-rate", 2), "must be a number between 0 and 1"),
         (("synth", "-o", out_path, "--requests", "x"), "Invalid value for '--requests'"),
         (("synth", "-o", tmp_path / "no" / "t", "--requests", 1), "cannot be written"),
     ]

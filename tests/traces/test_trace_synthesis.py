@@ -204,7 +204,7 @@ def test_any_options_make_a_valid_trace(options, tmp_path_factory):
     [
         ({"requests": 0}, "requests is 0; it must be between 1 and 2147483647"),
         ({"seed": -1}, "seed is -1"),
-        ({"abort_rate": 1.5}, "abort_rate is 1.5; it must be between 0 and 1"),
+        ({"abort_rate": 1.5}, "abort_rate is 1.5; it must be a number between 0 and 1"),
         ({"rate_per_s": float("nan")}, "rate_per_s is nan"),
         ({"arrivals": "bursty", "rate_per_s": 1e-3}, "would pass unseen; raise burst_s_mean"),
         ({"burst_share": 0}, "burst_share is 0; it must be between 0.0001 and 0.9999"),

@@ -7,8 +7,8 @@ from typing import Any
 
 from traces.importers.reader import LogReader
 from traces.importers.tally import RowSkipped
-from traces.importers.values import TIME_US_MAX, read_tokens
-from traces.schema import TOKENS_MAX
+from traces.importers.values import read_tokens
+from traces.schema import TIME_US_MAX, TOKENS_MAX
 
 
 def read_planned_tokens(

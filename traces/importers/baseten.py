@@ -36,13 +36,12 @@ from traces.importers.registry import LogFormat
 from traces.importers.sample import Sample
 from traces.importers.tally import RowSkipped
 from traces.importers.values import (
-    TIME_US_MAX,
     read_identity,
     read_time_us,
     read_tokens,
     read_whole_number,
 )
-from traces.schema import TraceRequest, block_count
+from traces.schema import TIME_US_MAX, TraceRequest, block_count
 
 _REQUIRED = ("timestamp_start_unix_ms", "input_tokens", "output_tokens")
 _COLUMNS = (

@@ -23,7 +23,7 @@ from traces.importers.csv_records import iter_records
 from traces.importers.source import LogFile, OnProgress
 from traces.importers.tally import ImportTally, RowSkipped
 from traces.parquet_batches import DAMAGE, iter_bounded_batches, open_parquet
-from traces.schema import TraceRequest
+from traces.schema import TIME_US_MAX, TraceRequest
 
 _Row = TypeVar("_Row")
 
@@ -115,7 +115,10 @@ class LogReader:
             self.tally.rows_read += 1
             self._row += 1
             try:
-                yield to_request(row)
+                request = to_request(row)
+                if max(request.arrival_us, request.cancel_us or 0) > TIME_US_MAX:
+                    raise RowSkipped("a time of it is out of range")
+                yield request
             except RowSkipped as reason:
                 self.tally.skip(str(reason), self.place)
 

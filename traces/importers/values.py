@@ -13,10 +13,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from traces.importers.tally import RowSkipped
-from traces.schema import TOKENS_MAX
-
-#: Latest time a trace can hold; the year 148,000 on a wall clock.
-TIME_US_MAX = 2**62
+from traces.schema import TIME_US_MAX, TOKENS_MAX
 
 #: Numbers longer than this as text are no measurements.
 _NUMBER_CHARACTERS_MAX = 64

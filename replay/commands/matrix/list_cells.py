@@ -22,8 +22,9 @@ def list_cells(file: Path, shard: str | None, as_json: bool) -> None:
     from replay.matrix.checks import check_cells
     from replay.matrix.matrix import cells_of, load_matrix, parse_shard
 
+    chosen = None if shard is None else parse_shard(shard)
     matrix = load_matrix(file)
-    cells = cells_of(matrix, None if shard is None else parse_shard(shard))
+    cells = cells_of(matrix, chosen)
     check_cells(matrix.source, cells)
     if as_json:
         rows = [

@@ -45,14 +45,14 @@ def merge(
 
     Exit codes as of `kvreplay matrix run`.
     """
+    for directory in directories:
+        if directory.resolve() == out.resolve():
+            raise MatrixError(f"{out}: is one of the shards; name another directory for the whole")
     from replay.matrix.merge import find_whole, merge_shards
     from replay.matrix.results import exit_code_of
     from replay.matrix.runner import RunPlan
     from replay.matrix.store import open_store
 
-    for directory in directories:
-        if directory.resolve() == out.resolve():
-            raise MatrixError(f"{out}: is one of the shards; name another directory for the whole")
     whole = find_whole(directories)
     source = whole.matrix.source
     with (

@@ -101,30 +101,31 @@ def run(
         raise click.UsageError("--resume and --restart exclude each other")
     if retry and not resume:
         raise click.UsageError("--retry goes with --resume: it says what else runs again")
-    from replay.commands.matrix.progress import watching
-    from replay.matrix.local_pool import core_count, prepare
+    _check_executor(executor, jobs)
+    from replay.matrix.checks import check_cells
     from replay.matrix.matrix import cells_of, load_matrix, parse_shard
+
+    chosen = None if shard is None else parse_shard(shard)
+    matrix = load_matrix(file)
+    cells = cells_of(matrix, chosen)
+    # Before a directory is made or a process started.
+    checked = check_cells(matrix.source, cells)
+    from replay.commands.matrix.progress import watching
+    from replay.matrix.local_pool import core_count
     from replay.matrix.results import exit_code_of
     from replay.matrix.runner import OutOfTimeError, RunPlan, run_matrix
     from replay.matrix.store import Mode, open_store
 
-    _check_executor(executor, jobs)
-    if executor == "local":
-        # Workers load torch while the file is being read.
-        prepare()
-    matrix = load_matrix(file)
-    part = None if shard is None else parse_shard(shard)
-    cells = cells_of(matrix, part)
     mode: Mode = "resume" if resume else "restart" if restart else "new"
     named = {name for cell in cells for name in (cell.options.trace, cell.options.plan)}
     reads = inputs_of(file, *sorted(filter(None, named)))
     with (
         hold_results(out, junit, markdown, reads) as (junit_place, markdown_place),
-        open_store(out, mode, part, matrix.source, reads=reads, force=force) as (store, lock),
+        open_store(out, mode, chosen, matrix.source, reads=reads, force=force) as (store, lock),
     ):
         print_warnings(matrix.warnings)
         plan = RunPlan(
-            shard=part,
+            shard=chosen,
             device=device,
             reports=reports,
             keep=keep,
@@ -136,7 +137,7 @@ def run(
         pool = _pool(executor, jobs, matrix.source.file.budget, lock)
         try:
             with watching() as watcher:
-                finished = run_matrix(matrix, store, pool, plan, watcher)
+                finished = run_matrix(matrix, checked, store, pool, plan, watcher)
         except KeyboardInterrupt as stop:
             say(
                 f"kvreplay: interrupted; {store.done()} of {len(cells)} "
@@ -156,7 +157,8 @@ def run(
 
 
 def _check_executor(executor: str, jobs: int | None) -> None:
-    if executor != "local" and not re.fullmatch(r"dask://[^/\s]+:\d+", executor):
+    address = re.fullmatch(r"dask://[^/\s]+:(\d{1,5})", executor)
+    if executor != "local" and not (address and 0 < int(address[1]) < 2**16):
         raise click.BadParameter(
             f"{executor!r} is neither local nor dask://HOST:PORT", param_hint="--executor"
         )

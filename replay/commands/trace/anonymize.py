@@ -98,7 +98,7 @@ def _read_secret(key_file: Path | None) -> tuple[bytes, str]:
         return _read_key_file(key_file), f"key file {key_file}"
     if KEY_VARIABLE in os.environ:
         return os.fsencode(os.environ[KEY_VARIABLE]), f"environment variable {KEY_VARIABLE}"
-    if sys.stdin.isatty():
+    if sys.stdin is not None and sys.stdin.isatty():
         typed: str = click.prompt("Secret", hide_input=True, confirmation_prompt=True, err=True)
         return os.fsencode(typed), "the secret"
     raise click.UsageError(

@@ -69,10 +69,11 @@ def import_log(
     requests are counted by reason, never dropped silently; a line that is not of the format at all
     stops the import, and nothing is written.
     """
+    columns = _column_map(assignments)
     from traces.importers.pipeline import import_logs
     from traces.importers.reader import ImportOptions
 
-    options = ImportOptions(_column_map(assignments), block_size, skip_bad_lines)
+    options = ImportOptions(columns, block_size, skip_bad_lines)
     total_bytes = sum(source.stat().st_size for source in sources if source.is_file())
     with progress_steps(("Reading", total_bytes), ("Writing", None)) as (read, written):
         report = import_logs(sources, output, format_name, options, read, written, force=force)

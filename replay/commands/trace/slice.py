@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from replay.commands.options import say
+from replay.commands.options import Probability, say
 from replay.commands.trace.shared import FORCE, JSON, OUTPUT, example, print_made, progress
 
 # Beyond this a float of seconds has no exact microseconds: 285 years.
@@ -69,7 +69,7 @@ def _speed(context: click.Context, parameter: click.Parameter, text: str) -> Fra
 @click.option(
     "--sample",
     "sample_share",
-    type=float,
+    type=Probability(),
     metavar="SHARE",
     help="Keep about this share of the sessions (above 0, up to 1), each whole; requests without a "
     "session one by one. A smaller share is a subset of a larger one with the same seed.",
@@ -107,8 +107,7 @@ def slice_verb(
     Filters combine, in this order: time, session, sample, head; then speed. It is an error, and
     nothing is written, when no request is left.
     """
-    from traces.dataset import open_trace
-    from traces.slicing import SliceOptions, slice_trace
+    from traces.slice_options import SliceOptions
 
     options = SliceOptions(
         from_us=from_us,
@@ -120,6 +119,9 @@ def slice_verb(
         speed=speed,
         keep_times=keep_times,
     )
+    from traces.dataset import open_trace
+    from traces.slicing import slice_trace
+
     whole = open_trace(trace_path).request_count
     with progress("Reading requests", whole) as advance:
         written = slice_trace(trace_path, output, options, advance, force=force)

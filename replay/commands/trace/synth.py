@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from replay.commands.options import say
+from replay.commands.options import Probability, say
 from replay.commands.trace.shared import FORCE, JSON, OUTPUT, example, print_made, progress
 from traces.errors import TraceError
 from traces.likeness.options import LikenessOptions
@@ -60,7 +60,9 @@ def _synthesis_option(
 @_synthesis_option("--input-tokens-max", "input_tokens_max", "Longest prompt.")
 @_synthesis_option("--tenants", "tenants", "Tenants, each with a system prompt of its own.")
 @_synthesis_option("--turns", "turns_mean", "Mean turns of a session.")
-@_synthesis_option("--abort-rate", "abort_rate", "Share of requests the client aborts, 0 to 1.")
+@_synthesis_option(
+    "--abort-rate", "abort_rate", "Share of requests the client aborts, 0 to 1.", type=Probability()
+)
 @_synthesis_option("--abort-after", "abort_s_mean", "Mean seconds from arrival to abort.")
 @_synthesis_option("--block-size", "block_size", "Tokens one block hash covers.")
 @_synthesis_option("--seed", "seed", "Same seed and options, same bytes.")

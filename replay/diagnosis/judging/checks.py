@@ -18,7 +18,7 @@ from replay.diagnosis.judging.page_sizes import pages_text
 from replay.diagnosis.judging.series import TOKEN_POOLS, Checks, Series, who
 from replay.diagnosis.records import Load, Observation
 from replay.event_words import counted
-from replay.recording_schema import GROWTH_CYCLES_MIN
+from replay.verdict_words import GROWTH_CYCLES_MIN
 
 #: Checks that must agree before a gap is called persistent.
 _PERSISTENT_CHECKS_MIN = 2

@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Literal
 
 from replay.diagnosis.records import Observation
-from replay.recording_schema import GrowthName, KindName, VerdictName
+from replay.verdict_words import GrowthName, KindName, VerdictName
 
 #: As in a replay's verdict, and what only a log shows: a pool that is merely full, transfers that
 #: hang without a gap, a scheduler that died of something else, a gap whose owners no line names,

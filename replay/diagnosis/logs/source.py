@@ -110,16 +110,30 @@ def open_logs(names: Sequence[str]) -> list[LogSource]:
 
 def _source(name: str) -> LogSource:
     if name == STDIN:
+        if sys.stdin is None:
+            raise LogError("-: standard input is closed; pipe a log into it or name a file")
         return LogSource(STDIN, None, STDIN)
+    return LogSource(name, check_readable(name), family_of(name))
+
+
+def check_readable(name: str) -> int | None:
+    """The size of a file that can be read; None where that means nothing.
+
+    Raises:
+        LogError: it is missing, a directory, or not readable.
+    """
     path = Path(name)
     try:
         if path.is_dir():
             raise LogError(f"{name}: is a directory; name the log files in it")
+        size = path.stat().st_size
+        if not path.is_file():
+            # A pipe is opened once only.
+            return None
         with path.open("rb"):
-            size = path.stat().st_size if path.is_file() else None
+            return size
     except OSError as problem:
         raise unreadable(name, problem) from problem
-    return LogSource(name, size, family_of(name))
 
 
 @lru_cache(maxsize=4096)

@@ -98,7 +98,9 @@ def _offset_s(zone: str | None) -> int:
 def _seconds(year: int, parts: tuple[str | None, ...]) -> float | None:
     """Seconds since 1970, zones left aside; None for what is no date."""
     month, day, hour, minute, second = (int(part or 0) for part in parts[:5])
-    if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 61):
+    if year < 1 or not (1 <= month <= 12 and 1 <= day <= 31):
+        return None
+    if not (hour < 24 and minute < 60 and second < 61):
         return None
     fraction = parts[5]
     whole_s = _day_s(year, month, day) + hour * 3600 + minute * 60 + second

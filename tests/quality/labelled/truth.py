@@ -19,7 +19,7 @@ from replay.audit import Rank
 from replay.device import arrays_on, choose_device
 from replay.engine.decode_rank import DecodeRank
 from replay.engine.request import Request
-from replay.pool.ledger import CACHE
+from replay.pool.owner_codes import CACHE
 from replay.recorder import RecordingWriter
 from replay.session import Session
 from traces.files.place import scratch
