@@ -151,16 +151,14 @@ DEMO = FolderKind(
         "report.html": PAGE,
     },
 )
-MATRIX_JSON = by_json_schema("a matrix", "kvreplay.matrix")
 CELL_JSON = by_json_schema("a cell", "kvreplay.cell")
-RESULTS = by_parquet_footer("results of a matrix", "kvreplay.results/")
 CELLS = FolderKind("cells of a matrix", {"*.json": CELL_JSON, "*.html": PAGE, "*": RECORDING})
 MADE_TRACES = FolderKind("traces of a matrix", {"*.parquet": TRACE})
 MATRIX = FolderKind(
     "a matrix directory",
     {
-        "matrix.json": MATRIX_JSON,
-        "results.parquet": RESULTS,
+        "matrix.json": by_json_schema("a matrix", "kvreplay.matrix"),
+        "results.parquet": by_parquet_footer("results of a matrix", "kvreplay.results/"),
         "cells": CELLS,
         ".traces": MADE_TRACES,
         ".lock": EMPTY,

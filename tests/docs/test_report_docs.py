@@ -52,12 +52,12 @@ def test_every_key_that_is_printed_is_told(made, capsys, monkeypatch):
 
 def test_every_change_and_every_suffix_is_told():
     from reports.compare.sentences import SIGNS
-    from reports.outputs import BEGINNINGS
+    from reports.outputs import KINDS
 
     changes = dict(re.findall(r"^\| `([a-z]+)` \| (.) \|", PAGE, re.M))
     assert changes == {change: sign for change, (sign, _, _) in SIGNS.items()}
     (suffixes,) = [re.findall(r"`(\.[a-z]+)`", PAGE[: PAGE.index("`--perfetto` takes")])]
-    assert set(suffixes) == set(BEGINNINGS)
+    assert set(suffixes) == {kind for kind in KINDS if kind.startswith(".")}
 
 
 def test_every_track_and_state_of_a_trace_file_is_told(made):

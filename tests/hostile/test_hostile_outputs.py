@@ -194,10 +194,20 @@ def test_traces(worlds, shown, tmp_path, monkeypatch):
         shown("trace", "inspect", world.trace, *as_json)
         shown("trace", "inspect", world.trace, "--against", world.trace, *as_json)
         out = tmp_path / "\x1b[31m\u202eout.parquet"
-        shown("trace", "slice", world.trace, "-o", out, "--session", world.ids[-1], *as_json)
-        shown("trace", "synth", "-o", out, "--requests", 5, *as_json)
-        shown("trace", "synth", "-o", out, "--like", world.trace, *as_json)
-        shown("trace", "anonymize", world.trace, "-o", out, *as_json)
+        shown(
+            "trace",
+            "slice",
+            world.trace,
+            "-o",
+            out,
+            "--session",
+            world.ids[-1],
+            "--force",
+            *as_json,
+        )
+        shown("trace", "synth", "-o", out, "--requests", 5, "--force", *as_json)
+        shown("trace", "synth", "-o", out, "--like", world.trace, "--force", *as_json)
+        shown("trace", "anonymize", world.trace, "-o", out, "--force", *as_json)
     out, _ = shown("trace", "inspect", world.trace, "--json")
     assert hidden(json.loads(out)["source"]) == []
 

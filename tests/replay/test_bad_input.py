@@ -122,7 +122,7 @@ def test_unwritable_output(make_trace, kvreplay, tmp_path):
     blocker.write_text("")
     code, _, err = kvreplay("run", make_trace(requests=3), *HARDENED, "--out", blocker / "r")
     assert code == 2
-    assert "cannot write" in err
+    assert "cannot be written" in err
     assert "Traceback" not in err
 
 
@@ -146,7 +146,12 @@ def test_a_recording_is_replaced_whole_and_a_failed_run_leaves_the_old_one(
     code, _, _ = kvreplay("run", broken, *HARDENED, "--out", out)
     assert code == 2
     assert (out / "audits.parquet").read_bytes() == before
-    code, _, _ = kvreplay("run", make_trace("other.parquet", requests=9), *HARDENED, "--out", out)
+    other = make_trace("other.parquet", requests=9)
+    code, _, err = kvreplay("run", other, *HARDENED, "--out", out)
+    assert code == 2
+    assert "holds the recording of another run" in err
+    assert (out / "audits.parquet").read_bytes() == before
+    code, _, _ = kvreplay("run", other, *HARDENED, "--out", out, "--force")
     assert code == 0
     assert (out / "audits.parquet").read_bytes() != before
     left = sorted(path.name for path in tmp_path.iterdir())

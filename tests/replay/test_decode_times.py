@@ -17,7 +17,9 @@ POLL, BASE, EACH = (
 
 
 def lives(run_json, write_trace, tmp_path, requests, profile, *words):
-    run_json(write_trace(requests), "--profile", profile.name, "--out", tmp_path / "r", *words)
+    run_json(
+        write_trace(requests), "--profile", profile.name, "--out", tmp_path / "r", "--force", *words
+    )
     rows = pq.read_table(tmp_path / "r" / "requests.parquet").to_pylist()
     return {row["request_id"]: row for row in rows}
 

@@ -46,8 +46,8 @@ class Place:
         except (OSError, ValueError) as problem:
             raise self._unwritable(problem) from problem
         self._hold = Hold(self.path, self.path if inside else self.path.parent)
-        #: Also for whom a signal keeps from the end of its block.
-        self._end = weakref.finalize(self, let_go, self._hold)
+        #: Removes what was not put, and the lock; also where a signal hinders the end of a block.
+        self.let_go = weakref.finalize(self, let_go, self._hold)
 
     @property
     def exists(self) -> bool:
@@ -99,18 +99,15 @@ class Place:
         raise OutputError(f"{self.name}: {problem}")
 
     def _check_not(self, reads: Sequence[Path], paths: Iterable[Path]) -> None:
-        wanted: dict[tuple[int, int], Path] = {}
-        for source in reads:
-            # One that is missing is reported by whoever reads it.
-            with suppress(OSError, ValueError):
-                wanted[_inode(source.stat())] = source
+        # One that is missing is reported by whoever reads it.
+        wanted = [(each, each.stat()) for each in reads if each.exists()]
         for path in paths if wanted else ():
-            found = wanted.get(_inode(path.lstat())) if os.path.lexists(path) else None
-            if found is not None:
-                how = "is" if path == self.path else "holds"
-                raise OutputError(
-                    f"{self.name}: {how} {found}, which this command reads; name another place"
-                )
+            for source, status in wanted:
+                if os.path.lexists(path) and os.path.samestat(path.lstat(), status):
+                    how = "is" if path == self.path else "holds"
+                    raise OutputError(
+                        f"{self.name}: {how} {source}, which this command reads; name another place"
+                    )
 
     def _foreign(self, found: Path) -> OutputError:
         what = "" if found == self.path else f" (see {found.relative_to(self.path)} in it)"
@@ -121,7 +118,9 @@ class Place:
 
     def take(self, reads: Sequence[Path], *, makes_folders: bool, sweeps: bool) -> None:
         """Check, lock, sweep; what `hold` does first."""
-        self.check(reads)
+        if self._inside:
+            # Nothing is made in a folder of somebody else's.
+            self.check(reads)
         beside = self._hold.beside
         if makes_folders or self._inside:
             for folder in [each for each in (beside, *beside.parents) if not each.exists()][::-1]:
@@ -130,8 +129,8 @@ class Place:
         self._hold.acquire(self.name)
         if sweeps:
             sweep(beside)
-        # Another may have put something there while the lock was waited for.
-        self.check(reads)
+        if not self._inside:
+            self.check(reads)
 
     def file(self) -> Path:
         """The name of a new working file, not made yet; it goes at the end unless it was put."""
@@ -186,10 +185,6 @@ class Place:
         """Leave nothing there."""
         if self.exists:
             _move(self.path, self.file())
-
-    def let_go(self) -> None:
-        """Remove what was not put, and the lock."""
-        self._end()
 
     def explained(self, problem: Exception) -> Exception:
         """The problem in the user's words, if it is one of this place."""
@@ -355,10 +350,6 @@ def _swap(one: Path, other: Path) -> None:
         other.rename(aside)
         one.rename(other)
         aside.rename(one)
-
-
-def _inode(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
 
 
 def _sync(path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from replay.commands.options import say, say_json, show_path
-from replay.files import JUNIT, MARKDOWN, MATRIX
+from replay.files import JUNIT, MARKDOWN
 from traces.files.place import Place, check_apart, hold_all
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ def hold_results(
         OutputError: something else is there.
     """
     check_apart(out, junit, markdown)
-    Place(out, MATRIX, inside=True).check(reads)
     wanted = [(path, kind) for path, kind in ((junit, JUNIT), (markdown, MARKDOWN)) if path]
     with hold_all(wanted, reads=reads, makes_folders=True) as places:
         left = iter(places)
