@@ -85,7 +85,7 @@ def anonymize_trace(
     *,
     quantum_us: int = 1,
     on_progress: Callable[[int], None] | None = None,
-    force: bool = False,
+    force: bool = True,
 ) -> int:
     """Write `source`, anonymised, to `output`; return its number of requests.
 

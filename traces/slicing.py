@@ -115,7 +115,7 @@ def slice_trace(
     options: SliceOptions,
     on_progress: Callable[[int], None] | None = None,
     *,
-    force: bool = False,
+    force: bool = True,
 ) -> int:
     """Write what `options` keep of `source` to `output`; return its number of requests.
 

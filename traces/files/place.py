@@ -97,15 +97,17 @@ class Place:
         raise OutputError(f"{self.name}: {problem}")
 
     def _check_not(self, source: Path) -> None:
-        # What cannot be read is reported by whoever reads it.
-        with suppress(FileNotFoundError, NotADirectoryError, PermissionError, ValueError):
+        try:
             wanted = source.stat()
-            for path in (self.path, *(self.path.rglob("*") if self.path.is_dir() else ())):
-                if os.path.samestat(path.lstat(), wanted):
-                    how = "is" if path == self.path else "holds"
-                    raise OutputError(
-                        f"{self.name}: {how} {source}, which this command reads; name another place"
-                    )
+        except (OSError, ValueError):
+            # Whoever reads it says so.
+            return
+        for path in (self.path, *(self.path.rglob("*") if self.path.is_dir() else ())):
+            if os.path.lexists(path) and os.path.samestat(path.lstat(), wanted):
+                how = "is" if path == self.path else "holds"
+                raise OutputError(
+                    f"{self.name}: {how} {source}, which this command reads; name another place"
+                )
 
     def _foreign(self, found: Path) -> OutputError:
         what = "" if found == self.path else f" (see {found.relative_to(self.path)} in it)"

@@ -73,7 +73,7 @@ def import_logs(
     on_progress: OnProgress | None = None,
     on_written: Callable[[int, int], None] | None = None,
     *,
-    force: bool = False,
+    force: bool = True,
 ) -> ImportReport:
     """Convert logs of one format to one trace, sorted by arrival; ties keep their order.
 

@@ -63,7 +63,7 @@ def write_trace_like(
     path: str | Path | Place,
     on_progress: Callable[[int], None] | None = None,
     *,
-    force: bool = False,
+    force: bool = True,
 ) -> int:
     """Write a new trace to `path`, atomically, and return its number of requests.
 
