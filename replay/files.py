@@ -109,6 +109,9 @@ PERFETTO = FileKind("a trace file for Perfetto", _is_perfetto)
 JUNIT = by_head("a JUnit file", r"<\?xml[^>]*>\s*<!-- kvreplay\.junit/")
 ENGINE_LOG = by_head("an engine's log", r"kvreplay\.engine-log/")
 
+#: What the footer says of its source.
+LABELLED_SOURCE = "labelled cell"
+_LABELLED_TRACE = by_parquet_footer("a trace of a labelled cell", LABELLED_SOURCE)
 _TABLE = FileKind("a table", _has_columns)
 _TABLES = ("audits", "events", "owners", "requests", "contents", "pages", "episodes")
 RECORDING = FolderKind(
@@ -118,9 +121,12 @@ RECORDING = FolderKind(
         "summary.json": by_json_schema("a summary", "kvreplay.summary"),
         **{f"{name}.parquet": _TABLE for name in _TABLES},
     },
+    proof=("run.json",),
 )
 REPRODUCTION = FolderKind(
-    "a reproduction", {"trace.parquet": TRACE, PLAN_NAME: PLAN, "recording": RECORDING}
+    "a reproduction",
+    {"trace.parquet": TRACE, PLAN_NAME: PLAN, "recording": RECORDING},
+    proof=(PLAN_NAME,),
 )
 SHRUNK = FolderKind(
     "a shrunk case",
@@ -132,6 +138,7 @@ SHRUNK = FolderKind(
         ".lock": EMPTY,
     },
     proof=(SHRUNK_FILE, JOURNAL_FILE),
+    is_worked_in=True,
 )
 DEMO = FolderKind(
     "a demo",
@@ -142,9 +149,12 @@ DEMO = FolderKind(
         **dict.fromkeys(("story-persistent", "story-transient"), REPRODUCTION),
         "report.html": PAGE,
     },
+    proof=(".kvreplay-demo", "story-persistent"),
 )
 LABELLED = FolderKind(
-    "a labelled cell", {"trace.parquet": TRACE, "recording": RECORDING, "serve.*.log": ENGINE_LOG}
+    "a labelled cell",
+    {"trace.parquet": _LABELLED_TRACE, "recording": RECORDING, "serve.*.log": ENGINE_LOG},
+    proof=("trace.parquet",),
 )
 MATRIX_JSON = by_json_schema("a matrix", "kvreplay.matrix")
 CELL_JSON = by_json_schema("a cell", "kvreplay.cell")
@@ -164,4 +174,5 @@ MATRIX = FolderKind(
         "junit.xml": JUNIT,
     },
     proof=("matrix.json",),
+    is_worked_in=True,
 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from replay.files import ENGINE_LOG, LABELLED
+from replay.files import ENGINE_LOG, LABELLED, LABELLED_SOURCE
 from replay.labelled.drawing import BLOCK_SIZE, LabelledCell, draw_cell
 from replay.labelled.quiet import quiet_checks, quiet_lines
 from replay.labelled.truth import Label, find_truth
@@ -90,7 +90,7 @@ def _try(cell: LabelledCell, directory: Path, named: Path) -> Outcome:
     from traces.writer import TraceWriter
 
     trace = directory / "trace.parquet"
-    with TraceWriter(trace, source="labelled cell", block_size=BLOCK_SIZE) as writer:
+    with TraceWriter(trace, source=LABELLED_SOURCE, block_size=BLOCK_SIZE) as writer:
         for row in cell.requests:
             writer.write(row)
     request = ReplayRequest(
