@@ -38,7 +38,7 @@ from replay.swarm import Swarm
 from replay.verdict import Verdict, judge
 from traces.dataset import Trace
 from traces.errors import OutputError
-from traces.files.place import Place, hold, put_together
+from traces.files.place import Place, hold
 from traces.files.writing import as_json, create, write
 
 #: Objects made between two collections of the youngest generation during a replay.
@@ -98,7 +98,7 @@ def replay(
     """
     device = choose_device(request.device)
     written: list[tuple[Place, Path]] = []
-    with enough_memory(request.profile, device), recording_directory(out) as directory:
+    with enough_memory(request.profile, device), recording_directory(out, written) as directory:
         seen = observe(request, RecordingWriter(directory), device, progress, make_session)
         write(directory / "run.json", as_json(seen.run))
         recording = Recording.open(directory)
@@ -122,8 +122,7 @@ def replay(
         if logs:
             from replay.engine_log.writing import write_engine_logs
 
-            written = write_engine_logs(Recording.open(directory), logs)
-    put_together(written)
+            written += write_engine_logs(Recording.open(directory), logs)
     return summary
 
 

@@ -133,6 +133,11 @@ def is_hold(folder: Path) -> bool:
     return True
 
 
+def is_within_hold(path: Path) -> bool:
+    """Whether it is in the hidden folder of a place."""
+    return any(_FOLDER_NAME.fullmatch(part) for part in path.parts[:-1])
+
+
 def delete(path: Path) -> None:
     """Remove a file or folder that is being written, if it is there."""
     if path.is_dir() and not path.is_symlink():

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from traces.errors import OutputError
 from traces.files.kinds import FolderKind, Kind
-from traces.files.locks import ASIDE, Hold, let_go, sweep
+from traces.files.locks import ASIDE, Hold, is_within_hold, let_go, sweep
 from traces.files.writing import write
 
 _SCRATCH = FolderKind("a temporary folder", {})
@@ -166,8 +166,10 @@ class Place:
                 raise self._foreign(self.path / found.relative_to(working)) from None
         _sync_folder(self.path.parent)
 
-    def take_back(self, working: Path) -> None:
-        """Undo `put`."""
+    def take_back(self, working: Path, was: os.stat_result) -> None:
+        """Undo `put` of what was this, if it came so far."""
+        if not self.exists or not os.path.samestat(self.path.lstat(), was):
+            return
         if os.path.lexists(working):
             _swap(working, self.path)
         else:
@@ -190,6 +192,9 @@ class Place:
 
     def explained(self, problem: OSError) -> Exception:
         """The problem in the user's words, if it is one of this place."""
+        if is_within_hold(self.path):
+            # Whoever holds the place around it knows what that is called.
+            return problem
         known, name = (self.path, self._hold.folder, *self._hold.made), problem.filename
         if isinstance(name, str) and any(Path(name).is_relative_to(each) for each in known):
             return self._unwritable(problem)
@@ -256,14 +261,14 @@ def hold_all(
 
 def put_together(written: Iterable[tuple[Place, Path]]) -> None:
     """Put several working files into their places: all, or none."""
-    done: list[tuple[Place, Path]] = []
+    done: list[tuple[Place, Path, os.stat_result]] = []
     try:
         for place, working in written:
+            done.append((place, working, working.lstat()))
             place.put(working)
-            done.append((place, working))
     except BaseException:
-        for place, working in reversed(done):
-            place.take_back(working)
+        for place, working, was in reversed(done):
+            place.take_back(working, was)
         raise
 
 
