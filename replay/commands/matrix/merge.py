@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -51,7 +52,7 @@ def merge(
     from replay.matrix.store import open_store
 
     for directory in directories:
-        if directory.resolve() == out.resolve():
+        if os.path.realpath(directory) == os.path.realpath(out):
             raise MatrixError(f"{out}: is one of the shards; name another directory for the whole")
     whole = find_whole(directories)
     source = whole.matrix.source
