@@ -16,7 +16,6 @@ delay_us = 500_000
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from faults.kinds import FaultPlan, FaultRule
 from faults.plan_file import PlanFile
 from faults.toml_errors import explain
 from faults.toml_lines import TomlPath, line_of
+from faults.toml_reading import TomlError, parse_toml, toml_text
 
 
 def load_plan(path: Path) -> FaultPlan:
@@ -36,11 +36,9 @@ def load_plan(path: Path) -> FaultPlan:
         PlanError: the file is missing, is not TOML, or has a key or value that no rule takes.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as problem:
-        raise PlanError(f"{path}: cannot read the plan: {problem.strerror}") from None
-    except UnicodeDecodeError:
-        raise PlanError(f"{path}: not a text file; a plan is a TOML file") from None
+        text = toml_text(path, "plan")
+    except TomlError as problem:
+        raise PlanError(problem.at(path)) from None
     return parse_plan(text, str(path))
 
 
@@ -60,9 +58,9 @@ def read_plan_file(text: str, source: str) -> PlanFile:
         PlanError: it is not TOML, or has a key or value that no rule takes.
     """
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
-        raise PlanError(f"{source}: not valid TOML: {problem}") from None
+        document = parse_toml(text)
+    except TomlError as problem:
+        raise PlanError(problem.at(source)) from None
     try:
         parsed = PlanFile.model_validate(document)
     except ValidationError as problem:

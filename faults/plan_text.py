@@ -8,6 +8,7 @@ import json
 from faults.bursts import Burst
 from faults.durations import LogNormal, Uniform
 from faults.kinds import FaultPlan, FaultRule
+from traces.text import toml_string
 
 
 def plan_text(plan: FaultPlan) -> str:
@@ -29,7 +30,7 @@ def rule_lines(rule: FaultRule) -> list[str]:
 
 
 def toml_value(value: object) -> str:
-    """A value as TOML; JSON's escapes are TOML's, but for the delete character."""
+    """A value as TOML; of numbers and booleans JSON has the same words."""
     if isinstance(value, frozenset):
         return "[" + ", ".join(toml_value(each) for each in sorted(value)) + "]"
     if isinstance(value, tuple):
@@ -40,7 +41,7 @@ def toml_value(value: object) -> str:
         return f"{{ lognormal = {_table(value)} }}"
     if isinstance(value, Burst):
         return _table(value)
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return toml_string(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _table(value: LogNormal | Burst) -> str:

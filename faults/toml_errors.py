@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from faults.toml_lines import TomlPath, line_of
+from traces.text import shortened
 
 #: More valid names than this are not listed.
 _LISTED_MAX = 12
@@ -121,8 +122,7 @@ def dotted(path: TomlPath) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS_MAX else text[: _SHOWN_CHARACTERS_MAX - 3] + "..."
+    return shortened(repr(value), _SHOWN_CHARACTERS_MAX, lines=True)
 
 
 def _path_in(document: object, error: ErrorDetails) -> TomlPath:

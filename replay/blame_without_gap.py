@@ -13,6 +13,10 @@ from replay.event_results import CRASHED, has_crashed
 from replay.event_words import seconds, what_happened
 from replay.oracles import DECODE_ENDED, PREFILL_ENDED
 from replay.recording import Recording
+from traces.text import shortened
+
+#: Of an id, in a sentence.
+_ID_CHARACTERS_MAX = 200
 
 
 def blame_wrong_contents(recording: Recording) -> str:
@@ -35,7 +39,7 @@ def wrong_read_words(first: dict[str, Any]) -> str:
     )
     event = "" if first["event"] is None else f" (event {first['event']})"
     return (
-        f"at {seconds(first['time_us'])} {first['request_id']} read {what} on {first['pool']}: "
+        f"at {seconds(first['time_us'])} {shortened(first['request_id'], _ID_CHARACTERS_MAX)} read {what} on {first['pool']}: "
         f"{first['why']}{event}"
     )
 
@@ -100,5 +104,6 @@ def never_ended_words(
     request_id: str, prefill_state: str, decode_state: str, touched: Sequence[EventFact]
 ) -> str:
     """One sentence about a request that never ended, with the events of it that a rule touched."""
-    said = f"{request_id} is {prefill_state} on the prefill and {decode_state} on the decode side"
+    name = shortened(request_id, _ID_CHARACTERS_MAX)
+    said = f"{name} is {prefill_state} on the prefill and {decode_state} on the decode side"
     return f"{said}: {what_happened(touched[0])}" if touched else f"{said}, and no fault touched it"

@@ -10,7 +10,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -39,7 +39,8 @@ from replay.verdict import Verdict, judge
 from traces.dataset import Trace
 from traces.errors import OutputError
 from traces.files.place import Place, hold
-from traces.files.writing import as_json, create, write
+from traces.files.writing import create, write
+from traces.text import json_text
 
 #: Objects made between two collections of the youngest generation during a replay.
 _COLLECT_EVERY = 100_000
@@ -100,7 +101,7 @@ def replay(
     written: list[tuple[Place, Path]] = []
     with enough_memory(request.profile, device), recording_directory(out, written) as directory:
         seen = observe(request, RecordingWriter(directory), device, progress, make_session)
-        write(directory / "run.json", as_json(seen.run))
+        write(directory / "run.json", json_text(seen.run) + "\n")
         recording = Recording.open(directory)
         verdict = judge(recording)
         episodes = pa.Table.from_pylist(
@@ -116,7 +117,7 @@ def replay(
                 "requests_per_s": round(seen.requests_per_s, 1),
             },
         }
-        write(directory / "summary.json", as_json(summary))
+        write(directory / "summary.json", json_text(summary) + "\n")
         if look is not None:
             look(recording, verdict)
         if logs:
@@ -139,7 +140,11 @@ def hold_recording(
         if not force and place.exists and (place.path / "run.json").exists():
             found = Recording.open(place.path).run
             of_found = [found.get(key) for key in ("trace", "profile", "plan", "swarm", "options")]
-            if _identity(*of_found) != _identity(*_asked(request).values()):
+            is_same = False
+            # One that is damaged is not known to be the same.
+            with suppress(KeyError, TypeError):
+                is_same = _identity(*of_found) == _identity(*_asked(request).values())
+            if not is_same:
                 raise OutputError(
                     f"{out}: holds the recording of another run; name another directory, or replace "
                     "it with --force"

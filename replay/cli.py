@@ -109,7 +109,10 @@ def run_command_line(arguments: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as problem:
-        problem.show()
+        from replay.commands.options import say
+
+        problem.show(words := io.StringIO())
+        say(words.getvalue(), err=True, nl=False)
         return EXIT_BAD_INPUT
     except (KeyboardInterrupt, click.Abort) as stop:
         click.echo("kvreplay: interrupted; nothing half-written was left behind", err=True)
@@ -125,19 +128,19 @@ def run_command_line(arguments: list[str]) -> int:
 
 
 def _report_problem(problem: Exception) -> int:
-    from replay.commands.options import printable
+    from replay.commands.options import say
     from replay.errors import USER_ERRORS
 
     if isinstance(problem, USER_ERRORS):
-        click.echo(f"kvreplay: {printable(str(problem))}", err=True)
+        say(f"kvreplay: {problem}", err=True)
         return EXIT_BAD_INPUT
     if isinstance(problem, OSError):
         where = f" {problem.filename}" if problem.filename else ""
-        click.echo(f"kvreplay: cannot use{where}: {problem.strerror or problem}", err=True)
+        say(f"kvreplay: cannot use{where}: {problem.strerror or problem}", err=True)
         return EXIT_BAD_INPUT
     if os.environ.get("KVREPLAY_TRACEBACK"):
         raise problem
-    click.echo(
+    say(
         f"kvreplay: internal error, please report it: {type(problem).__name__}: {problem} "
         "(set KVREPLAY_TRACEBACK=1 for the traceback)",
         err=True,

@@ -30,8 +30,9 @@ from traces.files.kinds import (
 from traces.files.place import Place, hold
 
 _SEAL = re.compile(rb"# kvreplay\.sealed/1 ([0-9a-f]{64})\n")
+_JOURNAL_START = b'{"schema": "kvreplay.shrink-journal/'
 PLAN_NAME, SHRUNK_FILE, JOURNAL_FILE = "plan.toml", "shrunk.json", "journal.jsonl"
-#: First line of a log that no server wrote.
+#: First line of a server's log that no server wrote.
 ENGINE_LOG_HEAD = "kvreplay.engine-log/1: what the servers of a replay would have logged"
 
 
@@ -49,6 +50,13 @@ def _is_sealed(path: Path) -> bool:
     text = path.read_bytes()
     seal = _SEAL.match(text)
     return seal is not None and hashlib.sha256(text[seal.end() :]).hexdigest() == seal[1].decode()
+
+
+def _is_journal(path: Path) -> bool:
+    """Also one that was cut off while its first line was written."""
+    with path.open("rb") as file:
+        head = file.read(len(_JOURNAL_START))
+    return _JOURNAL_START.startswith(head)
 
 
 @contextmanager
@@ -101,13 +109,13 @@ def _has_columns(path: Path) -> bool:
 PLAN = FileKind("a plan, as it was written,", _is_sealed)
 TEST = FileKind("a test, as it was written,", _is_sealed)
 PAGE = by_head("a page", r'<!doctype html>.*<meta name="generator" content="kvreplay">')
-MARKDOWN = by_head("a summary", r"<!-- kvreplay\.")
+MARKDOWN = by_head("a summary", r"(## [^\n]*\n\n)?<!-- kvreplay\.")
 JSON = by_json_schema("a report as data", "kvreplay.report")
-SVG = by_head("a timeline", r"<!-- kvreplay\.timeline/")
+SVG = by_head("a timeline", r"<svg[^>]*><!-- kvreplay\.timeline/")
 PNG = by_head("a timeline", r"\x89PNG.{4,100}tEXtSoftware\x00kvreplay\.timeline/")
 PERFETTO = FileKind("a trace file for Perfetto", _is_perfetto)
 JUNIT = by_head("a JUnit file", r"<\?xml[^>]*>\s*<!-- kvreplay\.junit/")
-ENGINE_LOG = by_head("an engine's log", r"kvreplay\.engine-log/")
+ENGINE_LOG = by_head("an engine's log", r"(\[pod/[^\]]*\] )?kvreplay\.engine-log/")
 
 #: What the footer says of its source.
 LABELLED_SOURCE = "labelled cell"
@@ -134,7 +142,7 @@ SHRUNK = FolderKind(
         **REPRODUCTION.entries,
         "test_shrunk.py": TEST,
         SHRUNK_FILE: by_json_schema("a shrunk case", "kvreplay.shrunk"),
-        JOURNAL_FILE: by_head("a journal", r'\{"schema": "kvreplay\.shrink-journal/'),
+        JOURNAL_FILE: FileKind("a journal", _is_journal),
         ".lock": EMPTY,
     },
     proof=(SHRUNK_FILE, JOURNAL_FILE),
@@ -162,7 +170,7 @@ RESULTS = by_parquet_footer("results of a matrix", "kvreplay.results/")
 CELLS = FolderKind("cells of a matrix", {"*.json": CELL_JSON, "*.html": PAGE, "*": RECORDING})
 MADE_TRACES = FolderKind("traces of a matrix", {"*.parquet": TRACE})
 MATRIX = FolderKind(
-    "a matrix",
+    "a matrix directory",
     {
         "matrix.json": MATRIX_JSON,
         "results.parquet": RESULTS,

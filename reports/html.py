@@ -1,7 +1,7 @@
 """What every HTML page of kvreplay is made with: templates and a policy.
 
-Whatever comes from outside is escaped by the templates; a page's own script is allowed by its hash
-and nothing else may run or load.
+Whatever comes from outside is made printable and escaped by the templates; a page's own script is
+allowed by its hash and nothing else may run or load.
 """
 
 from __future__ import annotations
@@ -12,9 +12,14 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
+from traces.text import printable, shortened
+
 if TYPE_CHECKING:
     import jinja2
     from markupsafe import Markup
+
+#: Characters of any one text on a page; a name may have megabytes, and stand in many places.
+TEXT_CHARACTERS_MAX = 20_000
 
 
 @cache
@@ -26,9 +31,22 @@ def environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("reports"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_printed,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _printed(value: object) -> object:
+    """What a template puts into a page, printable: text, and markup that was built around text."""
+    from markupsafe import Markup
+
+    if isinstance(value, Markup):
+        # What is written for a character means nothing in HTML.
+        return Markup(printable(value))
+    if isinstance(value, str):
+        return shortened(value, TEXT_CHARACTERS_MAX, lines=True)
+    return value
 
 
 def source(name: str) -> Markup:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from reports.markdown_text import code, code_in_table, fenced, table_row
 from reports.parts.tables import Table
-from reports.words import NOTHING, counted, number, shortened, shown
+from reports.words import NOTHING, counted, number, shown
+from traces.text import printable, shortened
 
 if TYPE_CHECKING:
     from reports.parts.comparison import ComparisonPart
@@ -39,7 +40,7 @@ def report_markdown(sections: Sequence[Section], comparison: ComparisonPart | No
         blocks.append(_overview(sections))
     for section in sections:
         blocks += _section_blocks(section)
-    for at, block in enumerate(blocks):
+    for at, block in enumerate(map(printable, blocks)):
         if len(text) + len(block) > CHARACTERS_MAX - _CLOSING_CHARACTERS:
             return text + _left_out(len(blocks) - at)
         text += block

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from traces.text import printable, shortened
+
 #: Characters of a name in a code span.
 NAME_CHARACTERS_MAX = 300
 
 
 def code(text: str, characters_max: int = NAME_CHARACTERS_MAX) -> str:
     """Text as a code span on one line."""
-    line = " ".join(text.split())[:characters_max] or "none"
+    line = shortened(text, characters_max) or "none"
     fence = "`" * (longest_run(line) + 1)
     return f"{fence} {line} {fence}" if "`" in line else f"{fence}{line}{fence}"
 
@@ -28,7 +30,7 @@ def code_in_table(text: str, characters_max: int = NAME_CHARACTERS_MAX) -> str:
 def fenced(text: str, language: str) -> str:
     """Text as a block of its own."""
     fence = "`" * max(3, longest_run(text) + 1)
-    return f"{fence}{language}\n{text}\n{fence}\n\n"
+    return f"{fence}{language}\n{printable(text)}\n{fence}\n\n"
 
 
 def table_row(entries: Iterable[str]) -> str:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from replay.recording import Recording
 from traces.files.kinds import Kind
 from traces.files.place import Place, check_apart, hold_all, put_together
 from traces.files.writing import write
+from traces.text import json_text
 
 if TYPE_CHECKING:
     from replay.findings.matching import Accepted
@@ -226,7 +226,7 @@ class _Made:
         from reports.document import report_document
 
         document = report_document(self.recordings, self._words(), self.comparison, self._accepted)
-        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        return json_text(document) + "\n"
 
     def _words(self, *, charts: bool = False) -> list[Section]:
         """The sections; those with charts serve also where none are needed."""
@@ -247,7 +247,7 @@ class _Made:
             if kind == ".svg":
                 # What draws counts its clips through a whole process.
                 svg = with_own_ids(timeline_svg_file(evidence), "timeline")
-                return f"<!-- kvreplay.timeline/1 -->\n{svg}".encode()
+                return svg.replace(">", "><!-- kvreplay.timeline/1 -->", 1).encode()
             return with_software(timeline_png(evidence), "kvreplay.timeline/1")
         except ValueError as problem:
             raise RecordingError(f"{evidence.name}: cannot be drawn: {problem}") from None

@@ -24,7 +24,8 @@ from reports.parts.ownership_checks import check_ownership
 from reports.parts.tables import Table
 from reports.parts.tables_check import check_tables
 from reports.reconcile import Check, reconcile
-from reports.words import as_sentence, number, seconds, shortened, verdict_words
+from reports.words import as_sentence, number, seconds, verdict_words
+from traces.text import shortened
 
 if TYPE_CHECKING:
     from replay.findings.matching import Accepted

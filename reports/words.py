@@ -79,12 +79,3 @@ def as_sentence(text: str) -> str:
 def by_count(counts: dict[str, int]) -> str:
     """Counts by name on one line, such as `328 stuck, 4 held`."""
     return ", ".join(f"{number(count)} {name}" for name, count in counts.items()) or "none"
-
-
-def shortened(text: str, characters_max: int) -> str:
-    """A text from outside on one line, cut at so many characters, with how many more there are."""
-    line = " ".join(text.split())
-    if len(line) <= characters_max:
-        return line
-    left_out = len(line) - characters_max
-    return f"{line[:characters_max]}\N{HORIZONTAL ELLIPSIS} ({number(left_out)} more characters)"

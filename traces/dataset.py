@@ -7,6 +7,7 @@ every row with `traces.validation`. The columns are documented in `traces.schema
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, repeat
@@ -30,6 +31,7 @@ from traces.schema import (
     TraceRequest,
     arrow_schema,
 )
+from traces.text import shortened
 from traces.validation import TraceValidator, confirm_repeats
 from traces.writer import TraceWriter
 
@@ -39,7 +41,12 @@ __all__ = ["Trace", "TraceWriter", "open_trace"]
 #: `block_hashes` view keeps alive.
 BATCH_ROWS = 4096
 
+#: What is read of `kvreplay.source`; slices of slices add to it.
+SOURCE_CHARACTERS_MAX = 2_000
+
 _PARQUET_MAGIC = b"PAR1"
+#: A footer takes some two kilobytes for each row group.
+_FOOTER_BYTES_MAX = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,8 @@ class Trace:
         path: the file, as it was given.
         request_count: rows in the file.
         block_size: tokens one block hash covers, or None when the trace has no block hashes.
-        source: where the requests came from, in the words of whoever wrote the file.
+        source: where the requests came from, in the words of whoever wrote the file; printable, and
+            shortened to `SOURCE_CHARACTERS_MAX`.
     """
 
     path: Path
@@ -135,7 +143,7 @@ def open_trace(path: str | Path) -> Trace:
             raise _without_footer(path, problem) from problem
     version = _metadata_text(metadata, METADATA_SCHEMA)
     if version != SCHEMA_VERSION:
-        found = "no such key" if version is None else repr(version)
+        found = "no such key" if version is None else repr(shortened(version, 80))
         raise TraceError(
             f"{path}: footer key {METADATA_SCHEMA} must be {SCHEMA_VERSION!r} but there is "
             f"{found}; write traces with traces.dataset.TraceWriter or `kvreplay trace`"
@@ -152,7 +160,8 @@ def open_trace(path: str | Path) -> Trace:
             f"{path}: footer key {METADATA_REQUEST_COUNT} says {declared_count} but the file has "
             f"{row_count} rows; write the trace again"
         )
-    return Trace(path, row_count, block_size, _metadata_text(metadata, METADATA_SOURCE) or "")
+    source = _metadata_text(metadata, METADATA_SOURCE) or ""
+    return Trace(path, row_count, block_size, shortened(source, SOURCE_CHARACTERS_MAX, lines=True))
 
 
 def _open_parquet(path: Path) -> Any:
@@ -163,6 +172,9 @@ def _open_parquet(path: Path) -> Any:
             raise TraceError(f"{path}: is not a regular file; name a trace file (Parquet)")
         with path.open("rb") as stream:
             head = stream.read(len(_PARQUET_MAGIC))
+            # A Parquet file ends with the length of its footer and its magic number.
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - 8))
+            footer_bytes = int.from_bytes(stream.read(4), "little")
     except FileNotFoundError:
         raise TraceError(
             f"{path}: no such file; make one with `kvreplay trace synth` or `kvreplay trace import`"
@@ -175,6 +187,11 @@ def _open_parquet(path: Path) -> Any:
         found = "it is empty" if not head else f"it starts with {head!r}"
         raise TraceError(
             f"{path}: is not a Parquet file ({found}); convert a log with `kvreplay trace import`"
+        )
+    if footer_bytes > _FOOTER_BYTES_MAX:
+        raise TraceError(
+            f"{path}: its footer has {footer_bytes:,} bytes where at most {_FOOTER_BYTES_MAX:,} are "
+            "read; the file is damaged or no trace, write it again without the long texts in it"
         )
     try:
         return open_parquet(path)
@@ -252,7 +269,9 @@ def _metadata_int(path: Path, metadata: dict[bytes, bytes], key: str) -> int | N
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 19):
-        raise TraceError(f"{path}: footer key {key} is {text!r}, not a number; write it again")
+        raise TraceError(
+            f"{path}: footer key {key} is {shortened(text, 80)!r}, not a number; write it again"
+        )
     return int(text)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from replay.commands.options import command_line, progress_bar, show_path
+from replay.commands.options import command_line, progress_bar, say, show_path
 
 if TYPE_CHECKING:
     from faults.kinds import FaultPlan
@@ -41,8 +41,8 @@ def demo(out: Path, device: str) -> int:
         folder = place.folder()
         _tell_the_story(folder, out, device)
         place.put(folder)
-    click.echo(f"\nOpen {show_path(out / 'report.html')}")
-    click.echo(f"Replay any of it, for example: {_run_words(out / _TRACE, 0.01, None)}")
+    say(f"\nOpen {show_path(out / 'report.html')}")
+    say(f"Replay any of it, for example: {_run_words(out / _TRACE, 0.01, None)}")
     return 0
 
 
@@ -130,13 +130,13 @@ def _reproduce(folder: Path, named: Path, persistence: str, device: str) -> dict
 
 
 def _say(step: int, text: str) -> None:
-    click.secho(f"{step}/7 ", fg="cyan", nl=False)
-    click.echo(text)
+    say(f"{step}/7 ", fg="cyan", nl=False)
+    say(text)
 
 
 def _tell(summary: dict[str, Any]) -> None:
     from replay.commands.summary_text import equation
 
-    click.echo(f"    {summary['verdict']}: {summary['why']}")
+    say(f"    {summary['verdict']}: {summary['why']}")
     if summary["mismatch"] is not None:
-        click.echo(f"    {equation(summary['mismatch'])}")
+        say(f"    {equation(summary['mismatch'])}")

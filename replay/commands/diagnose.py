@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
-from replay.commands.options import VERDICTS, progress_bar
+from replay.commands.options import VERDICTS, progress_bar, say, say_json
 
 if TYPE_CHECKING:
     from replay.diagnosis.diagnosis import Diagnosis
@@ -98,7 +97,7 @@ def _follow(name: str, poll_s: float, as_json: bool, expect: str | None) -> int:
     def show(diagnosis: Diagnosis) -> None:
         last[:] = [diagnosis]
         if not as_json:
-            click.echo(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} ", nl=False)
+            say(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} ", nl=False)
         _print(diagnosis, as_json)
 
     try:
@@ -106,7 +105,7 @@ def _follow(name: str, poll_s: float, as_json: bool, expect: str | None) -> int:
     except KeyboardInterrupt:
         follower.finish()
         diagnosis = follower.diagnosis()
-        click.echo(f"kvreplay: stopped watching {name}", err=True)
+        say(f"kvreplay: stopped watching {name}", err=True)
         show(diagnosis)
     return exit_code(last[0], expect)
 
@@ -129,7 +128,7 @@ def watch(follower: Follower, show: Callable[[Diagnosis], None], wait: Callable[
 
 def _print(diagnosis: Diagnosis, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(diagnosis.to_dict(), ensure_ascii=True))
+        say_json(diagnosis.to_dict(), indent=None)
         return
     from replay.commands.diagnosis_text import print_diagnosis
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from replay.commands.options import progress_bar
+from replay.commands.options import progress_bar, say_json
 
 if TYPE_CHECKING:
     from replay.life.steps import Life
@@ -92,7 +91,7 @@ def explain(
         from replay.life.document import life_document
 
         document = life_document(life, str(directory), steps_max)
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        say_json(document)
         return
     from replay.commands.explain_text import print_life
 

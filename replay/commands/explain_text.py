@@ -5,14 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-import click
-
-from replay.commands.options import printable
+from replay.commands.options import say
 from replay.event_words import place_words
 from replay.life.document import page_ranges
 from replay.life.request_facts import instances_beside
 from replay.life.steps import Life, Step, shown_steps
 from replay.recording import Recording
+from traces.text import shortened
 
 _WIDTH = 100
 #: Stretches of page numbers that a line shows.
@@ -24,27 +23,27 @@ _NAME_MAX = 60
 
 def print_life(life: Life, recording: Recording, steps_max: int) -> None:
     """Print the headline, the facts and the steps."""
-    click.secho(f"{life.subject} {_short(life.name, _NAME_MAX)}", bold=True)
+    say(f"{life.subject} {shortened(life.name, _NAME_MAX)}", bold=True)
     _print_wrapped(life.headline, colour="green" if life.blame is None else "red")
     for text in (life.chosen, life.note):
         if text:
             _print_wrapped(text, colour="cyan")
     for name, value in life.facts:
-        click.echo(f"  {name + ':':<16}{_short(value, _NAME_MAX)}")
+        say(f"  {name + ':':<16}{shortened(value, _NAME_MAX)}")
     shown = shown_steps(life, steps_max)
     places = {at: _place(life.steps[at].where, recording) for at in shown}
     width = max((len(place) for place in places.values()), default=0)
-    click.echo(f"\n   {'time, s':>13}  {'where':<{width}}  what")
+    say(f"\n   {'time, s':>13}  {'where':<{width}}  what")
     last = -1
     for at in shown:
         if at > last + 1:
-            click.echo(f"   {'...':>13}  {at - last - 1:,} steps left out")
+            say(f"   {'...':>13}  {at - last - 1:,} steps left out")
         _print_step(life, at, places[at], width)
         last = at
     if last + 1 < len(life.steps):
-        click.echo(f"   {'...':>13}  {len(life.steps) - last - 1:,} steps left out")
+        say(f"   {'...':>13}  {len(life.steps) - last - 1:,} steps left out")
     if len(shown) < len(life.steps):
-        click.echo(f"showing {len(shown):,} of {len(life.steps):,} steps; --steps 0 shows all")
+        say(f"showing {len(shown):,} of {len(life.steps):,} steps; --steps 0 shows all")
 
 
 def _print_step(life: Life, at: int, place: str, width: int) -> None:
@@ -59,15 +58,17 @@ def _print_step(life: Life, at: int, place: str, width: int) -> None:
     )
     for number, line in enumerate(lines or [""]):
         start = head if number == 0 else " " * len(head)
-        click.secho(f"{start}{line}", fg=colour, bold=is_blamed)
+        say(f"{start}{line}", fg=colour, bold=is_blamed)
 
 
 def _words(step: Step) -> str:
     """What a step says, whose it is, which pages, and where the recording has it."""
-    words = f"{_short(step.request_id, _NAME_MAX)}: {step.what}" if step.request_id else step.what
+    words = (
+        f"{shortened(step.request_id, _NAME_MAX)}: {step.what}" if step.request_id else step.what
+    )
     if step.page_numbers:
         words += f" [{_numbers(step)}]"
-    return _short(f"{words}{''.join(f' ({each})' for each in references(step))}", _TEXT_MAX * 3)
+    return shortened(f"{words}{''.join(f' ({each})' for each in references(step))}", _TEXT_MAX * 3)
 
 
 def references(step: Step) -> Iterator[str]:
@@ -93,13 +94,5 @@ def _place(where: str, recording: Recording) -> str:
 
 
 def _print_wrapped(text: str, colour: str) -> None:
-    for line in textwrap.wrap(_short(text, 10 * _TEXT_MAX), _WIDTH, break_on_hyphens=False):
-        click.secho(line, fg=colour)
-
-
-def _short(text: str, characters_max: int = _TEXT_MAX) -> str:
-    """A text with nothing in it that moves a cursor, cut where it is very long."""
-    shown = printable(text).replace("\n", "\\n")
-    if len(shown) <= characters_max:
-        return shown
-    return f"{shown[:characters_max]}... ({len(text):,} characters)"
+    for line in textwrap.wrap(shortened(text, 10 * _TEXT_MAX), _WIDTH, break_on_hyphens=False):
+        say(line, fg=colour)

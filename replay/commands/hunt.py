@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from replay.commands.options import invocation, progress_bar, show_path
+from replay.commands.options import invocation, progress_bar, say, say_json, show_path
 from replay.commands.shrink import print_shrunk, shrink_options, shrink_with_progress
 
 
@@ -72,7 +71,7 @@ def hunt(
             _print_nothing(profile, defects, range(first, first + seeds), as_json)
             return EXIT_INCONCLUSIVE
         if not as_json:
-            click.echo(f"seed {find.seed} shows it: {show_path(found)}")
+            say(f"seed {find.seed} shows it: {show_path(found)}")
         folder = place.folder()
         write_case(folder, found, find.case, f"kvreplay hunt, seed {find.seed}", made_by)
         place.put(folder)
@@ -94,6 +93,6 @@ def _print_nothing(profile: str, defects: tuple[str, ...], seeds: range, as_json
         f"{len(seeds)} seeds from {seeds[0]} on show nothing of {profile}{bugs}; try more --seeds"
     )
     if as_json:
-        click.echo(json.dumps({"found": False, "why": words}, ensure_ascii=False))
+        say_json({"found": False, "why": words}, indent=None)
     else:
-        click.echo(words)
+        say(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+
+from traces.text import json_text, shortened_lines
+
+#: A longer line is cut: an id may have megabytes. A command line has less than this.
+LINE_CHARACTERS_MAX = 20_000
 
 #: What a verdict can be; `replay.recording_schema` has the same, but loads pyarrow.
 VERDICTS = ("clean", "transient", "persistent", "inconclusive")
@@ -114,11 +120,13 @@ def show_path(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-def printable(text: str) -> str:
-    """Text from a file or a path with whatever would move a terminal's cursor shown, not done."""
-    return "".join(
-        character
-        if character.isprintable() or character == "\n"
-        else character.encode("unicode_escape", "backslashreplace").decode()
-        for character in text
-    )
+def say(text: str = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
+    """Print words, whatever strings from outside are in them; styles are those of `click.style`."""
+    words = shortened_lines(text, LINE_CHARACTERS_MAX)
+    click.echo(click.style(words, **style) if style else words, err=err, nl=nl)
+
+
+def say_json(document: object, indent: int | None = 2) -> None:
+    """Print a document for machines: true, whole, and harmless to a terminal."""
+    takes_all = (sys.stdout.encoding or "").lower().startswith("utf")
+    click.echo(json_text(document, indent) if takes_all else json.dumps(document, indent=indent))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from replay.commands.options import printable, progress_bar, show_path
+from replay.commands.options import progress_bar, say, say_json, show_path
 from replay.commands.suppression_options import (
     judge_accepted,
     read_accepted,
@@ -83,7 +82,7 @@ def report(
         _tell(_matrix(directories, paths, perfetto), as_json)
         return 0
     if gen_suppressions:
-        click.echo(_suppressions(directories, accepted), nl=False)
+        say(_suppressions(directories, accepted), nl=False)
         return 0
     outputs = _outputs(paths, perfetto, () if suppressions is None else (suppressions,))
     if accepted is None:
@@ -114,12 +113,12 @@ def _suppressions(directories: tuple[Path, ...], accepted: Accepted | None) -> s
 
 def _tell(told: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(told))
+        say_json(told, indent=None)
         return
     for output in told["outputs"]:
-        click.echo(f"{show_path(Path(output['path']))}: {_what(output, told)}")
+        say(f"{show_path(Path(output['path']))}: {_what(output, told)}")
     if told.get("comparison"):
-        click.echo(printable(told["comparison"]["sentence"]))
+        say(told["comparison"]["sentence"])
 
 
 def _outputs(

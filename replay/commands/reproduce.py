@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,8 @@ from replay.commands.options import (
     parse_overrides,
     profile_changes,
     progress_bar,
+    say,
+    say_json,
     show_path,
 )
 
@@ -291,17 +292,17 @@ def _replay(
 
 def _print(summary: dict[str, Any], wanted: WantedGap, directory: Path, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+        say_json(summary)
     else:
         from replay.commands.summary_text import print_summary
 
         print_summary(summary, directory / "recording")
         chosen = summary["reproduction"]["requests_chosen"]
-        click.echo(f"  {chosen} requests chosen; trace and plan: {show_path(directory)}")
+        say(f"  {chosen} requests chosen; trace and plan: {show_path(directory)}")
     if not summary["reproduction"]["came_out"]:
-        click.echo(
+        say(
             f"wanted {wanted.persistence} available {wanted.available} of {wanted.total}, which "
             "this profile did not give",
             err=True,
         )
-    click.echo(f"reproduce: {summary['reproduce']}", err=True)
+    say(f"reproduce: {summary['reproduce']}", err=True)

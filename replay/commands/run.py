@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -19,6 +18,8 @@ from replay.commands.options import (
     parse_overrides,
     profile_changes,
     progress_bar,
+    say,
+    say_json,
 )
 from replay.commands.suppression_options import (
     judge_accepted,
@@ -199,13 +200,13 @@ def check_outputs(out: Path | None, engine_log: Path | None, reads: Sequence[Pat
 def _tell(summary: dict[str, Any], out: Path | None, expect: str | None, as_json: bool) -> None:
     """Print the summary, and how to see again what was not clean or not expected."""
     if as_json:
-        click.echo(json.dumps(summary, indent=2, ensure_ascii=False))
+        say_json(summary)
     else:
         from replay.commands.summary_text import print_summary
 
         print_summary(summary, out)
     if summary["verdict"] != "clean" or expect not in (None, "clean"):
-        click.echo(f"reproduce: {summary['reproduce']}", err=True)
+        say(f"reproduce: {summary['reproduce']}", err=True)
 
 
 def exit_code(summary: dict[str, Any], expect: str | None) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from replay.commands.options import show_path
+from replay.commands.options import say, say_json, show_path
 
 
 def shrink_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,7 +90,7 @@ def shrink_with_progress(recording: Any, out: Path, options: Any) -> dict[str, A
         with watching() as tell:
             return shrink_recording(recording, out, options, tell)
     except KeyboardInterrupt:
-        click.echo(
+        say(
             f"what was tried is kept in {show_path(out)}; the same command goes on from there",
             err=True,
         )
@@ -99,12 +99,10 @@ def shrink_with_progress(recording: Any, out: Path, options: Any) -> dict[str, A
 
 def print_shrunk(shrunk: dict[str, Any], out: Path, as_json: bool) -> None:
     """Print what became of it."""
-    import json
-
     from replay.commands.shrink_text import print_text
 
     if as_json:
-        click.echo(json.dumps(shrunk, indent=2, ensure_ascii=False))
+        say_json(shrunk)
     else:
         print_text(shrunk, out)
-    click.echo(f"reproduce: {shrunk['reproduce']}", err=True)
+    say(f"reproduce: {shrunk['reproduce']}", err=True)

@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import click
-
-from replay.commands.options import printable, show_path
+from replay.commands.options import say, show_path
 from replay.event_words import counted
 from replay.shrink.case import Case
 
@@ -40,26 +38,24 @@ def watching() -> Iterator[Tell | None]:
 def print_text(shrunk: dict[str, Any], out: Path) -> None:
     """Print sizes, gaps and verdicts before and after, and where everything is."""
     before, after = shrunk["before"], shrunk["after"]
-    click.echo(
+    say(
         f"{_size(before['requests'], before['rules'])} -> "
         f"{_size(after['requests'], after['rules'])}"
     )
     for name, facts in (("before", before), ("after", after)):
         kinds = ", ".join(f"{pages} {kind}" for kind, pages in facts["kinds"].items())
         numbers = f"gap {facts['gap']} tokens" + (f"; pages by kind: {kinds}" if kinds else "")
-        click.echo(f"  {name}: {facts['verdict']}, {numbers}")
-        click.echo(f"    {printable(facts['why'])}")
+        say(f"  {name}: {facts['verdict']}, {numbers}")
+        say(f"    {facts['why']}")
     end = (
         "no request and no rule can be left away"
         if shrunk["minimal"]
         else "not minimal: the budget came to its end; the same command with more goes on"
     )
-    click.echo(
-        f"  {end}; {counted(shrunk['tried'], 'candidate')} in {shrunk['timing']['seconds']} s"
-    )
+    say(f"  {end}; {counted(shrunk['tried'], 'candidate')} in {shrunk['timing']['seconds']} s")
     files = shrunk["files"]
-    click.echo(f"  {', '.join(files.values())}: {show_path(out)}")
-    click.echo(f"  as a test: pytest {show_path(out / files['test'])}")
+    say(f"  {', '.join(files.values())}: {show_path(out)}")
+    say(f"  as a test: pytest {show_path(out / files['test'])}")
 
 
 def _size(requests: int, rules: int) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
-
-from replay.commands.options import show_path
+from replay.commands.options import say, show_path
 
 #: Verdicts are told apart by their sign as well as by their colour.
 _SIGNS = {"clean": "=", "transient": "~", "persistent": "!", "inconclusive": "?"}
@@ -17,45 +15,45 @@ _COLOURS = {"clean": "green", "transient": "yellow", "persistent": "red", "incon
 def print_summary(summary: dict[str, Any], out: Path | None) -> None:
     """Print the verdict, the equation, who owns the gap and how the requests fared."""
     verdict_sign(summary["verdict"])
-    click.echo(f"  {summary['why']}")
+    say(f"  {summary['why']}")
     if summary["blame"]:
-        click.echo(f"  {summary['blame']}")
+        say(f"  {summary['blame']}")
     kinds = ", ".join(f"{pages} {kind}" for kind, pages in summary["kinds"].items())
     if kinds and summary["mismatch"] is None:
-        click.echo(f"  pages by kind, though every count balances: {kinds}")
+        say(f"  pages by kind, though every count balances: {kinds}")
     if (mismatch := summary["mismatch"]) is not None:
-        click.echo(f"  {equation(mismatch)}")
-        click.echo(f"  pages by kind: {kinds}; growth: {summary['growth'] or 'none'}")
+        say(f"  {equation(mismatch)}")
+        say(f"  pages by kind: {kinds}; growth: {summary['growth'] or 'none'}")
         fired = "fired" if summary["engine_check_fired"] else "did not fire"
-        click.echo(f"  the engine's own check {fired}; in its words the gap is:")
+        say(f"  the engine's own check {fired}; in its words the gap is:")
         for line in summary["engine_message"].rstrip("\n").split("\n"):
-            click.echo(f"    {line}")
+            say(f"    {line}")
     if summary["engine_died_us"] is not None:
         when = summary["engine_died_us"] / 1e6
         first_line = summary["engine_died_message"].split("\n")[0]
-        click.echo(f"  the real engine would have died at {when:.3f} s: {first_line}")
+        say(f"  the real engine would have died at {when:.3f} s: {first_line}")
     requests, faults = summary["requests"], summary["faults"]
-    click.echo(
+    say(
         f"  requests: {requests['finished']} finished, {requests['aborted']} aborted, "
         f"{requests['failed']} failed, {requests['stuck']} stuck, of {requests['total']}"
     )
-    click.echo(
+    say(
         f"  faults: {faults['landed']} landed of {faults['planned']} planned, "
         f"{faults['observed']} with an effect; {faults['never_fired']} rules never fired, "
         f"{faults['without_effect']} without effect"
     )
-    click.echo(
+    say(
         f"  {summary['audits']} audits over {summary['virtual_us'] / 1e6:.1f} virtual seconds; "
         f"{summary['timing']['requests_per_s']:.0f} requests/s"
     )
-    click.echo(f"  recording: sha256 {summary['recording_sha256']}", nl=False)
-    click.echo(f", {show_path(out)}" if out is not None else "")
+    say(f"  recording: sha256 {summary['recording_sha256']}", nl=False)
+    say(f", {show_path(out)}" if out is not None else "")
 
 
 def verdict_sign(verdict: str) -> None:
     """Print a verdict by its sign and in its colour, without ending the line."""
     sign = f"[{_SIGNS[verdict]}] {verdict.upper()}"
-    click.secho(sign, fg=_COLOURS[verdict], bold=True, nl=False)
+    say(sign, fg=_COLOURS[verdict], bold=True, nl=False)
 
 
 def equation(mismatch: dict[str, Any]) -> str:

@@ -66,10 +66,10 @@ def judging(
 
 def judge_accepted(judged: list[Judged], accepted: Accepted) -> int:
     """Say on stderr what speaks against these recordings; the exit code."""
-    from replay.commands.options import printable
+    from replay.commands.options import say
     from replay.findings.gate import gate
 
     found = gate(judged, accepted)
     for line in found.lines:
-        click.echo(printable(line).replace("\n", " "), err=True)
+        say(line.replace("\n", " "), err=True)
     return found.code

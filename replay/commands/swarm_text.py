@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import click
-
 from faults.plan_text import rule_lines
 from replay.campaign import ReplayRequest
+from replay.commands.options import say
 from replay.profile_overrides import as_text
 
 
@@ -15,6 +14,6 @@ def print_swarm(request: ReplayRequest) -> None:
     if swarm is None:
         return
     settings = " ".join(f"{name}={as_text(value)}" for name, value in swarm.settings.items())
-    click.echo(f"swarm of seed {request.options.seed}: {settings}")
+    say(f"swarm of seed {request.options.seed}: {settings}")
     for rule in swarm.plan.rules:
-        click.echo(f"  {'; '.join(rule_lines(rule)[1:])}")
+        say(f"  {'; '.join(rule_lines(rule)[1:])}")

@@ -15,6 +15,7 @@ from replay.diagnosis.judging.judge import Judge
 from replay.diagnosis.logs.reading import LineReader
 from replay.diagnosis.logs.source import unreadable
 from replay.diagnosis.logs.tally import ReadingTally
+from traces.byte_order import AsUtf8
 
 _CHUNK_BYTES = 2**20
 
@@ -35,7 +36,7 @@ class Follower:
             self._file = FileIO(name)
         except OSError as problem:
             raise unreadable(name, problem) from problem
-        self._reader = LineReader(name, self._tally)
+        self._begin()
 
     def poll(self) -> bool:
         """Read what has been written since; whether there was anything."""
@@ -69,13 +70,18 @@ class Follower:
     def _read_on(self) -> bool:
         grew = False
         while data := self._file.read(_CHUNK_BYTES):
-            self._judge.add_all(self._reader.feed(data))
+            self._judge.add_all(self._reader.feed(self._text.feed(data)))
             grew = True
         return grew
 
+    def _begin(self) -> None:
+        """Make ready for the first byte of a file."""
+        self._reader, self._text = LineReader(self._name, self._tally), AsUtf8()
+
     def _end_of_file(self) -> None:
+        self._judge.add_all(self._reader.feed(self._text.feed(b"", is_last=True)))
         self._judge.add_all(self._reader.finish())
-        self._reader = LineReader(self._name, self._tally)
+        self._begin()
 
     def _was_cut(self) -> bool:
         return os.fstat(self._file.fileno()).st_size < self._file.tell()

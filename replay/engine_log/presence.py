@@ -35,6 +35,8 @@ _COLUMNS = (
     "prefix_pages",
     "bootstrap_room",
 )
+#: What is logged of an id: readers of logs look at the beginning of long lines only.
+ID_CHARACTERS_MAX = 2_000
 _WORDS = ("request_id", "prefill_pool", "decode_pool", "prefill_state", "decode_state")
 
 
@@ -87,7 +89,9 @@ class Requests:
         rows = np.flatnonzero(np.array(table[f"{side}_pool"].to_pylist(), dtype=object) == pool)
         mine = table.take(rows)
         numbers = {name: mine[name].to_numpy().astype(np.int64) for name in _COLUMNS}
-        return cls(numbers, {name: mine[name].to_pylist() for name in _WORDS})
+        words = {name: mine[name].to_pylist() for name in _WORDS}
+        words["request_id"] = [each[:ID_CHARACTERS_MAX] for each in words["request_id"]]
+        return cls(numbers, words)
 
     def __len__(self) -> int:
         """How many."""

@@ -19,6 +19,7 @@ from replay.engine_log.audit_rows import AuditRow
 from replay.engine_log.decode_growth import RunningBatch
 from replay.engine_log.lines import Line
 from replay.engine_log.presence import (
+    ID_CHARACTERS_MAX,
     NEVER,
     DecodeQueues,
     PrefillQueues,
@@ -26,6 +27,7 @@ from replay.engine_log.presence import (
     computed_us,
 )
 from replay.engine_log.servers import LogRank, stamp
+from traces.text import shortened
 
 INTERVAL_US = 10_000_000
 
@@ -214,12 +216,13 @@ def expired_holds(rank: LogRank, requests: Requests, profile: dict[str, Any]) ->
     expired = (since >= 0) & (ended != NEVER) & (ended - since >= timeout_us)
     lines = []
     for row in np.flatnonzero(expired).tolist():
+        request_id = shortened(requests.words["request_id"][row], ID_CHARACTERS_MAX)
         head = (
             f"(EngineCore_DP{rank.dp_rank} pid={100 + rank.dp_rank}) WARNING "
             f"{stamp(int(ended[row]), '%m-%d %H:%M:%S')} [base_worker.py:3370] "
         )
         message = (
-            f"Releasing expired KV blocks for request {requests.words['request_id'][row]} which "
+            f"Releasing expired KV blocks for request {request_id} which "
             "were retrieved by 0 remote worker(s) before lease expired."
         )
         lines.append(Line(int(ended[row]), head + message))

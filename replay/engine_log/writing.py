@@ -76,7 +76,6 @@ def write_engine_logs(recording: Recording, logs: Mapping[str, Place]) -> list[t
             lines = (line.text for line in merged)
         working = place.file()
         with create_text(working) as file:
-            file.write(f"{ENGINE_LOG_HEAD}\n")
             file.writelines(f"{line}\n" for line in lines)
         written.append((place, working))
     return written
@@ -96,6 +95,7 @@ def server_lines(recording: Recording, server: Server) -> Iterator[str]:
 
 
 def _server_log(recording: Recording, server: Server) -> Iterator[Line]:
+    yield Line(0, ENGINE_LOG_HEAD)
     profile = recording.run["profile"]
     requests = {
         rank.pool: Requests.of_pool(recording, server.side, rank.pool) for rank in server.ranks

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 from faults.plan_text import toml_value
 from replay.findings.finding import Finding
 from replay.findings.gate import words
+from traces.text import shortened
 
 _COMMENT_CHARACTERS_MAX = 400
 _HEAD = """\
@@ -47,8 +47,8 @@ def _entry(profile: str, findings: Sequence[Finding], pages: int, place: int) ->
     more = f" (and {len(findings) - 1} more like it)" if len(findings) > 1 else ""
     by = f" by {' + '.join(worst.faults)}" if worst.faults else ""
     lines = [
-        f"# {_one_line(words(worst))}{more}",
-        f"# {_one_line(worst.blame)}",
+        f"# {shortened(words(worst), _COMMENT_CHARACTERS_MAX)}{more}",
+        f"# {shortened(worst.blame, _COMMENT_CHARACTERS_MAX)}",
         "[[suppression]]",
         f"name = {toml_value(f'{place}: {worst.kind} on {worst.side}{by}')}",
         'reason = ""   # why this is accepted, and who decided so',
@@ -65,10 +65,3 @@ def _entry(profile: str, findings: Sequence[Finding], pages: int, place: int) ->
 def _literal(text: str) -> str:
     """A glob that matches this text alone."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
-
-
-def _one_line(text: str) -> str:
-    """Text for a comment, cut where names from outside make it long; TOML allows no controls there."""
-    if len(text) > _COMMENT_CHARACTERS_MAX:
-        text = text[:_COMMENT_CHARACTERS_MAX] + "..."
-    return "".join(" " if unicodedata.category(each) in ("Cc", "Cs") else each for each in text)

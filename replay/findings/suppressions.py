@@ -12,7 +12,6 @@ pages_max        the most pages of a recording that it accepts, together
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -25,11 +24,10 @@ from pydantic import ValidationError as PydanticError
 from faults.kinds import FAULT_MEANINGS
 from faults.toml_errors import explain, nearest
 from faults.toml_lines import TomlPath, lines_of, nearest_line
+from faults.toml_reading import TomlError, parse_toml, toml_text
 from replay.errors import SuppressionError
 from replay.findings.categories import NEVER_ENDED, RELEASED_BY_ANOTHER, CategoryName
 
-#: A suppressions file is read whole; this is far more than anybody writes.
-_FILE_BYTES_MAX = 2**20
 _FINGERPRINT = re.compile(r"[0-9a-f]{12}")
 
 #: Keys that say what a suppression is about; one at least must be given.
@@ -147,19 +145,9 @@ def read_suppressions(path: Path) -> Suppressions:
         SuppressionError: it is missing, is not TOML, or has a key or value that no suppression takes.
     """
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_FILE_BYTES_MAX + 1)
-        text = data.decode("utf-8")
-    except OSError as problem:
-        raise SuppressionError(
-            f"{path}: cannot read the suppressions: {problem.strerror}"
-        ) from None
-    except UnicodeDecodeError:
-        raise SuppressionError(f"{path}: not a text file; suppressions are a TOML file") from None
-    if len(data) > _FILE_BYTES_MAX:
-        raise SuppressionError(
-            f"{path}: more than {_FILE_BYTES_MAX} bytes; no suppressions file is"
-        )
+        text = toml_text(path, "suppressions")
+    except TomlError as problem:
+        raise SuppressionError(problem.at(path)) from None
     return parse_suppressions(text, path)
 
 
@@ -170,9 +158,9 @@ def parse_suppressions(text: str, path: Path) -> Suppressions:
         SuppressionError: as `read_suppressions`.
     """
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as problem:
-        raise SuppressionError(f"{path}: not valid TOML: {problem}") from None
+        document = parse_toml(text)
+    except TomlError as problem:
+        raise SuppressionError(problem.at(path)) from None
     try:
         entries = tuple(_File.model_validate(document).suppression)
     except PydanticError as problem:

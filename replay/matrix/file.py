@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -24,12 +23,11 @@ from faults.plan import complaint_of
 from faults.plan_file import PlanFile
 from faults.toml_errors import explain
 from faults.toml_lines import TomlPath, lines_of, nearest_line
+from faults.toml_reading import TomlError, parse_toml, toml_text
 from replay.errors import MatrixError
 from replay.recording_schema import GrowthName, KindName, VerdictName
 from traces.synthesis_options import SynthesisOptions
 
-#: A matrix file is read whole; this is far more than anybody writes.
-_FILE_BYTES_MAX = 16 * 2**20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _TOPOLOGY = re.compile(r"(?:([1-9]\d*)x)?tp([1-9]\d*)(?:dp([1-9]\d*))?")
 
@@ -237,15 +235,9 @@ def read_matrix_file(path: Path) -> MatrixSource:
         MatrixError: the file is missing, is not TOML, or has a key or value that no matrix takes.
     """
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_FILE_BYTES_MAX + 1)
-        text = data.decode("utf-8")
-    except OSError as problem:
-        raise MatrixError(f"{path}: cannot read the matrix: {problem.strerror}") from None
-    except UnicodeDecodeError:
-        raise MatrixError(f"{path}: not a text file; a matrix is a TOML file") from None
-    if len(data) > _FILE_BYTES_MAX:
-        raise MatrixError(f"{path}: more than {_FILE_BYTES_MAX} bytes; that is not a matrix file")
+        text = toml_text(path, "matrix")
+    except TomlError as problem:
+        raise MatrixError(problem.at(path)) from None
     return parse_matrix(text, path)
 
 
@@ -256,9 +248,9 @@ def parse_matrix(text: str, path: Path) -> MatrixSource:
         MatrixError: as `read_matrix_file`.
     """
     try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as problem:
-        raise MatrixError(f"{path}: not valid TOML: {problem}") from None
+        document = parse_toml(text)
+    except TomlError as problem:
+        raise MatrixError(problem.at(path)) from None
     try:
         parsed = MatrixFile.model_validate(document)
     except PydanticError as problem:

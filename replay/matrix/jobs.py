@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from faults.kinds import FaultPlan
 from faults.plan import plan_of
 from faults.plan_file import PlanFile
 from faults.plan_text import plan_text
+from faults.toml_reading import parse_toml
 from replay.matrix.checks import CheckedCell
 from replay.matrix.expectations import Expectation
 from replay.run_options import RunOptions
@@ -83,7 +83,7 @@ class CellJob:
         """The plan as it was when the matrix began; None where `options` say what it is."""
         if self.plan is None:
             return None
-        parsed = PlanFile.model_validate(tomllib.loads(self.plan[0]))
+        parsed = PlanFile.model_validate(parse_toml(self.plan[0]))
         return replace(plan_of(parsed, self.plan[1]), source=self.plan[1])
 
 
@@ -134,7 +134,7 @@ def _plan_as_text(plan: FaultPlan | None) -> tuple[str, str] | None:
     if plan is None:
         return None
     text = plan_text(plan)
-    again = plan_of(PlanFile.model_validate(tomllib.loads(text)), plan.source)
+    again = plan_of(PlanFile.model_validate(parse_toml(text)), plan.source)
     return (text, plan.source) if again == plan else None
 
 

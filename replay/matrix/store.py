@@ -23,7 +23,7 @@ from replay.matrix.matrix import Shard
 from traces.files.kinds import Kind
 from traces.files.locks import sweep
 from traces.files.place import hold, remove
-from traces.files.writing import as_json
+from traces.text import json_text
 
 MATRIX_SCHEMA = "kvreplay.matrix/1"
 CELL_SCHEMA = "kvreplay.cell/1"
@@ -103,7 +103,7 @@ class MatrixStore:
             "merged": merged,
         }
         with hold(self.directory / "matrix.json", _kind_of("matrix.json")) as place:
-            place.write(as_json(document))
+            place.write(json_text(document) + "\n")
         return document
 
     def document(self, slug: str) -> dict[str, Any] | None:
@@ -149,7 +149,7 @@ def write_cell_document(cells: Path, slug: str, document: Mapping[str, Any]) -> 
     """Store a cell's document, whole or not at all: it is done."""
     name = f"{slug}.json"
     with hold(cells / name, CELL_JSON, sweeps=False) as place:
-        place.write(as_json(document))
+        place.write(json_text(document) + "\n")
 
 
 @contextmanager

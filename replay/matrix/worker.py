@@ -42,7 +42,11 @@ def _answer(task: Task, message: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return {"value": task(message)}
     except Exception as problem:
-        told = str(problem) if isinstance(problem, USER_ERRORS) else repr(problem)
+        told = (
+            str(problem)
+            if isinstance(problem, USER_ERRORS)
+            else f"{type(problem).__name__}: {problem}"
+        )
         return {"problem": told}
 
 

@@ -17,7 +17,8 @@ from replay.shrink.outcome import Outcome, outcome_of
 from replay.shrink.place import RECORDING, TEST, TRACE
 from replay.shrink.pytest_text import pytest_text
 from traces.files.place import Place, hold
-from traces.files.writing import as_json, write
+from traces.files.writing import write
+from traces.text import json_text
 from traces.writer import TraceWriter
 
 SHRUNK_SCHEMA = "kvreplay.shrunk/1"
@@ -79,7 +80,7 @@ def write_shrunk(
         "reproduce": options.command_line(),
         "timing": timing,
     }
-    write(folder / SHRUNK_FILE, as_json(whole))
+    write(folder / SHRUNK_FILE, json_text(whole) + "\n")
     for name in (TRACE, PLAN_NAME, RECORDING, TEST, SHRUNK_FILE):
         with hold(place.path / name, SHRUNK.entries[name]) as entry:
             entry.put(folder / name)

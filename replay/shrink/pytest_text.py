@@ -10,6 +10,7 @@ from replay.session import SessionOptions
 from replay.shrink.case import Case
 from replay.shrink.outcome import Outcome
 from replay.shrink.place import TRACE
+from traces.text import printable
 
 
 def pytest_text(case: Case, wanted: Outcome, summary: dict[str, Any]) -> str:
@@ -75,7 +76,10 @@ def _literal(value: object) -> str:
         return "{" + ", ".join(f"{_literal(k)}: {_literal(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_literal(each) for each in value) + "]"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    # What printable makes of a character, Python reads as that character.
+    return (
+        printable(json.dumps(value, ensure_ascii=False)) if isinstance(value, str) else repr(value)
+    )
 
 
 def _assertions(wanted: Outcome, summary: dict[str, Any]) -> list[str]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from replay.commands.options import printable
+from replay.commands.options import LINE_CHARACTERS_MAX
+from traces.text import shortened_lines
 
 if TYPE_CHECKING:
     from replay.matrix.expectations import Judgement
@@ -34,7 +35,7 @@ def failure_text(
     for what, path in (("recording", cells / slug), ("report", cells / f"{slug}.html")):
         if path.exists():
             lines.append(f"  {what}: {path}")
-    return printable("\n".join(lines))
+    return shortened_lines("\n".join(lines), LINE_CHARACTERS_MAX)
 
 
 def what_was_seen(equation: str | None, words: str | None, fired: bool) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from replay.commands.options import LINE_CHARACTERS_MAX
 from replay.errors import USER_ERRORS, ReplayError
 from replay.matrix.checks import CheckedCell, check_cells
 from replay.matrix.expectations import Expectation, Judgement, judge_cell
@@ -16,6 +17,7 @@ from replay.matrix.file import MatrixSource
 from replay.matrix.matrix import load_matrix
 from replay.testing.cell_text import failure_text
 from replay.testing.session import session_of
+from traces.text import printable, shortened_lines
 
 
 class CellFailedError(Exception):
@@ -32,13 +34,13 @@ def cells_of_file(file: pytest.File) -> Iterator[CellItem]:
         matrix = load_matrix(_as_typed(file.path, file.config))
         checked = check_cells(matrix.source, matrix.cells)
     except USER_ERRORS as problem:
-        raise file.CollectError(str(problem)) from None
+        raise file.CollectError(shortened_lines(str(problem), LINE_CHARACTERS_MAX)) from None
     for warning in matrix.warnings:
-        file.warn(pytest.PytestCollectionWarning(warning))
+        file.warn(pytest.PytestCollectionWarning(printable(warning)))
     for each in checked:
         yield CellItem.from_parent(
             file,
-            name=each.cell.name,
+            name=printable(each.cell.name),
             source=matrix.source,
             checked=each,
             expectation=matrix.expectations[each.cell.name],
@@ -115,4 +117,6 @@ class CellItem(pytest.Item):
             "recording": str(cells / slug) if (cells / slug).is_dir() else None,
             "report": str(cells / f"{slug}.html") if (cells / f"{slug}.html").is_file() else None,
         }
-        self.user_properties += [(name, text) for name, text in properties.items() if text]
+        self.user_properties += [
+            (name, printable(text)) for name, text in properties.items() if text
+        ]

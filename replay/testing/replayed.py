@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from replay.commands.options import printable
+from replay.commands.options import LINE_CHARACTERS_MAX
 from replay.commands.summary_text import equation
 from replay.recording_schema import VerdictName
 from replay.testing.cell_text import what_was_seen
+from traces.text import shortened_lines
 
 #: Cells that are told at length; the rest are counted.
 _TOLD_MAX = 20
@@ -72,7 +73,7 @@ class Replayed:
     def _complaint(self, wanted: str) -> str:
         summary = self.summary
         lines = [f"{self.verdict} where {wanted} was expected: {summary['why']}", *self.details()]
-        return printable("\n".join(lines))
+        return shortened_lines("\n".join(lines), LINE_CHARACTERS_MAX)
 
     def details(self) -> list[str]:
         """What was seen and how to see it again, as indented lines."""
@@ -125,4 +126,4 @@ class ReplayedMatrix:
             lines += [f"  expected: {cell.expected}", *cell.replayed.details()]
         if len(wrong) > _TOLD_MAX:
             lines.append(f"and {len(wrong) - _TOLD_MAX} more")
-        raise AssertionError(printable("\n".join(lines)))
+        raise AssertionError(shortened_lines("\n".join(lines), LINE_CHARACTERS_MAX))

@@ -15,6 +15,7 @@ from reports.charts.readings import AVAILABLE, GAP, Series
 from reports.charts.steps import Steps
 from reports.charts.strips import PALETTE, Size, fault_strip, phase_strip, shades, time_axis
 from reports.charts.timeline import PoolGaps, Span, Timeline
+from traces.text import all_printable
 
 
 def timeline_svg(timeline: Timeline, size: Size) -> str:
@@ -223,7 +224,8 @@ def specification(chart: Any, size: Size, background: str = "transparent") -> di
             color=PALETTE["ink"], fontSize=size.font, fontWeight=600, anchor="start", offset=6
         ),
     )
-    document: dict[str, Any] = configured.to_dict(validate=False)
+    # Names of pools and faults are whatever a recording says.
+    document: dict[str, Any] = all_printable(configured.to_dict(validate=False))
     return document
 
 

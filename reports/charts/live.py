@@ -22,6 +22,7 @@ from reports.charts.steps import NO_WINDOWS, POINTS_PER_COLUMN, Integers, Steps
 from reports.charts.strips import CROSS, PALETTE, TINTS
 from reports.charts.timeline import Story
 from reports.evidence import Evidence
+from traces.text import all_printable
 
 #: Points of all series on one page, which its recordings share; about ten bytes each.
 POINTS_MAX = 120_000
@@ -53,7 +54,9 @@ class Live:
     @property
     def json(self) -> Markup:
         """The data as it stands in a script block, which nothing in it can end."""
-        text = json.dumps(self.document, ensure_ascii=True, separators=(",", ":"))
+        # Printable also as what the page's script shows of it.
+        document = all_printable(self.document)
+        text = json.dumps(document, ensure_ascii=True, separators=(",", ":"))
         for letter in "<>&":
             text = text.replace(letter, f"\\u{ord(letter):04x}")
         return Markup(text)

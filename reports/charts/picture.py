@@ -18,6 +18,7 @@ from reports.charts.strips import PALETTE, WIDE
 from reports.charts.timeline import make_story
 from reports.evidence import Evidence
 from reports.words import VERDICTS, counted, number, seconds
+from traces.text import shortened
 
 #: Letters of a name that a picture has room for.
 _NAME_MAX = 90
@@ -60,7 +61,7 @@ def _picture(evidence: Evidence) -> dict[str, Any]:
     if story is None:
         raise ValueError("the recording has no audits")
     title = alt.Title(
-        _short(evidence.name),
+        shortened(evidence.name, _NAME_MAX),
         subtitle=_subtitle(evidence, story.whole.pool),
         fontSize=16,
         subtitleFontSize=WIDE.font,
@@ -87,14 +88,8 @@ def _subtitle(evidence: Evidence, pool: str) -> list[str]:
         lines.append(
             f"{number(mismatch['total'])} total \N{MINUS SIGN} {number(accounted)} accounted for "
             f"= gap of {number(mismatch['gap'])} tokens = {counted(mismatch['pages'], 'page')} of "
-            f"{number(mismatch['page_size'])}, in {_short(mismatch['pool'])} at "
+            f"{number(mismatch['page_size'])}, in {shortened(mismatch['pool'], _NAME_MAX)} at "
             f"{seconds(mismatch['time_us'])}"
         )
-    lines.append(f"{_short(pool)} over {seconds(evidence.end_us)} of virtual time")
+    lines.append(f"{shortened(pool, _NAME_MAX)} over {seconds(evidence.end_us)} of virtual time")
     return lines
-
-
-def _short(name: str) -> str:
-    """On one line, and no longer than there is room for."""
-    line = " ".join(name.split())
-    return line if len(line) <= _NAME_MAX else line[: _NAME_MAX - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from reports.evidence import Evidence
 from reports.words import NOTHING, counted, number
+from traces.text import shortened
 
 #: Characters of a value that are shown.
 _VALUE_CHARACTERS_MAX = 300
@@ -99,9 +100,7 @@ def _text(value: Any) -> str:
         text = ", ".join(map(str, value)) or "none"
     else:
         text = str(value)
-    if len(text) > _VALUE_CHARACTERS_MAX:
-        text = f"{text[:_VALUE_CHARACTERS_MAX]}\N{HORIZONTAL ELLIPSIS}"
-    return text
+    return shortened(text, _VALUE_CHARACTERS_MAX, lines=True)
 
 
 def _rule(rule: Mapping[str, Any]) -> str:

@@ -1,11 +1,11 @@
 """The cells of a matrix as JUnit, Markdown and the page tell of them: the same words in all three.
 
-Every text comes out as XML 1.0 can hold it, so that one and the same text is in all of them.
+Every text comes out printable, which XML 1.0 can hold, so that one and the same text is in all of
+them.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from replay.errors import RecordingError
 from replay.results_schema import OUTCOMES, RESULTS_SCHEMA
 from reports.words import counted, number
+from traces.text import all_printable, shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,19 +67,8 @@ UNEXPECTED_MARK = "\N{BALLOT X}"
 #: Outcomes that leave a cell without a verdict to speak of.
 _NO_VERDICT = frozenset({"timed-out", "out-of-memory", "crashed"})
 
-_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def printable(text: str) -> str:
-    """The text with U+FFFD for every character that XML 1.0 cannot hold, such as a terminal's ESC."""
-    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def shortened(text: str, characters_max: int) -> str:
-    """The text, or its beginning and how much of it is missing."""
-    if len(text) <= characters_max:
-        return text
-    return f"{text[:characters_max]}\n[{number(len(text) - characters_max)} more characters]"
+#: Characters of a cell's name; those of a run are no longer than their paths.
+_NAME_CHARACTERS_MAX = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,16 +142,11 @@ def read_cells(results: pa.Table) -> list[Cell]:
 
 
 def _cell(row: dict[str, Any]) -> Cell:
-    clean = {name: _printable(value) for name, value in row.items()}
+    clean = all_printable(row)
     outcome = clean["outcome"] or "crashed"
     state = outcome if outcome in _NO_VERDICT else clean["verdict"] or "inconclusive"
-    return Cell(row=clean, name=clean["cell"] or "", outcome=outcome, state=state)
-
-
-def _printable(value: Any) -> Any:
-    if isinstance(value, str):
-        return printable(value)
-    return [_printable(each) for each in value] if isinstance(value, list) else value
+    name = shortened(clean["cell"] or "", _NAME_CHARACTERS_MAX, lines=True)
+    return Cell(row=clean, name=name, outcome=outcome, state=state)
 
 
 def read_matrix(matrix: Mapping[str, Any]) -> Matrix:
@@ -182,7 +167,7 @@ def read_matrix(matrix: Mapping[str, Any]) -> Matrix:
 
 
 def _text(value: object) -> str:
-    return printable(value) if isinstance(value, str) else ""
+    return shortened(value, _NAME_CHARACTERS_MAX, lines=True) if isinstance(value, str) else ""
 
 
 def expectation(cell: Cell, matrix: Matrix) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reports.matrix.cells import Cell, Matrix, expectation, worst_first
-from reports.words import shortened, shown
+from reports.words import shown
+from traces.text import shortened
 
 #: Cells told of here; the grid has all of them.
 SHOWN_MAX = 60

@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
-from reports.matrix.cells import Cell, Matrix, facts, read_cells, read_matrix, shortened
+from reports.matrix.cells import Cell, Matrix, facts, read_cells, read_matrix
+from traces.text import shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,7 +103,8 @@ def failure_text(cell: Cell, matrix: Matrix) -> str:
     """All that is known of an unexpected cell, and at its end the line that reproduces it."""
     told = [*facts(cell, matrix), ("reproduce", cell.row["reproduce"] or "not recorded")]
     return "\n".join(
-        f"{name}:{_gap(text)}{shortened(text, _TEXT_CHARACTERS_MAX)}" for name, text in told
+        f"{name}:{_gap(text)}{shortened(text, _TEXT_CHARACTERS_MAX, lines=True)}"
+        for name, text in told
     )
 
 
@@ -115,7 +117,7 @@ def _message(cell: Cell) -> str:
     """One line that says what broke."""
     row = cell.row
     said = row["because"] or row["error"] or row["why"] or cell.outcome
-    return " ".join(said.split())[:_MESSAGE_CHARACTERS_MAX]
+    return shortened(said, _MESSAGE_CHARACTERS_MAX)
 
 
 def _undotted(name: str) -> str:

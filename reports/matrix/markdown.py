@@ -23,10 +23,10 @@ from reports.matrix.cells import (
     headline,
     read_cells,
     read_matrix,
-    shortened,
     worst_first,
 )
 from reports.words import counted, number
+from traces.text import shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,11 +75,8 @@ def matrix_markdown(results: pa.Table, matrix: Mapping[str, Any]) -> str:
 
 def _head(cells: Sequence[Cell], matrix: Matrix) -> str:
     sign = UNEXPECTED_MARK if any(cell.is_unexpected for cell in cells) else "\N{CHECK MARK}"
-    lines = [
-        "<!-- kvreplay.matrix/1 -->",
-        f"## {sign} {code(matrix.name)}: {headline(cells, matrix)}",
-        "",
-    ]
+    title = f"## {sign} {code(matrix.name)}: {headline(cells, matrix)}"
+    lines = [title, "", "<!-- kvreplay.matrix/1 -->", ""]
     counts = count_outcomes(cells)
     if counts:
         words = (f"**{number(count)}** {_outcome(name)}" for name, count in counts.items())
@@ -145,7 +142,8 @@ def _legend(cells: Iterable[Cell]) -> str:
 def _told(cell: Cell, matrix: Matrix) -> str:
     """One unexpected cell: its name, what is known of it, and the line that reproduces it."""
     known = "\n".join(
-        f"{name}: {shortened(text, _TEXT_CHARACTERS_MAX)}" for name, text in facts(cell, matrix)
+        f"{name}: {shortened(text, _TEXT_CHARACTERS_MAX, lines=True)}"
+        for name, text in facts(cell, matrix)
     )
     return (
         f"#### {cell.mark} {code(cell.name)}\n\n{fenced(known, 'text')}"

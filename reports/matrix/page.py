@@ -32,12 +32,12 @@ from reports.matrix.cells import (
     headline,
     read_cells,
     read_matrix,
-    shortened,
 )
 from reports.matrix.differing import make_differing
 from reports.matrix.layout import TITLES, make_layout
 from reports.words import VERDICTS
 from traces.files.place import hold
+from traces.text import shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -146,7 +146,7 @@ def _data(cells: Sequence[Cell], matrix: Matrix) -> Markup:
     columns: dict[str, list[int]] = {}
     for cell in cells:
         for name, text in _known(cell, matrix).items():
-            place = texts.setdefault(shortened(text, _TEXT_CHARACTERS_MAX), len(texts))
+            place = texts.setdefault(shortened(text, _TEXT_CHARACTERS_MAX, lines=True), len(texts))
             columns.setdefault(name, []).append(place)
     document = json.dumps(
         {"texts": list(texts), "columns": columns}, ensure_ascii=False, separators=(",", ":")

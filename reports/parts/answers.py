@@ -8,7 +8,8 @@ from typing import Any
 from replay.blame import owners_that_count
 from replay.recording_schema import NOBODY_NAME
 from reports.evidence import Evidence
-from reports.words import as_sentence, counted, direction, growth, number, shortened
+from reports.words import as_sentence, counted, direction, growth, number
+from traces.text import shortened
 
 #: Owners named on the first screen, and characters of a name there.
 OWNERS_MAX = 3

@@ -12,15 +12,8 @@ from reports.evidence import Evidence
 from reports.parts.equation import make_equation
 from reports.parts.tables import EPISODE_ENDS, ROWS_MAX, Table, make_table
 from reports.reconcile import Check
-from reports.words import (
-    NOTHING,
-    as_sentence,
-    by_count,
-    number,
-    plain_seconds,
-    shortened,
-    verdict_words,
-)
+from reports.words import NOTHING, as_sentence, by_count, number, plain_seconds, verdict_words
+from traces.text import shortened
 
 #: Characters of a recording's name in the comparison; its section says it in full.
 NAME_CHARACTERS_MAX = 120

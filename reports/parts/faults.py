@@ -19,11 +19,13 @@ from faults.kinds import AIMED_FAULTS
 from replay.event_facts import EventFact
 from replay.event_words import what_a_fault_did
 from reports.evidence import Evidence
+from reports.html import TEXT_CHARACTERS_MAX
 from reports.parts.rule_events import RuleEvents, rule_events
 from reports.parts.rule_words import action, selection
 from reports.parts.why_not import why_never_fired, why_never_landed
 from reports.reconcile import Check
-from reports.words import NOTHING, counted, number, shortened, shown
+from reports.words import NOTHING, counted, number, shown
+from traces.text import shortened
 
 #: Rules, and example events of each, that a page shows.
 RULES_MAX = 100
@@ -162,11 +164,11 @@ def _line(
     journal = _journal(evidence, name)
     outcome = _outcome(journal)
     sign, tone = _OUTCOMES[outcome]
-    short = shortened(name, _NAME_MAX)
+    short, whole = shortened(name, _NAME_MAX), shortened(name, TEXT_CHARACTERS_MAX)
     rows = touched.rows.get(name, 0)
     return RuleLine(
         name=short,
-        whole_name=name if short != name else None,
+        whole_name=None if short == whole else whole,
         fault=fault,
         selection=selection(rule),
         action=action(rule),

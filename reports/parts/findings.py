@@ -11,7 +11,8 @@ from replay.findings.gate import Judged, unused
 from replay.findings.matching import Accepted, Outcome, accept
 from reports.evidence import Evidence
 from reports.parts.tables import Table, make_table
-from reports.words import NOTHING, counted, number, plain_seconds, shortened, shown
+from reports.words import NOTHING, counted, number, plain_seconds, shown
+from traces.text import shortened
 
 #: Loss records shown of a recording, and owners of each.
 RECORDS_MAX = 100

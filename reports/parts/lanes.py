@@ -15,13 +15,15 @@ from markupsafe import Markup
 from replay.event_words import seconds as words_of_time
 from replay.life.subject import guilty_requests
 from reports.evidence import Evidence
+from reports.html import TEXT_CHARACTERS_MAX
 from reports.lanes.arrows import SHAPES, Arrow
 from reports.lanes.drawing import draw, time_since
 from reports.lanes.lane import Lanes, Stay, lanes_of
 from reports.lanes.states import ENDINGS, KINDS, SIDES, Bar, Side
 from reports.parts.tables import ROWS_MAX, Column, Table
 from reports.reconcile import Check
-from reports.words import NOTHING, counted, number, plain_seconds, shortened, shown
+from reports.words import NOTHING, counted, number, plain_seconds, shown
+from traces.text import shortened
 
 #: Requests that one recording's page draws, and where the page is one of many.
 LANES_MAX = 12
@@ -111,6 +113,7 @@ def show_lanes(drawn: Sequence[Lanes], anchor: str, title: str, of: int) -> Lane
 def _show(lanes: Lanes, anchor: str) -> ShownLanes:
     picture = draw(lanes, f"{anchor}-")
     name = shortened(lanes.request_id, _NAME_MAX)
+    whole = shortened(lanes.request_id, TEXT_CHARACTERS_MAX)
     left_out = ""
     if picture.arrows < picture.of:
         left_out = (
@@ -120,7 +123,7 @@ def _show(lanes: Lanes, anchor: str) -> ShownLanes:
     return ShownLanes(
         anchor=anchor,
         name=name,
-        whole_name=lanes.request_id if name != lanes.request_id else None,
+        whole_name=None if name == whole else whole,
         headline=_headline(lanes),
         label=_label(lanes, name),
         svg=picture.svg,

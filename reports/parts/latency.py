@@ -23,7 +23,8 @@ from reports.latency.measures import (
 )
 from reports.parts.tables import Column, Table
 from reports.reconcile import Check
-from reports.words import NOTHING, counted, number, shortened
+from reports.words import NOTHING, counted, number
+from traces.text import shortened
 
 _NAME_MAX = 90
 

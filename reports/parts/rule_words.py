@@ -7,7 +7,8 @@ from typing import Any
 
 from faults.kinds import AIMED_FAULTS, CONDITION_MEANINGS
 from replay.event_words import seconds
-from reports.words import counted, number, shortened
+from reports.words import counted, number
+from traces.text import shortened
 
 #: Values of a list that are named, and characters of each.
 _NAMED_MAX = 3

@@ -12,7 +12,8 @@ from faults.kinds import AIMED_FAULTS, CONDITION_MEANINGS
 from replay.event_words import seconds
 from reports.evidence import Evidence
 from reports.parts.rule_words import ordinal
-from reports.words import counted, number, shortened
+from reports.words import counted, number
+from traces.text import shortened
 
 #: Characters of a name in a sentence.
 _NAME_MAX = 60

@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from traces.files.writing import create
+from traces.text import json_text, shortened
 
 #: Twice as fast as the usual 6, and within a fifth of its size.
 _GZIP_LEVEL = 4
 
+#: Each of the slices, arrows and marks of a request has its id.
+_TEXT_CHARACTERS_MAX = 1_000
+
 
 def quoted(text: str) -> str:
-    """A text as JSON has it, whatever is in it."""
-    return json.dumps(text, ensure_ascii=False)
+    """A text as JSON has it and as a viewer can show it, whatever is in it."""
+    return json.dumps(shortened(text, _TEXT_CHARACTERS_MAX), ensure_ascii=False)
 
 
 class TraceFile:
@@ -128,7 +132,7 @@ def trace_file(path: Path, about: Mapping[str, Any], *, compress: bool) -> Itera
 
 
 def _document(stream: TextIO, about: Mapping[str, Any]) -> Iterator[TraceFile]:
-    told = json.dumps(about, ensure_ascii=False)
+    told = json_text(about, indent=None)
     stream.write(f'{{"displayTimeUnit":"ms","otherData":{told},"traceEvents":[\n')
     yield TraceFile(stream)
     stream.write("\n]}\n")

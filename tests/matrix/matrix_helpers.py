@@ -103,7 +103,7 @@ def fill_the_disk_at_seed_one(message):
 
     with pytest.MonkeyPatch.context() as patch:
         if message["options"]["seed"] == 1:
-            patch.setattr("replay.campaign.write_json", no_room)
+            patch.setattr("replay.campaign.write", no_room)
         return run_message(message)
 
 

@@ -11,8 +11,8 @@ from matrix_results import HOSTILE, MATRIX, row, table, thousand_cells
 
 from replay.errors import RecordingError
 from replay.results_schema import OUTCOMES
-from reports.matrix.cells import printable
 from reports.matrix.junit import junit_xml
+from traces.text import printable
 
 #: Columns whose text must come out whole in a failure.
 TOLD = ("because", "expected", "verdict", "why", "equation", "engine_message", "error", "reproduce")
@@ -178,7 +178,7 @@ def test_shards_do_not_overwrite_each_other():
 def test_a_crash_that_says_a_lot_is_cut():
     _, [case] = parsed(junit_xml(table([row(outcome="crashed", error="x" * 10**6)]), MATRIX))
     assert len(case[0].text) < 70_000
-    assert "[934,464 more characters]" in case[0].text
+    assert "(934,464 more characters)" in case[0].text
 
 
 def test_another_table_is_one_sentence():

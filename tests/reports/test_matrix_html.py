@@ -15,6 +15,7 @@ from replay.errors import RecordingError
 from reports.matrix.cells import read_cells
 from reports.matrix.layout import make_layout
 from reports.matrix.page import render_matrix_page, write_matrix_page
+from traces.errors import OutputError
 
 
 def page_of(rows, **changes):
@@ -199,7 +200,7 @@ def test_a_full_disk_leaves_the_earlier_page(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RecordingError, match="No space left"):
+    with pytest.raises(OutputError, match="No space left"):
         write_matrix_page(tmp_path)
     assert (tmp_path / "matrix.html").read_bytes() == before
     assert not [each for each in tmp_path.iterdir() if each.name.startswith(".")]

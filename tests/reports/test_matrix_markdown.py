@@ -9,8 +9,8 @@ from markdown_it import MarkdownIt
 from matrix_results import HOSTILE, MATRIX, row, table, thousand_cells
 
 from replay.results_schema import OUTCOMES
-from reports.matrix.cells import printable
 from reports.matrix.markdown import BYTES_MAX, matrix_markdown
+from traces.text import printable
 
 #: All that kvreplay's own Markdown is made of.
 OWN_TOKENS = {
@@ -78,7 +78,11 @@ def test_no_text_becomes_markup(columns, name):
     rows = [row(number, **each) for number, each in enumerate(columns)]
     markdown = matrix_markdown(table(rows), {**MATRIX, "name": name})
     blocks, inline = tokens(markdown)
-    assert {block.type for block in blocks} <= OWN_TOKENS
+    assert {block.type for block in blocks} <= {*OWN_TOKENS, "html_block"}
+    # What says whose file it is.
+    assert [each.content for each in blocks if each.type == "html_block"] == [
+        "<!-- kvreplay.matrix/1 -->\n"
+    ]
     assert {each.type for each in inline} <= OWN_INLINE
     grid = table_rows(markdown)
     assert len({len(entries) for entries in grid}) <= 1

@@ -193,7 +193,7 @@ def test_a_place_that_cannot_be_written_is_exit_2(recordings, work_dir, capsys):
 
 def test_nothing_half_written_is_left(recordings, work_dir, monkeypatch):
     """When the disk gives out while writing, the earlier page stays and no scrap does."""
-    from replay.errors import RecordingError
+    from traces.errors import OutputError
 
     output = work_dir / "report.html"
     write_report([recordings["clean"]], output)
@@ -203,7 +203,7 @@ def test_nothing_half_written_is_left(recordings, work_dir, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(RecordingError, match="No space left"):
+    with pytest.raises(OutputError, match="No space left"):
         write_report([recordings["leak"]], output)
     assert output.read_bytes() == before
     assert [each.name for each in work_dir.iterdir()] == ["report.html"]

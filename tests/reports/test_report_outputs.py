@@ -8,8 +8,8 @@ import pytest
 from report_helpers import HOSTILE, copy_changed
 
 from replay.cli import run_command_line
-from replay.errors import RecordingError
-from reports.placing import placed_together
+from reports.outputs import Output, written_together
+from traces.errors import OutputError
 
 BEGINNINGS = {
     "page.html": b"<!doctype html>",
@@ -126,14 +126,16 @@ def test_a_full_disk_leaves_the_earlier_files(recordings, work_dir, capsys, monk
 
 
 def test_a_name_taken_meanwhile_is_one_sentence(work_dir):
-    """The first output is in its new folder already, which therefore cannot go again."""
-    outputs = [work_dir / "new" / "a.md", work_dir / "b.md"]
+    """The first output was in its new folder already, and both go again."""
+    outputs = [Output(work_dir / "new" / "a.md", ".md"), Output(work_dir / "b.md", ".md")]
     with (
-        pytest.raises(RecordingError, match=r"b\.md: cannot write the report there"),
-        placed_together(outputs),
+        pytest.raises(OutputError, match=r"b\.md: exists and is not"),
+        written_together(outputs) as working,
     ):
-        outputs[1].mkdir()
-    assert files(work_dir) == ["a.md"]
+        for path in working:
+            path.write_text("<!-- kvreplay.report/1 -->")
+        outputs[1].path.mkdir()
+    assert [path.name for path in work_dir.iterdir()] == ["b.md"]
 
 
 def test_the_document_has_no_array_as_text(recordings, work_dir):

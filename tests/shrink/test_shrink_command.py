@@ -12,7 +12,7 @@ from shrink_cases import plain_case
 
 from faults.kinds import FaultRule
 from replay.cli import run_command_line
-from replay.shrink.outputs import record, write_inputs
+from replay.shrink.outputs import write_case
 from replay.testing.harness import Harness
 
 FILES = ["plan.toml", "recording", "shrunk.json", "test_shrunk.py", "trace.parquet"]
@@ -36,15 +36,20 @@ def lost(tmp_path):
     """A folder with a trace, a plan and the recording of lost completions."""
     rule = FaultRule("lose", "drop", probability=0.5)
     directory = tmp_path / "lost"
-    record(directory, write_inputs(directory, plain_case(6, rules=(rule,)), ""))
+    record(directory, plain_case(6, rules=(rule,)))
     return directory
+
+
+def record(directory, case):
+    directory.mkdir()
+    write_case(directory, directory, case, "", "a test")
 
 
 def contents(directory):
     """Every file's bytes but for what says how long it took, which machine it was, and progress."""
     found = {}
     for path in sorted(directory.rglob("*")):
-        if path.is_file() and path.name not in ("journal.jsonl", ".lock"):
+        if path.is_file() and path.name != "journal.jsonl":
             data = path.read_bytes()
             if path.suffix == ".json":
                 document = json.loads(data)
@@ -165,9 +170,9 @@ def test_a_trace_that_is_gone_or_another_is_told(lost, kvreplay, tmp_path):
 
 def test_what_tests_nothing_or_went_well_is_refused(kvreplay, tmp_path):
     well, idle = tmp_path / "well", tmp_path / "idle"
-    record(well, write_inputs(well, plain_case(2), ""))
+    record(well, plain_case(2))
     never = FaultRule("never", "drop", request_ids=frozenset({"nobody"}))
-    record(idle, write_inputs(idle, plain_case(2, rules=(never,)), ""))
+    record(idle, plain_case(2, rules=(never,)))
     for directory, words in ((well, "clean"), (idle, "never fired")):
         code, _, err = kvreplay("shrink", directory, "-o", tmp_path / "small")
         assert code == 2

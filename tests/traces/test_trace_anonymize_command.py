@@ -11,7 +11,7 @@ from trace_helpers import make_request
 from replay.cli import run_command_line
 from traces.anonymize import SOURCE, anonymize_trace
 from traces.dataset import open_trace
-from traces.errors import TraceError
+from traces.errors import OutputError
 
 VARIABLE = "KVREPLAY_ANONYMIZE_KEY"
 
@@ -120,14 +120,14 @@ def test_neither_the_trace_nor_the_key_is_overwritten(kvreplay, tmp_path, key_fi
     (tmp_path / "soft-key").symlink_to(key_file)
     for output in (source, tmp_path / "soft", tmp_path / "hard", tmp_path / "." / "in.parquet"):
         code, out, err = kvreplay(source, "-o", output, "--key-file", key_file)
-        assert (code, out) == (2, "") and "is the trace being read" in err
-        with pytest.raises(TraceError, match="is the trace being read"):
+        assert (code, out) == (2, "") and "which this command reads" in err
+        with pytest.raises(OutputError, match="which this command reads"):
             anonymize_trace(source, output, KEYS)
     code, out, err = kvreplay(tmp_path / "soft", "-o", source, "--key-file", key_file)
-    assert code == 2 and "is the trace being read" in err
+    assert code == 2 and "which this command reads" in err
     for output in (key_file, tmp_path / "soft-key"):
         code, _, err = kvreplay(source, "-o", output, "--key-file", key_file)
-        assert code == 2 and "is the key file" in err
+        assert code == 2 and "which this command reads" in err
     assert source.read_bytes() == content and key_file.read_text() == SECRET + "\n"
 
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from trace_helpers import as_plain, make_request
 
 import traces.dataset
+import traces.files.place
 import traces.parquet_batches
-import traces.writer
 from traces.dataset import TraceWriter, open_trace
-from traces.errors import TraceError
+from traces.errors import OutputError, TraceError
 from traces.schema import COLUMNS, TraceRequest, arrow_schema
 
 
@@ -191,22 +191,24 @@ def test_an_empty_trace_is_a_trace(write_trace):
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, RuntimeError, GeneratorExit])
 def test_an_exception_midway_leaves_nothing_new(tmp_path, stop):
     path = tmp_path / "t.parquet"
-    path.write_bytes(b"what was there")
+    with TraceWriter(path, source="test", block_size=16) as writer:
+        writer.write(make_request(0))
+    before = path.read_bytes()
     with pytest.raises(stop), TraceWriter(path, source="test", block_size=16) as writer:
         for index in range(5000):
             writer.write(make_request(index))
         raise stop
     assert [p.name for p in tmp_path.iterdir()] == ["t.parquet"]
-    assert path.read_bytes() == b"what was there"
+    assert path.read_bytes() == before
 
 
 def test_a_failure_while_publishing_leaves_nothing(tmp_path, monkeypatch):
     def refuse(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(traces.writer.os, "fsync", refuse)
+    monkeypatch.setattr(traces.files.place.os, "fsync", refuse)
     with (
-        pytest.raises(TraceError, match=r"t\.parquet: cannot be written \(No space left"),
+        pytest.raises(OutputError, match=r"t\.parquet: cannot be written \(No space left"),
         TraceWriter(tmp_path / "t.parquet", source="test", block_size=16) as writer,
     ):
         writer.write(make_request(0))
@@ -215,12 +217,12 @@ def test_a_failure_while_publishing_leaves_nothing(tmp_path, monkeypatch):
 
 def test_a_target_that_cannot_be_written_is_one_sentence(tmp_path):
     cases = {
-        tmp_path: "is a directory; name the file to write",
+        tmp_path: "is a directory; name a file",
         tmp_path / "no" / "t.parquet": "cannot be written (No such file or directory)",
         Path("/dev/null"): "is not a regular file",
     }
     for path, message in cases.items():
-        with pytest.raises(TraceError) as caught, TraceWriter(path, source="", block_size=None):
+        with pytest.raises(OutputError) as caught, TraceWriter(path, source="", block_size=None):
             pass
         assert str(caught.value).startswith(f"{path}: ") and message in str(caught.value)
     assert list(tmp_path.iterdir()) == []

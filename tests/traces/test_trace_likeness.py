@@ -277,7 +277,10 @@ def test_the_command(chat, write_trace, tmp_path, capsys):
     assert facts["requests"] == open_trace(path).request_count == 8000
     assert facts["like"] == {"path": str(chat), "requests": 8000, "rows": 8000, "is_sampled": False}
     assert facts["sha256"] == open_trace(path).sha256()
-    assert run_command_line([*command, "--requests", "30", "--seed", "2", "--rate", "9"]) == 0
+    assert (
+        run_command_line([*command, "--requests", "30", "--seed", "2", "--rate", "9", "--force"])
+        == 0
+    )
     assert capsys.readouterr().out == f"{path}: 30 requests, seed 2\n"
     before = path.read_bytes()
     empty = write_trace([], "empty", None)

@@ -297,12 +297,12 @@ def test_the_command_line_reaches_every_option(kvreplay, tmp_path):
         (("--speed", "1000000"), SliceOptions(speed=Fraction(10**6))),
     ]
     for arguments, options in cases:
-        code, out, err = kvreplay(source, "-o", output, *arguments)
+        code, out, err = kvreplay(source, "-o", output, *arguments, "--force")
         expected = [as_plain(r) for r in reference(requests, options)]
         assert (code, err) == (0, "")
         assert out == f"{output}: {len(expected)} of 40 requests\n"
         assert [as_plain(r) for r in open_trace(output).iter_requests()] == expected, arguments
-    code, out, err = kvreplay(source, "-o", output, "--head", 2, "--json")
+    code, out, err = kvreplay(source, "-o", output, "--head", 2, "--json", "--force")
     assert (code, err) == (0, "")
     assert json.loads(out) == {
         "path": str(output),
@@ -353,7 +353,7 @@ def test_the_trace_is_not_overwritten(kvreplay, tmp_path):
     os.link(source, tmp_path / "hard")
     for output in (source, tmp_path / "soft", tmp_path / "hard"):
         code, out, err = kvreplay(source, "-o", output, "--head", 1)
-        assert (code, out) == (2, "") and "is the trace being read" in err
+        assert (code, out) == (2, "") and "which this command reads" in err
     assert source.read_bytes() == content
 
 

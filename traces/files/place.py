@@ -59,16 +59,17 @@ class Place:
         assert self._hold.descriptor is not None
         return self._hold.descriptor
 
-    def check(self, reads: Iterable[Path] = ()) -> None:
+    def check(self, reads: Sequence[Path] = ()) -> None:
         """Make sure that nothing is there but what may be replaced, and nothing that is to be read.
 
         Raises:
             OutputError: something is.
         """
         try:
+            self._check_not(reads, [self.path])
             self._check_kind()
-            for source in reads:
-                self._check_not(source)
+            # Now known to be small.
+            self._check_not(reads, self.path.rglob("*"))
         except OSError as problem:
             raise self._unwritable(problem) from problem
 
@@ -96,17 +97,18 @@ class Place:
             return
         raise OutputError(f"{self.name}: {problem}")
 
-    def _check_not(self, source: Path) -> None:
-        try:
-            wanted = source.stat()
-        except (OSError, ValueError):
-            # Whoever reads it says so.
-            return
-        for path in (self.path, *(self.path.rglob("*") if self.path.is_dir() else ())):
-            if os.path.lexists(path) and os.path.samestat(path.lstat(), wanted):
+    def _check_not(self, reads: Sequence[Path], paths: Iterable[Path]) -> None:
+        wanted: dict[tuple[int, int], Path] = {}
+        for source in reads:
+            # One that is missing is reported by whoever reads it.
+            with suppress(OSError, ValueError):
+                wanted[_inode(source.stat())] = source
+        for path in paths if wanted else ():
+            found = wanted.get(_inode(path.lstat())) if os.path.lexists(path) else None
+            if found is not None:
                 how = "is" if path == self.path else "holds"
                 raise OutputError(
-                    f"{self.name}: {how} {source}, which this command reads; name another place"
+                    f"{self.name}: {how} {found}, which this command reads; name another place"
                 )
 
     def _foreign(self, found: Path) -> OutputError:
@@ -202,10 +204,10 @@ class Place:
 
     def _unwritable(self, problem: Exception) -> OutputError:
         reason = getattr(problem, "strerror", None) or str(problem)
-        return OutputError(
-            f"{self.name}: cannot be written ({reason}); choose a place in a folder that exists, "
-            "is writable and has room"
-        )
+        mend = "choose a place in a folder that is writable and has room"
+        if isinstance(problem, FileNotFoundError) and not self.path.parent.exists():
+            mend = f"there is no directory {self.path.parent}, make it first"
+        return OutputError(f"{self.name}: cannot be written ({reason}); {mend}")
 
 
 @contextmanager
@@ -349,6 +351,10 @@ def _swap(one: Path, other: Path) -> None:
         other.rename(aside)
         one.rename(other)
         aside.rename(one)
+
+
+def _inode(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _sync(path: Path) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import io
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -47,11 +46,6 @@ def write(path: Path, content: str | bytes) -> None:
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, if they are missing."""
     path.mkdir(parents=True, exist_ok=True)
-
-
-def as_json(document: Mapping[str, object]) -> str:
-    """A JSON document as files have it."""
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def copy(source: Path, to: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from traces.importers.safe_pickle_machine import CorruptError, Machine, Name, Record
+from traces.text import shortened
 
 #: Longer integers are no measurements.
 _INTEGER_BYTES_MAX = 128
@@ -163,12 +164,12 @@ def _name(machine: Machine, module: Any, name: Any) -> None:
         raise CorruptError("it names something with no text")
     module = _MODULES_BEFORE_3.get(module, module)
     if not machine.is_allowed(module, name):
-        raise machine.refusal(_printable(f"{module}.{name}"))
+        raise machine.refusal(shortened(f"{module}.{name}", 200))
     machine.push(Name(f"{module}.{name}"))
 
 
 def _refuse_instance(machine: Machine) -> None:
-    raise machine.refusal(_printable(f"{machine.take_line()}.{machine.take_line()}"))
+    raise machine.refusal(shortened(f"{machine.take_line()}.{machine.take_line()}", 200))
 
 
 def _record(machine: Machine, argument_count: int) -> None:
@@ -189,10 +190,6 @@ def _build(machine: Machine) -> None:
     if type(state) is dict:
         target.fields = state
     machine.push(target)
-
-
-def _printable(name: str) -> str:
-    return ascii(name[:200])[1:-1]
 
 
 OPERATIONS: dict[int, Callable[[Machine], Any]] = {

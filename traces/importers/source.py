@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
+from traces.byte_order import AsUtf8
 from traces.errors import TraceError, first_line
 from traces.files.place import scratch
 from traces.files.writing import create
@@ -58,7 +59,7 @@ class LogFile:
 
     @contextmanager
     def open(self, on_progress: OnProgress | None = None) -> Iterator[io.BufferedReader]:
-        """Open the decompressed bytes for reading from the start.
+        """Open the decompressed bytes for reading from the start; a text with a mark as UTF-8.
 
         Raises:
             TraceError: on entering or from the block, when the bytes cannot be read or
@@ -76,7 +77,7 @@ class LogFile:
             raise self.unreadable(problem) from problem
 
     def iter_lines(self, on_progress: OnProgress | None = None) -> Iterator[Line]:
-        """Yield every line, blank ones included, a UTF-8 byte order mark removed.
+        """Yield every line, blank ones included.
 
         Raises:
             TraceError: a line is longer than `LINE_BYTES_MAX`, or as `open`.
@@ -91,8 +92,6 @@ class LogFile:
                         "is this the right file? a log has a line end after every row"
                     )
                 is_complete = data.endswith(b"\n")
-                if number == 1:
-                    data = data.removeprefix(b"\xef\xbb\xbf")
                 yield Line(number, data, is_complete)
 
     @contextmanager
@@ -159,22 +158,32 @@ def find_log_file(path: Path) -> LogFile:
 
 
 class _Counted(io.RawIOBase):
-    """A readable stream that tells the progress of the raw file beneath it after every read."""
+    """A readable stream that tells the progress of the raw file beneath it after every read, and
+    gives a text with a byte order mark as UTF-8.
+    """
 
     def __init__(self, stream: Any, raw: IO[bytes], on_progress: OnProgress | None) -> None:
         self._stream = stream
         self._raw = raw
         self._on_progress = on_progress
+        self._text = AsUtf8()
+        #: What was read and had no room yet.
+        self._left = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
+        while not self._left:
+            data = self._stream.read(len(buffer))
+            self._left = self._text.feed(data, is_last=not data)
+            if not data:
+                break
+        given, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
+        buffer[: len(given)] = given
         if self._on_progress is not None:
             self._on_progress(self._raw.tell())
-        return len(data)
+        return len(given)
 
 
 def _unreadable(path: Path, reason: str) -> TraceError:

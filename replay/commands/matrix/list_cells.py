@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from replay.commands.matrix.shared import JSON, SHARD, print_warnings
-from replay.commands.options import printable
+from replay.commands.options import say, say_json
 
 
 @click.command("list", epilog="Example: kvreplay matrix list nightly.kvmatrix.toml --shard 1/3")
@@ -44,12 +43,12 @@ def list_cells(file: Path, shard: str | None, as_json: bool) -> None:
             "cells": rows,
             "warnings": list(matrix.warnings),
         }
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        say_json(document)
         return
     for cell in cells:
         expectation = matrix.expectations[cell.name]
         where = "by default" if expectation.line is None else f"line {expectation.line}"
-        click.echo(printable(f"{cell.number:>6}  {cell.name}\n        {expectation} ({where})"))
+        say(f"{cell.number:>6}  {cell.name}\n        {expectation} ({where})")
     of_all = f" of {len(matrix.cells)}" if len(cells) != len(matrix.cells) else ""
-    click.echo(f"{len(cells)}{of_all} cells")
+    say(f"{len(cells)}{of_all} cells")
     print_warnings(matrix.warnings)

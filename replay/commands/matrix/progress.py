@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from replay.commands.matrix.shared import cell_text
-from replay.commands.options import printable
+from replay.commands.options import say
+from traces.text import printable
 
 if TYPE_CHECKING:
     from replay.matrix.results import CellResult
@@ -75,13 +74,13 @@ class LineWatcher:
 
     def tell(self, text: str) -> None:
         """Print something that stays."""
-        click.echo(printable(text), err=True)
+        say(text, err=True)
 
     def show(self) -> None:
         """Bring the counts up to date."""
         if time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + _LINE_EVERY_S
-            click.echo(f"kvreplay: {self._counts}", err=True)
+            say(f"kvreplay: {self._counts}", err=True)
 
 
 class BarWatcher(LineWatcher):

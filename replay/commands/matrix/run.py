@@ -18,7 +18,7 @@ from replay.commands.matrix.shared import (
     print_results_json,
     print_warnings,
 )
-from replay.commands.options import inputs_of, show_path
+from replay.commands.options import inputs_of, say, show_path
 
 if TYPE_CHECKING:
     from replay.matrix.file import Budget
@@ -137,15 +137,15 @@ def run(
         try:
             with watching() as watcher:
                 finished = run_matrix(matrix, store, pool, plan, watcher)
-        except KeyboardInterrupt:
-            click.echo(
-                f"kvreplay: {store.done()} of {len(cells)} cells are done in {show_path(out)}; go "
-                "on with --resume",
+        except KeyboardInterrupt as stop:
+            say(
+                f"kvreplay: interrupted; {store.done()} of {len(cells)} "
+                f"cells are done in {show_path(out)}, go on with --resume",
                 err=True,
             )
-            raise
+            return int(getattr(stop, "exit_code", 130))
         except OutOfTimeError as problem:
-            click.echo(f"kvreplay: {problem}", err=True)
+            say(f"kvreplay: {problem}", err=True)
             return 4
     if as_json:
         name = matrix.source.name

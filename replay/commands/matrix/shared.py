@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from replay.commands.options import printable, show_path
+from replay.commands.options import say, say_json, show_path
 from replay.files import JUNIT, MARKDOWN, MATRIX
 from traces.files.place import Place, check_apart, hold_all
 
@@ -58,7 +57,7 @@ def hold_results(
 def print_warnings(warnings: Iterable[str]) -> None:
     """Tell on stderr what in the file has no effect."""
     for warning in warnings:
-        click.echo(f"kvreplay: warning: {printable(warning)}", err=True)
+        say(f"kvreplay: warning: {warning}", err=True)
 
 
 def print_results(results: Iterable[CellResult], out: Path, ran: int) -> None:
@@ -68,15 +67,13 @@ def print_results(results: Iterable[CellResult], out: Path, ran: int) -> None:
     all_results = list(results)
     unexpected = [result for result in all_results if not result.is_expected]
     for result in unexpected[:_TOLD_MAX]:
-        click.echo(printable(cell_text(result)))
-        click.echo()
+        say(cell_text(result))
+        say()
     if len(unexpected) > _TOLD_MAX:
-        click.echo(f"and {len(unexpected) - _TOLD_MAX} more unexpected cells\n")
+        say(f"and {len(unexpected) - _TOLD_MAX} more unexpected cells\n")
     for outcome, count in count_outcomes(all_results).items():
-        click.secho(f"  {outcome:<14}{count:>6}", fg=None if outcome == "passed" else "red")
-    click.echo(
-        f"{len(all_results)} cells, {ran} run now; results: {show_path(out / 'results.parquet')}"
-    )
+        say(f"  {outcome:<14}{count:>6}", fg=None if outcome == "passed" else "red")
+    say(f"{len(all_results)} cells, {ran} run now; results: {show_path(out / 'results.parquet')}")
 
 
 def cell_text(result: CellResult) -> str:
@@ -111,4 +108,4 @@ def print_results_json(
         "unexpected": [result_row(store, each) for each in all_results if not each.is_expected],
         "warnings": list(warnings),
     }
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    say_json(document)

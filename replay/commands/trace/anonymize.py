@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from replay.commands.options import say
 from replay.commands.trace.shared import FORCE, JSON, OUTPUT, example, print_made, progress
 
 #: Environment variable that may hold the secret.
@@ -86,7 +87,7 @@ def anonymize(
         )
     if not as_json:
         times = "times kept" if quantum_ms is None else f"times floored to {quantum_ms} ms"
-        click.echo(f"{output}: {written} requests anonymised, {times}")
+        say(f"{output}: {written} requests anonymised, {times}")
         return
     print_made(output, requests=written, quantise_ms=quantum_ms)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from replay.commands.options import say_json
 from replay.commands.trace.shared import FORCE, JSON, OUTPUT, example, print_table, progress_steps
 from traces.importers import AUTO, FORMATS
 
@@ -77,7 +77,7 @@ def import_log(
     with progress_steps(("Reading", total_bytes), ("Writing", None)) as (read, written):
         report = import_logs(sources, output, format_name, options, read, written, force=force)
     if as_json:
-        click.echo(json.dumps({"path": str(output), **report.to_json()}))
+        say_json({"path": str(output), **report.to_json()}, indent=None)
         return
     rows = [
         ("format", report.format, ""),

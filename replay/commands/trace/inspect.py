@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from replay.commands.options import printable
-from replay.commands.trace.shared import JSON, example, print_table, progress
+from replay.commands.options import say_json
+from replay.commands.trace.shared import JSON, cell, example, print_table, progress
 
 _LABELS = {"after_us": "abort after us", "inter_arrival_us": "inter arrival us"}
 
@@ -49,7 +48,7 @@ def inspect(trace_path: Path, against: Path | None, as_json: bool) -> None:
 
             facts = compare_traces(trace_path, against, advance)
     if as_json:
-        click.echo(json.dumps(facts))
+        say_json(facts, indent=None)
     elif against is None:
         print_table(facts["path"], list(_flatten(facts)))
     else:
@@ -78,18 +77,14 @@ def _print_comparison(facts: dict[str, Any]) -> None:
     """Print what differs between two traces as a table of four columns."""
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(
-        title=Text(printable(f"{facts['trace']['path']}  against  {facts['against']['path']}")),
-        title_justify="left",
-    )
+    title = f"{facts['trace']['path']} against {facts['against']['path']}"
+    table = Table(title=cell(title), title_justify="left")
     table.add_column("", style="bold", overflow="fold")
     for heading in ("trace", "against", "difference"):
         table.add_column(heading, justify="right", overflow="fold")
     for row in _comparison_rows(facts):
-        # Text, not markup: names come from files.
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*map(cell, row))
     Console().print(table)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from replay.commands.options import printable
+from replay.commands.options import say_json
+from traces.text import shortened
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 OUTPUT = click.option(
     "-o",
@@ -33,19 +36,24 @@ def example(*lines: str) -> str:
     return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
 
 
+def cell(text: str) -> Text:
+    """What a table shows of a text: not markup, and little, for time grows with its square."""
+    from rich.text import Text
+
+    return Text(shortened(text, 1_000, lines=True))
+
+
 def print_table(title: str, rows: list[tuple[str, str, str]]) -> None:
     """Print rows of name, value and note (all may be untrusted text)."""
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(title=Text(printable(title)), show_header=False, title_justify="left")
+    table = Table(title=cell(title), show_header=False, title_justify="left")
     width = 3 if any(note for _, _, note in rows) else 2
     for style in ("bold", None, "dim")[:width]:
         table.add_column(style=style, overflow="fold")
     for row in rows:
-        # Text, not markup: names come from files.
-        table.add_row(*(Text(printable(cell)) for cell in row[:width]))
+        table.add_row(*map(cell, row[:width]))
     Console().print(table)
 
 
@@ -55,7 +63,7 @@ def print_made(path: Path, **facts: Any) -> None:
 
     made = open_trace(path)
     described = {"source": made.source, "block_size": made.block_size, "sha256": made.sha256()}
-    click.echo(json.dumps({"path": str(path), **facts, **described}))
+    say_json({"path": str(path), **facts, **described}, indent=None)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from replay.commands.options import say
 from replay.commands.trace.shared import FORCE, JSON, OUTPUT, example, print_made, progress
 
 # Beyond this a float of seconds has no exact microseconds: 285 years.
@@ -123,6 +124,6 @@ def slice_verb(
     with progress("Reading requests", whole) as advance:
         written = slice_trace(trace_path, output, options, advance, force=force)
     if not as_json:
-        click.echo(f"{output}: {written} of {whole} requests")
+        say(f"{output}: {written} of {whole} requests")
         return
     print_made(output, requests=written, requests_before=whole)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from replay.commands.options import say
 from replay.commands.trace.shared import FORCE, JSON, OUTPUT, example, print_made, progress
 from traces.errors import TraceError
 from traces.likeness.options import LikenessOptions
@@ -72,9 +73,9 @@ def synth(output: Path, like: Path | None, force: bool, as_json: bool, **setting
     else:
         facts = _make_like(like, output, force)
     if not as_json:
-        click.echo(f"{output}: {facts['requests']} requests, seed {facts['seed']}")
+        say(f"{output}: {facts['requests']} requests, seed {facts['seed']}")
         if facts.get("like", {}).get("is_sampled"):
-            click.echo(
+            say(
                 f"modelled on {facts['like']['rows']:,} of the {facts['like']['requests']:,} "
                 f"requests of {like}, in stretches spread evenly over it"
             )

@@ -24,7 +24,7 @@ LINE_BYTES_MAX = 64 * 1024
 HEAD_CHARACTERS = 400
 
 _COLOURS = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
 
 _RANK_TOKEN = r"(?:(?:ATTN_|MOE_)?(?:DP|TP|PP|EP|CP|SP|DCP|PCP|DCN)\d{1,5})"
 #: sglang's tag; its opening bracket and time may be cut away.

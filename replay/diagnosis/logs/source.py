@@ -15,6 +15,7 @@ from pathlib import Path
 from replay.diagnosis.logs.lines import clean_lines
 from replay.diagnosis.logs.times import LogClock
 from replay.errors import LogError
+from traces.byte_order import AsUtf8
 
 #: What is read at once.
 CHUNK_BYTES = 2**20
@@ -50,7 +51,7 @@ class LogSource:
         problems: list[str] | None = None,
         chunk_bytes: int = CHUNK_BYTES,
     ) -> Iterator[bytes]:
-        """Yield the decompressed bytes, in pieces of bounded size.
+        """Yield the decompressed bytes, as UTF-8, in pieces of bounded size.
 
         Args:
             progress: told how many bytes of the file were read, at each piece.
@@ -62,7 +63,8 @@ class LogSource:
         """
         try:
             with _opened(self.name) as read:
-                yield from self._unpacked(_pieces(read, chunk_bytes, progress), problems)
+                unpacked = self._unpacked(_pieces(read, chunk_bytes, progress), problems)
+                yield from _as_utf8(unpacked)
         except OSError as problem:
             raise unreadable(self.name, problem) from problem
 
@@ -181,6 +183,15 @@ def _pieces(
         if progress is not None:
             progress(len(piece))
         yield piece
+
+
+def _as_utf8(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    text = AsUtf8()
+    for piece in pieces:
+        if data := text.feed(piece):
+            yield data
+    if data := text.feed(b"", is_last=True):
+        yield data
 
 
 def _gunzipped(

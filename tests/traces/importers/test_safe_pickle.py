@@ -211,7 +211,7 @@ def text(word):
         (b"\x97.", "an object whose bytes are kept elsewhere"),
         (b"\x96" + struct.pack("<Q", 2**60) + b".", "a bytearray"),
         (b"\xff.", "opcode 0xff"),
-        (b"cx\xc3\xa9\ny\rz\n.", r"x\\xe9\.y\\rz"),
+        (b"cx\xc3\xa9\ny\x1bz\n.", r"xé\.y\\x1bz"),
     ],
 )
 def test_programs_that_no_pickler_writes_are_refused(canary, program, what):
