@@ -66,7 +66,7 @@ class Place:
             OutputError: something is.
         """
         try:
-            self._check_not(reads, [self.path])
+            self._check_not(reads, [self.path, *self.path.parents])
             self._check_kind()
             # Now known to be small.
             self._check_not(reads, self.path.rglob("*"))
@@ -106,7 +106,8 @@ class Place:
         for path in paths if wanted else ():
             found = wanted.get(_inode(path.lstat())) if os.path.lexists(path) else None
             if found is not None:
-                how = "is" if path == self.path else "holds"
+                is_inside = path.is_relative_to(self.path)
+                how = "is" if path == self.path else "holds" if is_inside else "lies in"
                 raise OutputError(
                     f"{self.name}: {how} {found}, which this command reads; name another place"
                 )
