@@ -10,7 +10,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import version
@@ -38,7 +38,7 @@ from replay.swarm import Swarm
 from replay.verdict import Verdict, judge
 from traces.dataset import Trace
 from traces.errors import OutputError
-from traces.files.place import Place, hold, put_together
+from traces.files.place import Place, hold
 from traces.files.writing import create, write
 from traces.text import json_text
 
@@ -99,7 +99,7 @@ def replay(
     """
     device = choose_device(request.device)
     written: list[tuple[Place, Path]] = []
-    with enough_memory(request.profile, device), recording_directory(out) as directory:
+    with enough_memory(request.profile, device), recording_directory(out, written) as directory:
         seen = observe(request, RecordingWriter(directory), device, progress, make_session)
         write(directory / "run.json", json_text(seen.run) + "\n")
         recording = Recording.open(directory)
@@ -123,8 +123,7 @@ def replay(
         if logs:
             from replay.engine_log.writing import write_engine_logs
 
-            written = write_engine_logs(Recording.open(directory), logs)
-    put_together(written)
+            written += write_engine_logs(Recording.open(directory), logs)
     return summary
 
 
@@ -141,7 +140,11 @@ def hold_recording(
         if not force and place.exists and (place.path / "run.json").exists():
             found = Recording.open(place.path).run
             of_found = [found.get(key) for key in ("trace", "profile", "plan", "swarm", "options")]
-            if _identity(*of_found) != _identity(*_asked(request).values()):
+            is_same = False
+            # One that is damaged is not known to be the same.
+            with suppress(KeyError, TypeError):
+                is_same = _identity(*of_found) == _identity(*_asked(request).values())
+            if not is_same:
                 raise OutputError(
                     f"{out}: holds the recording of another run; name another directory, or replace "
                     "it with --force"

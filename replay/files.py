@@ -126,9 +126,12 @@ RECORDING = FolderKind(
         "summary.json": by_json_schema("a summary", "kvreplay.summary"),
         **{f"{name}.parquet": _TABLE for name in _TABLES},
     },
+    proof=("run.json",),
 )
 REPRODUCTION = FolderKind(
-    "a reproduction", {"trace.parquet": TRACE, PLAN_NAME: PLAN, "recording": RECORDING}
+    "a reproduction",
+    {"trace.parquet": TRACE, PLAN_NAME: PLAN, "recording": RECORDING},
+    proof=(PLAN_NAME,),
 )
 SHRUNK = FolderKind(
     "a shrunk case",
@@ -140,6 +143,7 @@ SHRUNK = FolderKind(
         ".lock": EMPTY,
     },
     proof=(SHRUNK_FILE, JOURNAL_FILE),
+    is_worked_in=True,
 )
 DEMO = FolderKind(
     "a demo",
@@ -150,6 +154,7 @@ DEMO = FolderKind(
         **dict.fromkeys(("story-persistent", "story-transient"), REPRODUCTION),
         "report.html": PAGE,
     },
+    proof=(".kvreplay-demo", "story-persistent"),
 )
 CELL_JSON = by_json_schema("a cell", "kvreplay.cell")
 CELLS = FolderKind("cells of a matrix", {"*.json": CELL_JSON, "*.html": PAGE, "*": RECORDING})
@@ -167,4 +172,5 @@ MATRIX = FolderKind(
         "junit.xml": JUNIT,
     },
     proof=("matrix.json",),
+    is_worked_in=True,
 )

@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 from replay.errors import RecordingError
 from replay.files import RECORDING
 from replay.recording_schema import EPISODES_SCHEMA, RUN_SCHEMA, TABLES
-from traces.files.place import Place, hold, scratch
+from traces.files.place import Place, hold, put_together, scratch
 
 #: Rows of a table that are read at once.
 BATCH_ROWS = 65_536
@@ -159,11 +159,14 @@ def _no_column(path: Path, column: str) -> str:
 
 
 @contextmanager
-def recording_directory(out: Path | Place | None) -> Iterator[Path]:
+def recording_directory(
+    out: Path | Place | None, besides: Sequence[tuple[Place, Path]] = ()
+) -> Iterator[Path]:
     """A directory to record into, moved to `out` when all went well, else removed.
 
     Without `out` the directory lives as long as the block. An earlier recording at `out` is
-    replaced; anything else there is left alone.
+    replaced; anything else there is left alone. What is in `besides` by the end of the block is put
+    into its place as well: all, or nothing.
 
     Raises:
         OutputError: `out` cannot be written, or holds something that is not a recording.
@@ -171,13 +174,14 @@ def recording_directory(out: Path | Place | None) -> Iterator[Path]:
     if out is None:
         with scratch() as working:
             yield working
+            put_together(besides)
     elif isinstance(out, Place):
         working = out.folder()
         yield working
-        out.put(working)
+        put_together([(out, working), *besides])
     else:
         with (
             hold(out, RECORDING, makes_folders=True) as place,
-            recording_directory(place) as working,
+            recording_directory(place, besides) as working,
         ):
             yield working

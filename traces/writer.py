@@ -61,7 +61,10 @@ def hold_trace(
     """
     with hold(path, TRACE, reads=reads) as place:
         if place.exists and not force:
-            found = pq.read_metadata(place.path).metadata.get(METADATA_SOURCE.encode())
+            found = None
+            # One that is damaged is not known to be the same.
+            with contextlib.suppress(OSError, pa.ArrowException):
+                found = (pq.read_metadata(place.path).metadata or {}).get(METADATA_SOURCE.encode())
             if found != source.encode():
                 raise _another(place)
         yield place

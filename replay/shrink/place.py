@@ -39,9 +39,9 @@ def open_place(
             )
         if not is_same or restart:
             _clear(place.path)
-        remove(place.path / SHRUNK_FILE, SHRUNK.entries[SHRUNK_FILE])
         journal = Journal(place.path / JOURNAL_FILE, head)
         try:
+            remove(place.path / SHRUNK_FILE, SHRUNK.entries[SHRUNK_FILE])
             yield place, journal
         finally:
             journal.close()
@@ -62,6 +62,6 @@ def _is_of(directory: Path, head: dict[str, Any]) -> bool:
 
 
 def _clear(directory: Path) -> None:
-    """Remove what a shrink has written; what says that it is finished first."""
-    for name in (SHRUNK_FILE, JOURNAL_FILE, TRACE, PLAN_NAME, TEST, RECORDING):
+    """Remove what a shrink has written: first what says that it is finished, last whose it is."""
+    for name in (SHRUNK_FILE, TRACE, PLAN_NAME, TEST, RECORDING, JOURNAL_FILE):
         remove(directory / name, SHRUNK.entries[name])

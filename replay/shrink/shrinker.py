@@ -45,7 +45,7 @@ def shrink_recording(
         "because_of": list(options.because_of),
         "kvreplay": version("kvreplay"),
     }
-    reads = [recording.directory]
+    reads = [recording.directory, Path(options.trace or recording.run["trace"]["path"])]
     with open_place(out, head, options.restart, reads) as (place, journal):
         search = Search(case, goal, journal, options.budget, tell)
         minimal = shrink(search)

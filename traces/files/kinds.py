@@ -37,13 +37,15 @@ class FileKind:
 class FolderKind:
     """A folder in which every entry is known by its name, or a pattern of names, and its own kind.
 
-    Beside one of `proof`, other entries may be: in a folder that is worked in, nobody touches them.
+    Without one of `proof` it holds only what is hidden or empty, for a user's trace may be called as
+    ours. With one, other entries may be in a folder that is worked in: nobody touches them.
     """
 
     is_folder: ClassVar[bool] = True
     noun: str
     entries: Mapping[str, Kind]
     proof: tuple[str, ...] = ()
+    is_worked_in: bool = False
 
     def kind_of(self, name: str) -> Kind | None:
         """What an entry of that name has to be; None if there should be none."""
@@ -54,18 +56,23 @@ class FolderKind:
         """The first entry that does not belong there, as symbolic links never do; None if all do."""
         if not stat.S_ISDIR(path.lstat().st_mode):
             return path
-        is_proven = any((path / name).exists() for name in self.proof)
+        is_proven = not self.proof or any((path / name).exists() for name in self.proof)
         for entry in sorted(path.iterdir()):
             kind = self.kind_of(entry.name)
-            if kind is None and is_proven:
+            if is_hold(entry) or (kind is None and is_proven and self.is_worked_in):
                 continue
-            found = entry if kind is None else kind.stranger(entry)
-            if found is not None and not is_hold(entry):
+            is_sure = is_proven or entry.name[0] == "." or _is_empty_folder(entry)
+            found = entry if kind is None or not is_sure else kind.stranger(entry)
+            if found is not None:
                 return found
         return None
 
 
 Kind = FileKind | FolderKind
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def by_head(noun: str, *patterns: str) -> FileKind:

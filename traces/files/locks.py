@@ -47,6 +47,8 @@ class Hold:
     pid: int = field(default_factory=os.getpid)
     made: list[Path] = field(default_factory=list)
     descriptor: int | None = None
+    #: Whether the hidden folder was made here, even if a signal kept from locking it.
+    is_begun: bool = False
     _files: int = 0
 
     @property
@@ -84,8 +86,11 @@ class Hold:
         os.pwrite(descriptor, json.dumps(document).encode(), 0)
 
     def _try(self) -> int | None:
-        with suppress(FileExistsError):
+        self.is_begun = True
+        try:
             self.folder.mkdir(0o777)
+        except FileExistsError:
+            self.is_begun = False
         if not is_hold(self.folder):
             raise OutputError(f"{self.folder}: is in the way and not kvreplay's; move it away")
         return _locked(self.folder)
@@ -95,6 +100,18 @@ def let_go(hold: Hold) -> None:
     """Remove everything that was noted, but not in a copy of the process that holds it."""
     if os.getpid() != hold.pid:
         return
+    try:
+        _let_go(hold)
+    except KeyboardInterrupt:
+        # A signal comes once, and only puts off what has to be done.
+        _let_go(hold)
+        raise
+
+
+def _let_go(hold: Hold) -> None:
+    if hold.descriptor is None and hold.is_begun:
+        with suppress(OSError):
+            hold.descriptor = _locked(hold.folder)
     if hold.descriptor is not None:
         with suppress(OSError):
             _remove(hold.folder)
@@ -143,7 +160,7 @@ def delete(path: Path) -> None:
 
 def _remove(folder: Path, *, tell: bool = False) -> None:
     _clear(folder, tell=tell)
-    (folder / "lock").unlink()
+    (folder / "lock").unlink(missing_ok=True)
     folder.rmdir()
 
 

@@ -67,7 +67,7 @@ class Place:
             OutputError: something is.
         """
         try:
-            self._check_not(reads, [self.path])
+            self._check_not(reads, [self.path, *self.path.parents])
             self._check_kind()
             # Now known to be small.
             self._check_not(reads, self.path.rglob("*"))
@@ -104,7 +104,8 @@ class Place:
         for path in paths if wanted else ():
             for source, status in wanted:
                 if os.path.lexists(path) and os.path.samestat(path.lstat(), status):
-                    how = "is" if path == self.path else "holds"
+                    is_inside = path.is_relative_to(self.path)
+                    how = "is" if path == self.path else "holds" if is_inside else "lies in"
                     raise OutputError(
                         f"{self.name}: {how} {source}, which this command reads; name another place"
                     )
@@ -168,8 +169,10 @@ class Place:
                 raise self._foreign(self.path / found.relative_to(working)) from None
         _sync_folder(self.path.parent)
 
-    def take_back(self, working: Path) -> None:
-        """Undo `put`."""
+    def take_back(self, working: Path, was: os.stat_result) -> None:
+        """Undo `put` of what was this, if it came so far."""
+        if not self.exists or not os.path.samestat(self.path.lstat(), was):
+            return
         if os.path.lexists(working):
             _swap(working, self.path)
         else:
@@ -262,14 +265,14 @@ def hold_all(
 
 def put_together(written: Iterable[tuple[Place, Path]]) -> None:
     """Put several working files into their places: all, or none."""
-    done: list[tuple[Place, Path]] = []
+    done: list[tuple[Place, Path, os.stat_result]] = []
     try:
         for place, working in written:
+            done.append((place, working, working.lstat()))
             place.put(working)
-            done.append((place, working))
     except BaseException:
-        for place, working in reversed(done):
-            place.take_back(working)
+        for place, working, was in reversed(done):
+            place.take_back(working, was)
         raise
 
 

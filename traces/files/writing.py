@@ -29,7 +29,7 @@ class _WorkingFile(io.FileIO):
 
 def create(path: Path) -> BinaryIO:
     """Open a new file for writing."""
-    return io.BufferedWriter(_WorkingFile(path, "xb"), _BUFFER_BYTES)
+    return io.BufferedWriter(_WorkingFile(os.fspath(path), "xb"), _BUFFER_BYTES)
 
 
 def create_text(path: Path) -> IO[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -46,7 +47,7 @@ def merge(
     Exit codes as of `kvreplay matrix run`.
     """
     for directory in directories:
-        if directory.resolve() == out.resolve():
+        if os.path.realpath(directory) == os.path.realpath(out):
             raise MatrixError(f"{out}: is one of the shards; name another directory for the whole")
     from replay.matrix.merge import find_whole, merge_shards
     from replay.matrix.results import exit_code_of
