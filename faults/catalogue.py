@@ -11,10 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from faults.errors import PlanError
 from faults.kinds import FaultPlan
-from faults.plan import plan_of, read_plan_file
+from faults.plan import load_plan, plan_of, read_plan_file
 from faults.plan_file import PlanFile
 from faults.toml_errors import nearest
 
@@ -65,3 +66,14 @@ def builtin_plans() -> list[BuiltinPlan]:
 
 def _folder() -> Traversable:
     return files("faults") / "plans"
+
+
+def open_plan(reference: str) -> FaultPlan:
+    """The plan of a file, or the built-in one that is named; `./builtin:x` is a file.
+
+    Raises:
+        PlanError: there is no such file or built-in plan, or the file is no plan.
+    """
+    if reference.startswith(BUILTIN_PREFIX):
+        return builtin_plan(reference.removeprefix(BUILTIN_PREFIX)).plan
+    return load_plan(Path(reference))

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 import torch
 
 from faults.kinds import FaultPlan, FaultRule
+from replay.blame import episode_rows
 from replay.device import arrays_on, choose_device
-from replay.episode_rows import episode_rows
 from replay.files import RECORDING
 from replay.footprint import enough_memory
 from replay.pool.arrays import Arrays

@@ -18,9 +18,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from faults.catalogue import open_plan
 from faults.kinds import FaultPlan
 from faults.plan import combine, shortcut_plan
-from faults.plan_reference import open_plan
 from replay.defects import with_defects
 from replay.profile import EngineProfile
 from replay.profile_catalogue import find_profile

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.episode_rows import episode_rows
+from replay.blame import episode_rows
 from replay.event_results import LOST
 from reports.evidence import Evidence
 from reports.parts.rule_events import rule_events

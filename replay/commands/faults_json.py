@@ -9,7 +9,7 @@ from faults.events import STATE_MEANINGS
 from faults.examples import FAULT_EXAMPLES
 from faults.kinds import CONDITION_MEANINGS, FAULT_MEANINGS, FaultKind
 from faults.vocabulary import DURATION_FORMS, ORDER_OF_COMBINATION, keys_of, triggers
-from replay.commands.faults_find import command_of, find
+from replay.commands.faults_text import command_of, find
 
 _SCHEMA = "kvreplay.faults/1"
 

@@ -178,7 +178,7 @@ def run(
                 held_logs = hold_all(((each, ENGINE_LOG) for each in names.values()), reads=reads)
                 logs = dict(zip(names, stack.enter_context(held_logs), strict=True))
             if swarm and not as_json:
-                from replay.commands.swarm_text import print_swarm
+                from replay.commands.summary_text import print_swarm
 
                 print_swarm(request)
             total = request.trace.request_count * (1 + repeat)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from replay.commands.options import say, show_path
+
+if TYPE_CHECKING:
+    from replay.campaign import ReplayRequest
 
 #: Verdicts are told apart by their sign as well as by their colour.
 _SIGNS = {"clean": "=", "transient": "~", "persistent": "!", "inconclusive": "?"}
@@ -67,3 +70,17 @@ def equation(mismatch: dict[str, Any]) -> str:
         f"total {mismatch['total']}: gap {mismatch['gap']} tokens = {mismatch['pages']} pages of "
         f"{mismatch['page_size']}"
     )
+
+
+def print_swarm(request: ReplayRequest) -> None:
+    """Print the topology and the rules that the seed has drawn."""
+    from faults.plan_text import rule_lines
+    from replay.profile_overrides import as_text
+
+    swarm = request.swarm
+    if swarm is None:
+        return
+    settings = " ".join(f"{name}={as_text(value)}" for name, value in swarm.settings.items())
+    say(f"swarm of seed {request.options.seed}: {settings}")
+    for rule in swarm.plan.rules:
+        say(f"  {'; '.join(rule_lines(rule)[1:])}")

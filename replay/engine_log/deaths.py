@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from replay.engine_log.audit_rows import rows_of
-from replay.engine_log.lines import Line, tagged
 from replay.engine_log.presence import DecodeQueues
-from replay.engine_log.servers import LogRank, Server, stamp
+from replay.engine_log.servers import Line, LogRank, Server, stamp, tagged
 from replay.engine_log.sglang_checks import check_messages
 from replay.recording import Recording
 

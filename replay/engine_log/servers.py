@@ -1,4 +1,4 @@
-"""Who writes the lines: the servers of a profile, their DP ranks, and how each process tags itself.
+"""Who writes the lines: the servers of a profile, their DP ranks, and how each process tags its own.
 
 A scheduler process of SGLang tags its lines with the DP rank where there are several, and with its
 TP rank where there are several (0.4.6.post4 `managers/scheduler.py`, run_scheduler_process; 0.5.23
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Side = Literal["prefill", "decode"]
 
@@ -74,3 +74,15 @@ def _rank(server: str, dp_rank: int, tp: int, dp: int, totals: dict[str, int]) -
 def stamp(time_us: int, style: str = "%Y-%m-%d %H:%M:%S") -> str:
     """Virtual time as a server's clock shows it, to the second below."""
     return (EPOCH + timedelta(microseconds=time_us)).strftime(style)
+
+
+class Line(NamedTuple):
+    """What one process wrote at once: one line, or several without their last newline."""
+
+    time_us: int
+    text: str
+
+
+def tagged(time_us: int, tag: str, message: str) -> Line:
+    """A line as SGLang's processes log it (0.4.6.post4 and 0.5.23 `utils.py`, configure_logger)."""
+    return Line(time_us, f"[{stamp(time_us)}{tag}] {message}")

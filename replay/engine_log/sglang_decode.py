@@ -12,9 +12,8 @@ from typing import Any
 
 from replay.engine_log.audit_rows import AuditRow
 from replay.engine_log.decode_growth import RunningBatch
-from replay.engine_log.lines import Line, tagged
 from replay.engine_log.presence import DecodeQueues, Requests
-from replay.engine_log.servers import LogRank
+from replay.engine_log.servers import Line, LogRank, tagged
 
 #: Decodes between two lines.
 INTERVAL = 40

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from replay.engine_log.audit_rows import AuditRow
-from replay.engine_log.lines import Line, tagged
 from replay.engine_log.presence import PrefillQueues, Requests
-from replay.engine_log.servers import LogRank
+from replay.engine_log.servers import Line, LogRank, tagged
 
 
 @dataclass(slots=True)

@@ -12,9 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from replay.engine_log.lines import Line, tagged
 from replay.engine_log.presence import Requests
-from replay.engine_log.servers import LogRank, Side
+from replay.engine_log.servers import Line, LogRank, Side, tagged
 
 _ABORTED = "Aborted by AbortReq."
 _DEAD = "Failed to get kvcache from prefill instance, it might be dead"

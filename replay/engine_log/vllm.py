@@ -17,7 +17,6 @@ import numpy as np
 
 from replay.engine_log.audit_rows import AuditRow
 from replay.engine_log.decode_growth import RunningBatch
-from replay.engine_log.lines import Line
 from replay.engine_log.presence import (
     ID_CHARACTERS_MAX,
     NEVER,
@@ -26,7 +25,7 @@ from replay.engine_log.presence import (
     Requests,
     computed_us,
 )
-from replay.engine_log.servers import LogRank, stamp
+from replay.engine_log.servers import Line, LogRank, stamp
 from traces.text import shortened
 
 INTERVAL_US = 10_000_000

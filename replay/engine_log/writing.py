@@ -18,14 +18,13 @@ from typing import Any
 
 from replay.engine_log.audit_rows import rows_of
 from replay.engine_log.deaths import Death, death_lines, find_death
-from replay.engine_log.lines import Line, tagged
 from replay.engine_log.presence import (
     DecodeQueues,
     Requests,
     decode_queues,
     prefill_queues,
 )
-from replay.engine_log.servers import LogRank, Server, servers_of
+from replay.engine_log.servers import Line, LogRank, Server, servers_of, tagged
 from replay.engine_log.sglang_checks import CheckWarnings
 from replay.engine_log.sglang_decode import DecodeStatus
 from replay.engine_log.sglang_prefill import PrefillStatus

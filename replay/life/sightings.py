@@ -139,10 +139,6 @@ class Watch:
             )
         self._pending.clear()
 
-    def watches_page_of(self, pool: str) -> bool:
-        """Whether it is a page of this pool that is watched."""
-        return self.pool == pool
-
     def _mask(
         self, action: PageAction, pool: str, pages: Array, holders: Array, by: Array | int
     ) -> Array | None:

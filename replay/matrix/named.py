@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from faults.catalogue import open_plan
 from faults.kinds import FaultPlan
 from faults.plan import plan_of
-from faults.plan_reference import open_plan
 from faults.toml_errors import nearest
 from replay.errors import MatrixError
 from replay.matrix.file import MatrixSource, read_matrix_file

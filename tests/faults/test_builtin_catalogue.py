@@ -5,12 +5,11 @@ import tomllib
 
 import pytest
 
-from faults.catalogue import builtin_names, builtin_plan, builtin_plans
+from faults.catalogue import builtin_names, builtin_plan, builtin_plans, open_plan
 from faults.errors import PlanError
 from faults.examples import FAULT_EXAMPLES
 from faults.kinds import FAULT_MEANINGS
 from faults.plan import load_plan, parse_plan
-from faults.plan_reference import open_plan
 from replay.defects import all_defects
 from replay.profile_catalogue import builtin_profiles
 

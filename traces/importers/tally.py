@@ -43,11 +43,6 @@ class ImportTally:
         """Count one row that lost something on its way into the trace."""
         _count(self.changed, reason, place)
 
-    @property
-    def rows_skipped(self) -> int:
-        """Rows left out, over all reasons."""
-        return sum(count.rows for count in self.skipped.values())
-
 
 def _count(counts: dict[str, RowCount], reason: str, place: str) -> None:
     former = counts.get(reason)

@@ -8,8 +8,7 @@ neither leak nor health, whatever it uses.
 from __future__ import annotations
 
 from replay.diagnosis.judging.finding import Finding, Weight
-from replay.diagnosis.judging.load_watch import PAUSE_S, LoadWatch, is_disaggregated
-from replay.diagnosis.judging.load_words import amount
+from replay.diagnosis.judging.load_watch import PAUSE_S, LoadWatch, amount, is_disaggregated
 from replay.diagnosis.judging.next_steps import steps_for_load
 from replay.diagnosis.judging.series import Series, who
 from replay.diagnosis.judging.transfer_floor import in_transfer

@@ -182,3 +182,11 @@ def _is_before_prefill(load: Load) -> bool:
     if not load.prefilling or load.running or waiting_requests(load):
         return False
     return load.inflight is not None and load.usage == 0
+
+
+def amount(value: float, watch: LoadWatch) -> str:
+    """What is in use, in the unit of the lines."""
+    last = watch.last
+    if last is not None and last.used_tokens is not None:
+        return f"{value:.0f} tokens"
+    return f"{value:.1%} of the pool"

@@ -9,8 +9,7 @@ from __future__ import annotations
 from replay.diagnosis.judging.busy import judge_busy
 from replay.diagnosis.judging.finding import Finding, Growth
 from replay.diagnosis.judging.gap_run import GapRun
-from replay.diagnosis.judging.load_watch import FULL_USAGE, RELAXED_USAGE, LoadWatch
-from replay.diagnosis.judging.load_words import amount
+from replay.diagnosis.judging.load_watch import FULL_USAGE, RELAXED_USAGE, LoadWatch, amount
 from replay.diagnosis.judging.next_steps import steps_for_load
 from replay.diagnosis.judging.series import Series, who
 from replay.diagnosis.judging.transfer_levels import judge_floor, judge_late
