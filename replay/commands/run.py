@@ -201,7 +201,7 @@ def check_outputs(out: Path | None, engine_log: Path | None, reads: Sequence[Pat
     if out is not None:
         Place(out, RECORDING).check(reads)
     if engine_log is not None:
-        Place(engine_log, ENGINE_LOG).check(reads)
+        Place(engine_log, ENGINE_LOG).check(reads, needs_folder=True)
 
 
 def _tell(summary: dict[str, Any], out: Path | None, expect: str | None, as_json: bool) -> None:

@@ -146,6 +146,7 @@ def test_a_real_cell_leads_to_the_report_of_its_recording(chromium, tmp_path):
     }
     rows = [row(0, cell="lost", report="cells/lost.html", outcome="failed", **lost)]
     write_matrix(tmp_path, rows)
+    (tmp_path / "cells" / "lost.html").unlink()
     write_report([out], tmp_path / "cells" / "lost.html", charts=False)
     write_matrix_page(tmp_path)
     with Visit(chromium, tmp_path / "matrix.html") as visit:

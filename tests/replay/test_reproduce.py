@@ -88,7 +88,7 @@ def test_requests_of_a_given_trace_are_chosen(make_trace, kvreplay, tmp_path):
     [
         (("--available", 13824255, "--total", 13858304), "not whole pages of 64"),
         (("--available", 100, "--total", 100, "--page-size", 1), "no gap"),
-        (("--available", -5, "--total", 100, "--page-size", 1), "start at 0"),
+        (("--available", -5, "--total", 100, "--page-size", 1), "go from 0"),
         (("--available", 3189424, "--total", 3185200, "--page-size", 16, "--as", "transient"),
          "does not heal"),
         (("--available", 0, "--total", 64, "--profile", "sglang"), "no profile of that name"),

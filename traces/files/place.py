@@ -60,13 +60,18 @@ class Place:
         assert self._hold.descriptor is not None
         return self._hold.descriptor
 
-    def check(self, reads: Sequence[Path] = ()) -> None:
+    def check(self, reads: Sequence[Path] = (), *, needs_folder: bool = False) -> None:
         """Make sure that nothing is there but what may be replaced, and nothing that is to be read.
+
+        With `needs_folder` also that the folder around it is there to be written into.
 
         Raises:
             OutputError: something is.
         """
         try:
+            if needs_folder and not os.access(self.path.parent, os.W_OK):
+                number = errno.EACCES if self.path.parent.exists() else errno.ENOENT
+                raise OSError(number, os.strerror(number))
             self._check_not(reads, [self.path, *self.path.parents])
             self._check_kind()
             # Now known to be small.
