@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -153,12 +152,16 @@ def run(
     options.make_profile()
     fault_plan = options.make_plan()
     accepted = read_accepted(suppressions, today)
-    from replay.files import ENGINE_LOG
+    from replay.files import ENGINE_LOG, RECORDING
     from replay.matrix.named import trace_file
-    from traces.files.place import hold_all
+    from traces.files.place import Place, check_apart, hold_all
 
     reads = inputs_of(trace, plan, suppressions)
-    check_outputs(out, engine_log, reads)
+    check_apart(out, engine_log)
+    if out is not None:
+        Place(out, RECORDING).check(reads)
+    if engine_log is not None:
+        Place(engine_log, ENGINE_LOG).check(reads, needs_folder=True)
     judged: list[Judged] = []
     look = None if accepted is None else judging(judged, str(out or trace), accepted)
     with trace_file(trace) as trace_path:
@@ -190,18 +193,6 @@ def run(
     code = judge_accepted(judged, accepted)
     # What is expected and what is accepted are two things, and both must be so.
     return code if expect is None or code == 1 else exit_code(summary, expect)
-
-
-def check_outputs(out: Path | None, engine_log: Path | None, reads: Sequence[Path]) -> None:
-    """Look at the places of all outputs, before anything large is imported."""
-    from replay.files import ENGINE_LOG, RECORDING
-    from traces.files.place import Place, check_apart
-
-    check_apart(out, engine_log)
-    if out is not None:
-        Place(out, RECORDING).check(reads)
-    if engine_log is not None:
-        Place(engine_log, ENGINE_LOG).check(reads, needs_folder=True)
 
 
 def _tell(summary: dict[str, Any], out: Path | None, expect: str | None, as_json: bool) -> None:

@@ -20,7 +20,6 @@ from replay.errors import MatrixError
 from replay.files import CELL_JSON, CELLS, MATRIX
 from replay.matrix.file import MatrixSource
 from replay.matrix.matrix import Shard
-from traces.files.kinds import Kind
 from traces.files.locks import sweep
 from traces.files.place import hold, remove
 from traces.text import json_text
@@ -102,7 +101,7 @@ class MatrixStore:
             "kvreplay": version("kvreplay"),
             "merged": merged,
         }
-        with hold(self.directory / "matrix.json", _kind_of("matrix.json")) as place:
+        with hold(self.directory / "matrix.json", MATRIX.entries["matrix.json"]) as place:
             place.write(json_text(document) + "\n")
         return document
 
@@ -123,13 +122,13 @@ class MatrixStore:
     def forget_results(self) -> None:
         """Make the directory an unfinished one."""
         for name in RESULT_FILES:
-            remove(self.directory / name, _kind_of(name))
+            remove(self.directory / name, MATRIX.entries[name])
 
     def clear(self) -> None:
         """Remove everything that a matrix has written; what says that it is finished first."""
         self.forget_results()
         for name in ("cells", ".traces", "matrix.json"):
-            remove(self.directory / name, _kind_of(name))
+            remove(self.directory / name, MATRIX.entries[name])
 
     def sweep(self, slugs: Collection[str]) -> None:
         """Remove the cells that the matrix no longer has."""
@@ -137,12 +136,6 @@ class MatrixStore:
             slug = path.name if path.is_dir() else path.name.rpartition(".")[0]
             if slug not in slugs and (kind := CELLS.kind_of(path.name)) is not None:
                 remove(path, kind)
-
-
-def _kind_of(name: str) -> Kind:
-    kind = MATRIX.kind_of(name)
-    assert kind is not None
-    return kind
 
 
 def write_cell_document(cells: Path, slug: str, document: Mapping[str, Any]) -> None:

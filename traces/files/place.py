@@ -122,22 +122,6 @@ class Place:
             "place, or move it away"
         )
 
-    def take(self, reads: Sequence[Path], *, makes_folders: bool, sweeps: bool) -> None:
-        """Check, lock, sweep; what `hold` does first."""
-        if self._inside:
-            # Nothing is made in a folder of somebody else's.
-            self.check(reads)
-        beside = self._hold.beside
-        if makes_folders or self._inside:
-            for folder in [each for each in (beside, *beside.parents) if not each.exists()][::-1]:
-                self._hold.made.append(folder)
-                folder.mkdir(exist_ok=True)
-        self._hold.acquire(self.name)
-        if sweeps:
-            sweep(beside)
-        if not self._inside:
-            self.check(reads)
-
     def file(self) -> Path:
         """The name of a new working file, not made yet; it goes at the end unless it was put."""
         return self._hold.new_path()
@@ -241,8 +225,21 @@ def hold(
         OutputError: something else is there, another process holds it, or it cannot be written.
     """
     place = Place(path, kind, inside=inside)
+    held = place._hold
     try:
-        place.take(reads, makes_folders=makes_folders, sweeps=sweeps)
+        if inside:
+            # Nothing is made in a folder of somebody else's.
+            place.check(reads)
+        if makes_folders or inside:
+            above = (held.beside, *held.beside.parents)
+            for folder in [each for each in above if not each.exists()][::-1]:
+                held.made.append(folder)
+                folder.mkdir(exist_ok=True)
+        held.acquire(place.name)
+        if sweeps:
+            sweep(held.beside)
+        if not inside:
+            place.check(reads)
         yield place
     except (OSError, OutputError) as problem:
         explained = place.explained(problem)
