@@ -106,7 +106,6 @@ WRITERS = {
     "merged over another": Writer("merge", True, rerun_every=4, often=1),
     "junit": Writer("junit", True, again="--resume", is_partly=True, rerun_every=2),
     "markdown": Writer("markdown", True, is_partly=True, rerun_every=2),
-    "labelled over another": Writer("labelled", True, rerun_every=6, often=1),
     "demo": Writer("demo", rerun_every=4, often=1),
     "demo over another": Writer("demo", True, rerun_every=4, often=1),
 }

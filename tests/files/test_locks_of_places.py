@@ -34,7 +34,6 @@ FAMILIES = (
     "merged over another",
     "junit",
     "markdown",
-    "labelled over another",
     "demo over another",
 )
 
