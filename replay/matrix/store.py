@@ -199,8 +199,8 @@ def _take_over(
     if mode == "restart" or (mode != "resume" and store.is_finished):
         store.clear()
         return
-    if mode == "merge" and head.get("merged"):
-        # Half a merge is worth nothing: the shards are still there.
+    if mode == "merge" and (head.get("merged") or source is None):
+        # Half a merge is worth nothing: the shards are still there. Nor is what is thrown away.
         store.clear()
         return
     if mode != "resume":

@@ -30,7 +30,7 @@ from traces.files import place as place_module
 from traces.files.locks import LOCK_SCHEMA, Hold
 from traces.files.place import Place
 
-#: Cases of each verb; with 24 verbs more than two thousand in all.
+#: Cases of each verb; with 23 verbs more than two thousand in all.
 CASES = int(os.environ.get("KVREPLAY_ZOO_CASES", "88"))
 #: Cases of pytest, each of which collects and runs two cells.
 PYTEST_CASES = max(1, CASES // 4)
@@ -225,7 +225,6 @@ def foreign_folder(cage: Cage) -> str:
         {"journal.jsonl": b"{}\n", **text},
         {"recording/run.json": b"{}"},
         {"report.html": b"<!doctype html>"},
-        {"serve.0.log": NOTES},
         {"audits.parquet": foreign},
         {".kvreplay-0123456789abcdef/notes.txt": NOTES},
         {".kvreplay-0123456789abcdef/lock": NOTES},

@@ -1,0 +1,290 @@
+"""A process from which others are forked that run one command line and are cut off at a given step.
+
+    python cut_off.py  <--stdin-- one JSON line for each run   --stdout--> one JSON line for each
+
+It imports all that a command needs but runs nothing, so that each fork has one thread. A step is
+whatever changes a file system: audit events of Python, and what has none, wrapped.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import io
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import weakref
+from pathlib import Path
+
+import pytest
+from file_helpers import use_small_ways
+
+import replay.cli
+import replay.shrink.journal
+import traces.files.place
+import traces.files.writing
+import traces.importers.pipeline
+from traces.files.locks import let_go
+from traces.sorting import ArrivalSorter
+
+IMPORTED = (
+    "altair",
+    "jinja2",
+    "polars",
+    "pyarrow.parquet",
+    "replay.campaign",
+    "replay.commands.demo",
+    "replay.commands.hunt",
+    "replay.commands.matrix.merge",
+    "replay.commands.matrix.run",
+    "replay.commands.report",
+    "replay.commands.reproduce",
+    "replay.commands.run",
+    "replay.commands.shrink",
+    "replay.commands.trace.import_log",
+    "replay.commands.trace.synth",
+    "replay.engine_log.writing",
+    "replay.hunting",
+    "replay.matrix.merge",
+    "replay.matrix.runner",
+    "replay.shrink.shrinker",
+    "reports.charts.picture",
+    "reports.markdown_report",
+    "reports.matrix.junit",
+    "reports.matrix.markdown",
+    "reports.matrix.page",
+    "reports.outputs",
+    "reports.page",
+    "reports.perfetto.writing",
+    "traces.synthesis",
+)
+TIMEOUT_S = 120.0
+#: What takes no room.
+_FREEING = ("remove", "rmdir", "chmod", "ftruncate")
+
+
+class Steps:
+    """Counts what the command does to files, and cuts it off before one step, or in it."""
+
+    def __init__(self, root: str, act: str | None, at: int) -> None:
+        self.root, self.act, self.at = root, act, at
+        self.names: list[str] = []
+        self.is_full = False
+
+    def step(self, name: str, path: object = None) -> bool:
+        """One more step; whether it is to be cut off half-way."""
+        where = os.fspath(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
+        where = os.path.relpath(os.fsdecode(where), self.root) if where else ""
+        self.names.append(f"{name} {where}".strip())
+        is_now = len(self.names) == self.at
+        if is_now and self.act == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if is_now and self.act == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if is_now and self.act == "interrupt":
+            raise KeyboardInterrupt
+        if self.act == "full":
+            self.is_full |= is_now
+            if (is_now and name not in _FREEING) or (
+                self.is_full and name not in (*_FREEING, "rename")
+            ):
+                named = os.path.join(self.root, where) if where else None  # noqa: PTH118
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), named)
+        return is_now and self.act == "half"
+
+    def audit(self, event: str, args: tuple) -> None:
+        if event == "open":
+            path, mode, flags = args
+            is_write = any(each in (mode or "") for each in "wxa+")
+            flags = flags if isinstance(flags, int) else 0
+            if is_write or flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                self._seen("open", path, -1)
+        elif event in ("os.mkdir", "os.chmod"):
+            self._seen(event[3:], args[0], args[2])
+        elif event in ("os.remove", "os.rmdir"):
+            self._seen(event[3:], args[0], args[1])
+        elif event == "os.rename":
+            self._seen("rename", args[1], args[3])
+
+    def _seen(self, name: str, path: object, folder: int) -> None:
+        if isinstance(path, int):
+            return
+        text = os.fsdecode(path)
+        if folder != -1:
+            self.step(name)
+        elif os.path.abspath(text).startswith(f"{self.root}/"):  # noqa: PTH100
+            self.step(name, os.path.abspath(text))  # noqa: PTH100
+
+
+def put_in_place(steps: Steps, patch: pytest.MonkeyPatch, has_exchange: bool) -> None:
+    """Have everything that changes a file system be a step."""
+
+    def wrapped(owner: object, name: str, called: str, has_path: bool = False) -> None:
+        real = getattr(owner, name)
+
+        def with_step(*args: object) -> object:
+            steps.step(called, args[-2] if has_path else None)
+            return real(*args)
+
+        patch.setattr(owner, name, with_step)
+
+    for name in ("fsync", "ftruncate", "pwrite"):
+        wrapped(os, name, name)
+    if has_exchange:
+        wrapped(traces.files.place, "_renameat2", "rename", has_path=True)
+    else:
+        patch.setattr(traces.files.place, "_renameat2", lambda *_: False)
+
+    real_write = traces.files.writing._WorkingFile.write
+
+    def write(self: io.FileIO, data: bytes) -> int:
+        if steps.step("write", self.name):
+            io.FileIO.write(self, bytes(data)[: len(data) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real_write(self, data)
+
+    patch.setattr(traces.files.writing._WorkingFile, "write", write)
+
+    real_note = replay.shrink.journal.Journal._write
+
+    def note(self: object, entry: dict) -> None:
+        if self._file is not None and steps.step("write", "journal"):
+            self._file.write(json.dumps(entry)[:20])
+            self._file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        real_note(self, entry)
+
+    patch.setattr(replay.shrink.journal.Journal, "_write", note)
+    sys.addaudithook(steps.audit)
+
+
+def copy_into(source: Path, folder: Path) -> None:
+    """Write what a folder holds into another, as a verb does."""
+    for entry in sorted(source.iterdir()):
+        traces.files.writing.copy(entry, folder / entry.name)
+
+
+def use_drawn(patch: pytest.MonkeyPatch, museum: Path) -> None:
+    """Take pages and pictures from the museum: that they are drawn is not what is tested."""
+    from reports.outputs import _Made
+
+    drawn = {suffix: (museum / f"r{suffix}").read_bytes() for suffix in (".html", ".svg", ".png")}
+    real_text = _Made._text
+    patch.setattr(_Made, "_picture", lambda self, kind: drawn[kind])
+    patch.setattr(
+        _Made,
+        "_text",
+        lambda self, kind: drawn[kind].decode() if kind in drawn else real_text(self, kind),
+    )
+    demo = importlib.import_module("replay.commands.demo")
+    patch.setattr(demo, "_tell_the_story", lambda folder, *_: copy_into(museum / "demo", folder))
+    page = drawn[".html"].decode()
+    patch.setattr("reports.page.render_report", lambda *_, **__: page)
+    patch.setattr("reports.matrix.page.render_matrix_page", lambda *_: page)
+
+
+def command_line(words: list[str]) -> int:
+    """What the program does, signals and all."""
+    sys.argv[1:] = words
+    try:
+        replay.cli.main()
+    except SystemExit as end:
+        return end.code
+
+
+def child(order: dict, told: Path) -> int:
+    """Run one command line as ordered; its exit code."""
+    root = order["cwd"]
+    os.chdir(root)
+    output = os.open(f"{told}.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    errors = os.open(f"{told}.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
+    tempfile.tempdir = f"{root}/tmp"
+    os.umask(order.get("umask", 0o022))
+    patch = pytest.MonkeyPatch()
+    use_small_ways(patch)
+    use_drawn(patch, Path(order["museum"]))
+    if order.get("spills"):
+        real = ArrivalSorter.__init__
+        patch.setattr(ArrivalSorter, "__init__", lambda self, folder, *_: real(self, folder, 2000))
+        patch.setattr(traces.importers.pipeline, "_BATCH_ROWS", 8)
+    steps = Steps(root, order.get("act"), order.get("at", 0))
+    put_in_place(steps, patch, order.get("has_exchange", True))
+    code = command_line(order["words"])
+    for end in list(weakref.finalize._registry):
+        # As at the end of a process, but for what is its parent's.
+        if (alive := end.peek()) is not None and alive[1] is let_go:
+            end()
+    with open(f"{told}.steps", "w") as file:  # noqa: PTH123
+        json.dump(steps.names, file)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+def run(order: dict, told: Path) -> int:
+    """Fork a process that runs a command line."""
+    pid = os.fork()
+    if pid == 0:
+        code = 99
+        try:
+            code = child(order, told)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    return pid
+
+
+def ended(pid: int, told: Path) -> dict:
+    """Wait for a process and say how it ended, or that it has stopped."""
+    deadline = time.monotonic() + TIMEOUT_S
+    pause_s = 0.0005
+    while not (found := os.waitpid(pid, os.WNOHANG | os.WUNTRACED))[0]:
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, 0.01)
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+    status = found[1]
+    if os.WIFSTOPPED(status):
+        return {"pid": pid, "has_stopped": True}
+    steps, errors = Path(f"{told}.steps"), Path(f"{told}.err")
+    return {
+        "pid": pid,
+        "code": os.waitstatus_to_exitcode(status),
+        "err": errors.read_text() if errors.exists() else "",
+        "steps": json.loads(steps.read_text()) if steps.exists() else None,
+    }
+
+
+def main() -> None:
+    for name in IMPORTED:
+        importlib.import_module(name)
+    import torch
+
+    torch.set_num_threads(1)
+    print(json.dumps({"is_ready": True}), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        told: dict[int, Path] = {}
+        for number, line in enumerate(sys.stdin):
+            order = json.loads(line)
+            if "finish" in order:
+                pid = order["finish"]
+                for each in order["signals"]:
+                    os.kill(pid, each)
+            else:
+                path = Path(folder, str(number))
+                pid = run(order, path)
+                told[pid] = path
+            print(json.dumps(ended(pid, told[pid])), flush=True)
+
+
+if __name__ == "__main__":
+    main()

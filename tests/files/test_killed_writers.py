@@ -1,0 +1,115 @@
+"""Killed before any step, or in one, a writer leaves the old or the new; the next run clears up.
+
+No test of timing: a process is forked that counts its steps (`cut_off.py`), and then one for each step
+that is killed right before it. The same with signals and full disks, after which nothing is to be left.
+"""
+
+from __future__ import annotations
+
+import pytest
+from file_helpers import hidden
+from stages import WRITERS, Writer
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_killed_before_any_step_it_leaves_the_old_or_the_new(stage, name):
+    at = stage(WRITERS[name])
+    for turn, number in enumerate(at.chosen()):
+        told = (number, at.steps[number - 1])
+        at.restore()
+        answer = at.run(act="kill", at=number)
+        assert answer["code"] == -9, (told, answer)
+        at.assert_whole(told)
+        if turn % at.writer.rerun_every == 0:
+            at.rerun(told)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_killed_in_the_middle_of_a_write_it_leaves_the_old_or_the_new(stage, name):
+    at = stage(WRITERS[name])
+    numbers = [each for each in at.chosen() if at.steps[each - 1].startswith("write ")]
+    for turn, number in enumerate(numbers):
+        told = (number, at.steps[number - 1])
+        at.restore()
+        answer = at.run(act="half", at=number)
+        assert answer["code"] == -9, (told, answer)
+        at.assert_whole(told)
+        if turn % at.writer.rerun_every == 0:
+            at.rerun(told)
+
+
+#: Those that make all that there is of steps.
+CUT_SHORT = (
+    "trace over another",
+    "import that spills",
+    "recording over another",
+    "engine logs and recording",
+    "reports",
+    "reproduction over another",
+    "shrunk over another",
+    "matrix",
+    "merged over another",
+    "junit",
+    "markdown",
+    "demo over another",
+)
+
+
+@pytest.mark.parametrize("name", CUT_SHORT)
+def test_interrupted_before_any_step_it_leaves_nothing_half_and_nothing_hidden(stage, name):
+    at = stage(WRITERS[name])
+    for number in at.chosen(often=1):
+        told = (number, at.steps[number - 1])
+        at.restore()
+        answer = at.run(act="interrupt", at=number)
+        assert answer["code"] in (0, 1, 3, 130), (told, answer)
+        assert "Traceback" not in answer["err"], (told, answer)
+        assert not hidden(at.root), (told, answer)
+        at.assert_whole(told)
+
+
+@pytest.mark.parametrize("name", CUT_SHORT)
+def test_on_a_disk_that_is_full_from_any_step_on_it_leaves_nothing_half(stage, name):
+    at = stage(WRITERS[name])
+    for number in at.chosen(often=1):
+        told = (number, at.steps[number - 1])
+        at.restore()
+        answer = at.run(act="full", at=number)
+        assert answer["code"] in (0, 1, 2, 3), (told, answer)
+        assert not hidden(at.root), (told, answer)
+        at.assert_whole(told)
+        if answer["code"] == 2:
+            assert answer["err"].count("\n") == 1, (told, answer)
+            assert ".kvreplay-" not in answer["err"], (told, answer)
+            if not at.is_worked_in and at.writer.verb not in ("junit", "markdown"):
+                found = {name: at.contents(at.root / name) for name in at.places}
+                assert found == at.old, told
+
+
+NO_EXCHANGE = (
+    "trace over another",
+    "recording",
+    "recording over another",
+    "reports",
+    "shrunk over another",
+    "demo over another",
+)
+
+
+@pytest.mark.parametrize("name", NO_EXCHANGE)
+def test_where_names_cannot_change_places_the_rerun_has_the_old_or_the_new(stage, name):
+    writer = WRITERS[name]
+    at = stage(Writer(**vars(writer) | {"more": {"has_exchange": False}}))
+    steps = [each for each in at.chosen() if at.steps[each - 1].startswith(("rename", "fsync"))]
+    for number in steps:
+        told = (number, at.steps[number - 1])
+        at.restore()
+        answer = at.run(act="kill", at=number)
+        assert answer["code"] == -9, (told, answer)
+        # What was there is where it was, or aside.
+        for each in at.places:
+            if at.old[each] is not None and not at.is_worked_in:
+                aside = at.root.glob(".kvreplay-*/*.old")
+                found = [at.contents(path) for path in (at.root / each, *aside)]
+                assert at.old[each] in found or at.new[each] in found, told
+        at.rerun(told)
