@@ -84,7 +84,7 @@ class MatrixStore:
                 f"{path}: not of the schema {MATRIX_SCHEMA!r} that this version reads"
             )
         if not document.keys() >= _HEAD_KEYS or not isinstance(document["file"], dict):
-            raise MatrixError(f"{path}: damaged; run its matrix again with --restart")
+            raise MatrixError(f"{path}: damaged; run its matrix again with --restart --force")
         return document
 
     def write_head(
@@ -183,6 +183,10 @@ def _take_over(
 ) -> None:
     """Go on with, replace or refuse what is there."""
     directory = store.directory
+    if mode == "restart" and source is None:
+        # Whatever matrix it was, also one whose head cannot be read.
+        store.clear()
+        return
     head = store.head()
     asked = None if shard is None else f"{shard[0]}/{shard[1]}"
     if source is not None:

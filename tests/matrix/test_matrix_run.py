@@ -140,6 +140,31 @@ def test_what_is_in_the_way_is_refused_or_replaced(matrix_file, kvreplay):
     assert code == 2 and "file: is a file" in err
 
 
+def test_another_matrix_or_a_damaged_head_is_replaced_only_by_force(matrix_file, kvreplay):
+    text = SMALL.replace("seed = [0, 1]", "seed = [0]")
+    name = matrix_file(text)
+
+    def run(*words):
+        return kvreplay("matrix", "run", name, "--out", "M", "--reports", "none", *words)
+
+    assert run()[0] == 0
+    matrix_file(text.replace("requests = 30", "requests = 31"))
+    before = {path: path.read_bytes() for path in Path("M").rglob("*") if path.is_file()}
+    for words in ((), ("--restart",)):
+        code, _, err = run(*words)
+        assert code == 2 and "M: holds another matrix, or an earlier text of this one" in err
+    assert {path: path.read_bytes() for path in Path("M").rglob("*") if path.is_file()} == before
+    assert run("--force")[0] == 0
+    # An edited matrix may be gone on with.
+    matrix_file(text)
+    assert run("--resume")[0] == 0
+    Path("M/matrix.json").write_text('{"schema": "kvreplay.matrix/1"}')
+    code, _, err = run()
+    assert code == 2 and "matrix.json: damaged; run its matrix again with --restart --force" in err
+    assert run("--restart")[0] == 2
+    assert run("--restart", "--force")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from traces.errors import OutputError
+from traces.text import printable
 
 LOCK_SCHEMA = "kvreplay.lock/1"
 ASIDE = ".old"
@@ -176,7 +177,8 @@ def _clear(folder: Path, *, tell: bool = False) -> None:
             each.rename(place)
         delete(each)
     if tell:
-        _log.warning("kvreplay: removed what a run that was cut off had left beside %s", place)
+        told = printable(str(place))
+        _log.warning("kvreplay: removed what a run that was cut off had left beside %s", told)
 
 
 def _locked(folder: Path) -> int | None:
