@@ -113,6 +113,9 @@ def _let_go(hold: Hold) -> None:
     if hold.descriptor is None and hold.is_begun:
         with suppress(OSError):
             hold.descriptor = _locked(hold.folder)
+        # On a full disk there may be no room for the lock.
+        with suppress(OSError):
+            hold.folder.rmdir()
     if hold.descriptor is not None:
         with suppress(OSError):
             _remove(hold.folder)

@@ -181,7 +181,7 @@ class Place:
     def explained(self, problem: Exception) -> Exception:
         """The problem in the user's words, if it is one of this place."""
         # What is written is told by the name that it was going to have.
-        working = re.compile(rf"{re.escape(str(self._hold.folder))}(/\d+)?")
+        working = re.compile(rf"{re.escape(str(self._hold.folder))}(/(\d+|lock))?")
         if isinstance(problem, OutputError):
             told = working.sub(self.name, str(problem))
             return problem if told == str(problem) else OutputError(told)
