@@ -194,8 +194,12 @@ class Stage:
             return None
         if place.is_file():
             return {"": content_of(place)}
-        files = (path for path in sorted(place.rglob("*")) if ".kvreplay-" not in str(path))
-        return {str(path.relative_to(place)): content_of(path) for path in files if path.is_file()}
+        files = {str(path.relative_to(place)): path for path in sorted(place.rglob("*"))}
+        return {
+            name: content_of(path)
+            for name, path in files.items()
+            if path.is_file() and ".kvreplay-" not in name
+        }
 
     def assert_whole(self, told: object) -> None:
         """Every place has the old or the new, whole, and nothing else has changed."""
