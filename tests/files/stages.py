@@ -19,7 +19,7 @@ from traces.dataset import open_trace
 from traces.files.locks import Hold
 
 HERE = Path(__file__).parent
-#: `all` cuts every step; else those that do the same, between others that do the same, are thinned out.
+#: `all` cuts every step; else of those that do the same, before one that does the same, only the first.
 EVERY_STEP = os.environ.get("KVREPLAY_KILLS") == "all"
 REMOVED = "kvreplay: removed what a run that was cut off had left beside "
 
@@ -73,8 +73,8 @@ class Writer:
     spills: bool = False
     #: Only the steps of its places and their locks, where another writer has the rest.
     is_partly: bool = False
-    #: How many of steps that are alike are cut.
-    often: int = 2
+    #: Whether it makes no step that another does not make, so that it is cut with `all` only.
+    is_rare: bool = False
     #: The rerun is made after every so many of them.
     rerun_every: int = 1
     #: Which is to be begun; others are left as they are.
@@ -83,10 +83,10 @@ class Writer:
 
 REPORTS = ("r.html", "r.md", "r.json", "r.svg", "r.png", "r.json.gz")
 WRITERS = {
-    "trace": Writer("synth"),
+    "trace": Writer("synth", is_rare=True),
     "trace over another": Writer("synth", True),
     "import that spills": Writer("import", True, spills=True),
-    "recording": Writer("run"),
+    "recording": Writer("run", is_rare=True),
     "recording over another": Writer("run", True),
     "engine logs and recording": Writer(
         "servers", True, places=("servers.prefill0.log", "servers.decode0.log", "R2")
@@ -98,16 +98,16 @@ WRITERS = {
         REPORTS,
     ),
     "reproduction over another": Writer("reproduce", True, rerun_every=2),
-    "shrunk": Writer("shrink", rerun_every=4, often=1),
-    "shrunk over another": Writer("shrink", True, rerun_every=4, often=1),
+    "shrunk": Writer("shrink", is_rare=True, rerun_every=4),
+    "shrunk over another": Writer("shrink", True, rerun_every=4),
     "hunted over another": Writer("hunt", True, is_partly=True, rerun_every=4),
-    "matrix": Writer("matrix", again="--resume", rerun_every=4, often=1),
-    "matrix over another": Writer("matrix", True, again="--resume", rerun_every=6, often=1),
-    "merged over another": Writer("merge", True, rerun_every=4, often=1),
+    "matrix": Writer("matrix", is_rare=True, again="--resume", rerun_every=4),
+    "matrix over another": Writer("matrix", True, again="--resume", rerun_every=6),
+    "merged over another": Writer("merge", True, rerun_every=4),
     "junit": Writer("junit", True, again="--resume", is_partly=True, rerun_every=2),
     "markdown": Writer("markdown", True, is_partly=True, rerun_every=2),
-    "demo": Writer("demo", rerun_every=4, often=1),
-    "demo over another": Writer("demo", True, rerun_every=4, often=1),
+    "demo": Writer("demo", is_rare=True, rerun_every=4),
+    "demo over another": Writer("demo", True, rerun_every=4),
 }
 
 
@@ -165,19 +165,18 @@ class Stage:
             if path.split("/")[0] not in ours and ".kvreplay-" not in path
         }
 
-    def chosen(self, often: int | None = None) -> list[int]:
-        """The steps to cut, from 1: each that puts something, and the first and last of what is alike."""
-        often = often or self.writer.often
+    def chosen(self) -> list[int]:
+        """The steps to cut, from 1: each that puts something, and the first of what is alike."""
         shapes = ["", *(shape_of(step) for step in self.steps), ""]
         where: dict[tuple[str, ...], list[int]] = {}
         for number, step in enumerate(self.steps, 1):
             if not self.writer.is_partly or self._is_own(step):
-                alike = tuple(shapes[number - 1 : number + 2])
+                alike = tuple(shapes[number : number + 2])
                 key = (step,) if step.startswith("rename ") else alike
                 where.setdefault(key, []).append(number)
         if EVERY_STEP:
             return sorted(number for each in where.values() for number in each)
-        return sorted({each for found in where.values() for each in (found[0], found[-1])[:often]})
+        return sorted(found[0] for found in where.values())
 
     def _is_own(self, step: str) -> bool:
         path = step.partition(" ")[2]
@@ -188,12 +187,15 @@ class Stage:
         ]
         return any(path == each or path.startswith(f"{each}/") for each in own)
 
-    def contents(self, place: Path) -> dict[str, object] | None:
-        """What is in a place, without what depends on the clock; None if nothing is."""
+    def contents(self, place: Path, name: str = "") -> dict[str, object] | None:
+        """What is in a place, without what depends on the clock; None if nothing is.
+
+        `name` is what it is called where it belongs, if that is elsewhere.
+        """
         if not os.path.lexists(place):
             return None
         if place.is_file():
-            return {"": content_of(place)}
+            return {"": content_of(place, name)}
         files = {str(path.relative_to(place)): path for path in sorted(place.rglob("*"))}
         return {
             name: content_of(path)
@@ -274,19 +276,19 @@ def shape_of(step: str) -> str:
     return f"{action} {folder} {Path(name).suffix}"
 
 
-def content_of(path: Path) -> object:
+def content_of(path: Path, called: str = "") -> object:
     """A file's content, without what depends on the clock."""
-    content = path.read_bytes()
-    if path.suffix == ".json":
+    content, name = path.read_bytes(), Path(called or path.name)
+    if name.suffix == ".json":
         document = json.loads(content)
         for each in ("timing", "environment"):
             document.pop(each, None)
         return document
-    if path.name == "results.parquet":
+    if name.name == "results.parquet":
         table = pq.read_table(path)
         names = [name for name in table.column_names if not name.startswith("timing_")]
         return table.select(names).to_pylist()
-    if path.suffix == ".xml":
+    if name.suffix == ".xml":
         return re.sub(rb'time="[^"]*"', b"", content)
     return hash(content)
 
