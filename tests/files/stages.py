@@ -172,7 +172,7 @@ class Stage:
         for number, step in enumerate(self.steps, 1):
             if not self.writer.is_partly or self._is_own(step):
                 alike = tuple(shapes[number : number + 2])
-                key = (step,) if step.startswith("rename ") else alike
+                key = (step, str(number)) if step.startswith("rename ") else alike
                 where.setdefault(key, []).append(number)
         if EVERY_STEP:
             return sorted(number for each in where.values() for number in each)
