@@ -61,7 +61,8 @@ class FolderKind:
             kind = self.kind_of(entry.name)
             if is_hold(entry) or (kind is None and is_proven and self.is_worked_in):
                 continue
-            is_sure = is_proven or entry.name[0] == "." or _is_empty_folder(entry)
+            is_empty = entry.is_dir() and not any(entry.iterdir())
+            is_sure = is_proven or is_empty or entry.name[0] == "."
             found = entry if kind is None or not is_sure else kind.stranger(entry)
             if found is not None:
                 return found
@@ -69,10 +70,6 @@ class FolderKind:
 
 
 Kind = FileKind | FolderKind
-
-
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
 
 
 def by_head(noun: str, *patterns: str) -> FileKind:
