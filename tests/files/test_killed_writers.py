@@ -10,6 +10,8 @@ import pytest
 from file_helpers import hidden
 from stages import EVERY_STEP, WRITERS, Writer
 
+from traces.files.locks import Hold
+
 #: All of them have steps that none of the others makes, unless every step is to be cut.
 KILLED = [name for name, writer in WRITERS.items() if EVERY_STEP or not writer.is_rare]
 
@@ -112,7 +114,8 @@ def test_where_names_cannot_change_places_the_rerun_has_the_old_or_the_new(stage
         # What was there is where it was, or aside.
         for each in at.places:
             if at.old[each] is not None and not at.is_worked_in:
-                aside = at.root.glob(".kvreplay-*/*.old")
-                found = [at.contents(path, each) for path in (at.root / each, *aside)]
+                place = at.root / each
+                aside = Hold(place, place.parent).folder.glob("*.old")
+                found = [at.contents(path, each) for path in (place, *aside)]
                 assert at.old[each] in found or at.new[each] in found, told
         at.rerun(told)
