@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,14 +84,14 @@ def check_directories(directories: Sequence[Path]) -> None:
     Raises:
         RecordingError: one is a file, or is given twice.
     """
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for directory in directories:
         if directory.is_file():
             raise RecordingError(
                 f"{directory}: is a file; name the directory of a recording, "
                 "which `kvreplay run TRACE --out DIR` makes"
             )
-        if (place := directory.resolve()) in seen:
+        if (place := os.path.realpath(directory)) in seen:
             raise RecordingError(f"{directory}: is given twice; name each recording once")
         seen.add(place)
 
