@@ -53,10 +53,10 @@ def _is_sealed(path: Path) -> bool:
 
 
 def _is_journal(path: Path) -> bool:
-    """Also one that was cut off while its first line was written."""
+    """Also one that was cut off, or lost with the power, while its first line was written."""
     with path.open("rb") as file:
         head = file.read(len(_JOURNAL_START))
-    return _JOURNAL_START.startswith(head)
+    return _JOURNAL_START.startswith(head.rstrip(b"\0"))
 
 
 @contextmanager

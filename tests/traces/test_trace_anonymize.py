@@ -45,7 +45,7 @@ def request_lists(draw):
                 output_tokens=draw(st.integers(1, 9)),
                 block_hashes=None if hashes is None else np.array(hashes, np.uint64),
                 session_id=session,
-                cancel_us=draw(st.none() | st.integers(arrival_us, arrival_us + 10**7)),
+                cancel_us=draw(st.none() | st.integers(arrival_us, min(arrival_us + 10**7, 2**62))),
                 priority=draw(st.none() | st.integers(-128, 127)),
             )
         )

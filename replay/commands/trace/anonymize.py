@@ -74,7 +74,8 @@ def anonymize(
 
     # Before anybody is asked for a secret.
     trace = open_trace(trace_path)
-    Place(output, TRACE).check([trace_path] if key_file is None else [trace_path, key_file])
+    keys_in = [key_file] if key_file is not None and key_file.is_file() else []
+    Place(output, TRACE).check([trace_path, *keys_in])
     keys = derive_keys(*_read_secret(key_file))
     with progress("Anonymising requests", trace.request_count) as advance:
         written = anonymize_trace(
