@@ -27,7 +27,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n auto
 
 fuzz: $(STAMP)
-	KVREPLAY_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest -n auto --dist worksteal tests/traces/importers/test_fuzz_importers.py
+	KVREPLAY_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest -n auto --dist worksteal tests/traces/formats/test_fuzz_importers.py
 
 schedules: $(STAMP)
 	KVREPLAY_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest -n auto -k survives tests/replay/test_schedules.py

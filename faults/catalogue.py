@@ -14,9 +14,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from faults.errors import PlanError
-from faults.kinds import FaultPlan
 from faults.plan import load_plan, plan_of, read_plan_file
 from faults.plan_file import PlanFile
+from faults.rule import FaultPlan
 from faults.toml_errors import nearest
 
 #: What stands before the name of a built-in plan where a plan is asked for.

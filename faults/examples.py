@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from faults.kinds import FaultKind
+from faults.rule import FaultKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from faults.chance import uniform
 from faults.durations import draw_us
 from faults.events import CompletionEvent, Moment
 from faults.journal import FaultJournal, RuleJournal
-from faults.kinds import Condition, Detour, FaultPlan, FaultRule
+from faults.rule import Condition, Detour, FaultPlan, FaultRule
 from faults.triggers import covers_event, covers_moment
 
 _LOSING = ("drop", "partial")

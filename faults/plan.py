@@ -23,8 +23,8 @@ from pydantic import ValidationError
 
 from faults.chance import checked_probability
 from faults.errors import PlanError
-from faults.kinds import FaultPlan, FaultRule
 from faults.plan_file import PlanFile
+from faults.rule import FaultPlan, FaultRule
 from faults.toml_errors import explain
 from faults.toml_lines import TomlPath, line_of
 from faults.toml_reading import TomlError, parse_toml, toml_text

@@ -14,7 +14,7 @@ from faults.bursts import Burst
 from faults.chance import checked_probability
 from faults.durations import DELAY_US_MAX, Duration, LogNormal, Uniform
 from faults.events import DECODE_STATES, PREFILL_STATES, Direction, RequestState
-from faults.kinds import AIMED_FAULTS, Condition, Detour, FaultKind, FaultRule, Scope
+from faults.rule import AIMED_FAULTS, Condition, Detour, FaultKind, FaultRule, Scope
 from faults.toml_errors import nearest
 
 _Rank = Annotated[int, Field(ge=0)]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from faults.events import STATE_MEANINGS
-from faults.kinds import AIMED_FAULTS, CONDITION_MEANINGS, FAULT_MEANINGS
 from faults.plan_file import KEYS_OF_FAULT, STATES_OF_RECEIVERS, TIMEOUT_STATES, PlanFile
+from faults.rule import AIMED_FAULTS, CONDITION_MEANINGS, FAULT_MEANINGS
 
 Schema = dict[str, Any]
 

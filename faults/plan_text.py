@@ -7,7 +7,7 @@ import json
 
 from faults.bursts import Burst
 from faults.durations import LogNormal, Uniform
-from faults.kinds import FaultPlan, FaultRule
+from faults.rule import FaultPlan, FaultRule
 from traces.text import toml_string
 
 

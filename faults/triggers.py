@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from faults.events import CompletionEvent, Moment
-from faults.kinds import FaultRule
+from faults.rule import FaultRule
 
 
 def covers_event(rule: FaultRule, event: CompletionEvent, seed: int) -> bool:

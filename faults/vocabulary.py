@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typing
 
-from faults.kinds import AIMED_FAULTS, FaultKind
 from faults.plan_file import KEYS_ABOUT_EVENTS, KEYS_OF_FAULT, RuleEntry
+from faults.rule import AIMED_FAULTS, FaultKind
 
 #: What the rules that hit one event do to it together, in this order.
 ORDER_OF_COMBINATION: tuple[tuple[str, str], ...] = (

@@ -14,8 +14,8 @@ from typing import NoReturn
 
 import click
 
-from replay.lazy_group import LazyGroup
-from replay.standard_streams import prepare_streams
+from replay.commands.lazy_group import LazyGroup
+from replay.commands.standard_streams import prepare_streams
 
 #: Verb -> (dotted name of its click command, one-line help shown without importing it).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -77,7 +77,7 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command line and exit: 0 as expected, 1 verdict, 2 input, 3 inconclusive, 4 defect.
 
-    A closed pipe does not change the exit code, see `replay.standard_streams`.
+    A closed pipe does not change the exit code, see `replay.commands.standard_streams`.
     """
     for name in _SIGNALS:
         # One that is ignored is meant to be: `nohup`, or a job in the background.

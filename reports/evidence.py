@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from replay.episodes import Episode
 from replay.errors import RecordingError
-from replay.findings.collect import find_findings
-from replay.findings.finding import Finding
-from replay.recording import Recording
-from replay.recording_schema import ADDED_LATER, TABLES
-from replay.verdict import Verdict, judge
+from replay.recording.reader import Recording
+from replay.recording.tables import ADDED_LATER, TABLES
+from replay.verdict.episodes import Episode
+from replay.verdict.findings.collect import find_findings
+from replay.verdict.findings.finding import Finding
+from replay.verdict.judge import Verdict, judge
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from replay.files import PAGE
+from replay.recording.file_kinds import PAGE
 from reports.html import content_policy, environment, source, sources
 from traces.files.place import hold
 
 if TYPE_CHECKING:
-    from replay.findings.matching import Accepted
+    from replay.verdict.findings.matching import Accepted
     from reports.compare.comparison import Comparison
     from reports.evidence import Evidence
     from reports.section import Section

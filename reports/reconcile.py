@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.blame import episode_rows
-from replay.event_results import LOST
+from replay.recording.event_results import LOST
+from replay.verdict.blame import episode_rows
 from reports.evidence import Evidence
 from reports.parts.rule_events import rule_events
 from reports.words import number

@@ -7,7 +7,7 @@ import re
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from replay.results_schema import RESULTS_SCHEMA
+from replay.matrix.results_schema import RESULTS_SCHEMA
 
 #: A text that would run, break out or be markup if anything forgot to escape it.
 HOSTILE = (

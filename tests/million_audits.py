@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from replay.recording import Recording
-from replay.recording_schema import EPISODES_SCHEMA, TABLES
-from replay.verdict import judge
+from replay.recording.reader import Recording
+from replay.recording.tables import EPISODES_SCHEMA, TABLES
+from replay.verdict.judge import judge
 
 
 def make_long_recording(source, out, audits=1_000_000, last=None):

@@ -13,10 +13,10 @@ from functools import wraps
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from replay.contents import ContentOracle
-from replay.page_map import Snapshot
 from replay.pool.device_counter import DeviceCounter
 from replay.pool.ledger import PageLedger
+from replay.watch.contents import ContentOracle
+from replay.watch.page_map import Snapshot
 
 #: The places that say they wait. All are audits, the end of a replay, or the oracle's bounded queue
 #: running full.

@@ -7,12 +7,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from replay.campaign import ReplayRequest, replay
-from replay.defects import with_defects
-from replay.profile import EngineProfile
-from replay.profile_catalogue import find_profile
-from replay.schedules import BLOCK_SIZE, Schedule, draw_schedule
-from replay.session import SessionOptions
+from replay.profiles.catalogue import find_profile
+from replay.profiles.defects import with_defects
+from replay.profiles.profile import EngineProfile
+from replay.reproduce.schedules import BLOCK_SIZE, Schedule, draw_schedule
+from replay.run.replay_once import ReplayRequest, replay
+from replay.run.session import SessionOptions
 from traces.dataset import TraceWriter, open_trace
 
 

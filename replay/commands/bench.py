@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from replay.lazy_group import LazyGroup
+from replay.commands.lazy_group import LazyGroup
 
 if TYPE_CHECKING:
     from replay.pool.arrays import Arrays
@@ -44,7 +44,7 @@ def allocator(device: str, as_json: bool) -> None:
     size costs nothing. Medians, and of all rounds the mean, which has the rare merges of sorted
     lists and the first writes to new memory in it.
     """
-    from replay.device import arrays_on, choose_device
+    from replay.run.device import arrays_on, choose_device
 
     arrays = arrays_on(choose_device(device))
     results = []
@@ -70,7 +70,7 @@ def allocator(device: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def replay(trace: Path, profile_name: str, as_json: bool) -> None:
     """Replay TRACE on a CPU twice: on host views of its tensors, and on the tensors themselves."""
-    from replay.profile_catalogue import find_profile
+    from replay.profiles.catalogue import find_profile
 
     profile = find_profile(profile_name)
     from traces.dataset import open_trace
@@ -81,12 +81,12 @@ def replay(trace: Path, profile_name: str, as_json: bool) -> None:
 
     import torch
 
-    from faults.kinds import FaultPlan
-    from replay.campaign import ReplayRequest
-    from replay.campaign import replay as replay_once
+    from faults.rule import FaultPlan
     from replay.pool.arrays import HostArrays
     from replay.pool.device_arrays import DeviceArrays
-    from replay.session import SessionOptions
+    from replay.run.replay_once import ReplayRequest
+    from replay.run.replay_once import replay as replay_once
+    from replay.run.session import SessionOptions
 
     def cpu_s(arrays: Arrays) -> float:
         request = ReplayRequest(

@@ -11,7 +11,7 @@ import click
 from replay.commands.options import command_line, progress_bar, say, show_path
 
 if TYPE_CHECKING:
-    from faults.kinds import FaultPlan
+    from faults.rule import FaultPlan
 
 #: The numbers that the engine printed in the story.
 STORY_AVAILABLE, STORY_TOTAL, STORY_PAGE_SIZE = 13_824_256, 13_858_304, 64
@@ -34,7 +34,7 @@ _TRACE = "trace.parquet"
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 def demo(out: Path, device: str) -> int:
     """Tell the whole story: record, replay, break, heal, reproduce, report. No input needed."""
-    from replay.files import DEMO
+    from replay.recording.file_kinds import DEMO
     from traces.files.place import hold
 
     with hold(out, DEMO, makes_folders=True) as place:
@@ -93,9 +93,9 @@ def _run(
     device: str,
 ) -> dict[str, Any]:
     from faults.plan import shortcut_plan
-    from replay.campaign import ReplayRequest, replay
-    from replay.profile_catalogue import find_profile
-    from replay.session import SessionOptions
+    from replay.profiles.catalogue import find_profile
+    from replay.run.replay_once import ReplayRequest, replay
+    from replay.run.session import SessionOptions
     from traces.dataset import open_trace
 
     plan: FaultPlan = shortcut_plan(drop, delay, None)
@@ -114,8 +114,8 @@ def _run(
 
 def _reproduce(folder: Path, named: Path, persistence: str, device: str) -> dict[str, Any]:
     from replay.commands.reproduce import reproduce_gap
-    from replay.profile_catalogue import find_profile
-    from replay.wanted_gap import WantedGap
+    from replay.profiles.catalogue import find_profile
+    from replay.reproduce.wanted_gap import WantedGap
     from traces.files.writing import make_folder
 
     wanted = WantedGap(
@@ -135,7 +135,7 @@ def _say(step: int, text: str) -> None:
 
 
 def _tell(summary: dict[str, Any]) -> None:
-    from replay.commands.summary_text import equation
+    from replay.commands.printing.summary import equation
 
     say(f"    {summary['verdict']}: {summary['why']}")
     if summary["mismatch"] is not None:

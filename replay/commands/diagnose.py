@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from replay.commands.options import VERDICTS, FiniteRange, progress_bar, say, say_json
-from replay.standard_streams import is_output_read
+from replay.commands.standard_streams import is_output_read
 
 if TYPE_CHECKING:
     from replay.diagnosis.diagnosis import Diagnosis
@@ -141,6 +141,6 @@ def _print(diagnosis: Diagnosis, as_json: bool) -> None:
     if as_json:
         say_json(diagnosis.to_dict(), indent=None)
         return
-    from replay.commands.diagnosis_text import print_diagnosis
+    from replay.commands.printing.diagnosis import print_diagnosis
 
     print_diagnosis(diagnosis)

@@ -26,13 +26,13 @@ def doctor(profile_name: str, assignments: tuple[str, ...], device: str, as_json
 
     Needs neither a trace nor CUDA. Exit codes: 0 the pools fit, 1 they do not, 2 bad input.
     """
-    from replay.profile_catalogue import find_profile
-    from replay.profile_overrides import override
+    from replay.profiles.catalogue import find_profile
+    from replay.profiles.overrides import override
 
     profile = override(find_profile(profile_name), parse_overrides(assignments))
     # These load torch, which takes seconds: after what can be wrong.
-    from replay.device import choose_device
-    from replay.doctor import diagnose
+    from replay.run.device import choose_device
+    from replay.run.doctor import diagnose
 
     document = diagnose(profile, choose_device(device))
     if as_json:
@@ -45,7 +45,7 @@ def doctor(profile_name: str, assignments: tuple[str, ...], device: str, as_json
 
 
 def _print_machine(document: dict[str, Any]) -> None:
-    from replay.footprint import show_bytes
+    from replay.profiles.footprint import show_bytes
 
     click.secho("This machine", bold=True)
     click.echo(f"  {document['machine']['system']}")
@@ -65,7 +65,7 @@ def _print_machine(document: dict[str, Any]) -> None:
 
 
 def _print_pools(document: dict[str, Any]) -> None:
-    from replay.footprint import MARGIN, show_bytes
+    from replay.profiles.footprint import MARGIN, show_bytes
 
     profile, device = document["profile"], document["device"]
     click.secho(f"Pools of {profile['name']} on {device['name']}", bold=True)

@@ -13,8 +13,8 @@ import click
 from replay.commands.options import progress_bar, say_json
 
 if TYPE_CHECKING:
-    from replay.life.steps import Life
-    from replay.recording import Recording
+    from replay.explain.steps import Life
+    from replay.recording.reader import Recording
 
 
 @click.command(epilog="Example: kvreplay explain recordings/dropped --request r-17")
@@ -80,7 +80,7 @@ def explain(
         raise click.UsageError("--pool goes with --page")
     if page is not None and tables_only:
         raise click.UsageError("the tables do not hold the pages' lives; leave --tables-only out")
-    from replay.recording import Recording
+    from replay.recording.reader import Recording
 
     recording = Recording.open(directory)
     if page is not None:
@@ -88,12 +88,12 @@ def explain(
     else:
         life = _request(recording, wanted, trace, device, tables_only)
     if as_json:
-        from replay.life.document import life_document
+        from replay.explain.document import life_document
 
         document = life_document(life, str(directory), steps_max)
         say_json(document)
         return
-    from replay.commands.explain_text import print_life
+    from replay.commands.printing.explain import print_life
 
     print_life(life, recording, steps_max)
 
@@ -103,11 +103,11 @@ def _request(
 ) -> Life:
     """The life of a request; as fine as the tables are where it cannot be replayed."""
     from replay.errors import USER_ERRORS
-    from replay.life.again import watch_again
-    from replay.life.request_facts import find_request, read_request
-    from replay.life.request_life import request_life
-    from replay.life.sightings import Watch
-    from replay.life.subject import choose_request
+    from replay.explain.again import watch_again
+    from replay.explain.request_facts import find_request, read_request
+    from replay.explain.request_life import request_life
+    from replay.explain.sightings import Watch
+    from replay.explain.subject import choose_request
 
     chosen = ""
     if wanted is None:
@@ -131,10 +131,10 @@ def _page(
     recording: Recording, text: str, pool: str | None, trace: Path | None, device: str
 ) -> Life:
     """The life of a page, for which the recording is replayed."""
-    from replay.life.again import watch_again
-    from replay.life.page_life import page_life
-    from replay.life.sightings import Watch
-    from replay.life.subject import find_page
+    from replay.explain.again import watch_again
+    from replay.explain.page_life import page_life
+    from replay.explain.sightings import Watch
+    from replay.explain.subject import find_page
 
     page = find_page(recording, text, pool)
     watch = Watch(pool=page.pool, page=page.number)

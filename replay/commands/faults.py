@@ -26,7 +26,8 @@ def faults(name: str | None, show_schema: bool, as_json: bool) -> None:
 
         click.echo(json.dumps(plan_schema(), indent=2))
         return
-    from replay.commands import faults_json, faults_text
+    from replay.commands.printing import faults as faults_text
+    from replay.commands.printing import faults_json
 
     if as_json:
         document = faults_json.everything() if name is None else faults_json.one(name)

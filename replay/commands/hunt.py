@@ -57,11 +57,11 @@ def hunt(
     something else without the bug, and stays so while it gets smaller. Exit code 0 when a case was
     found, 3 when no seed showed any.
     """
-    from replay.defects import require_new
-    from replay.profile_catalogue import find_profile
+    from replay.profiles.catalogue import find_profile
+    from replay.profiles.defects import require_new
 
     require_new(find_profile(profile), defects)
-    from replay.files import hold_reproduction
+    from replay.recording.file_kinds import hold_reproduction
 
     found = out / "found"
     search = ("out", "same_gap", "budget_s", "max_replays", "restart", "as_json")
@@ -69,8 +69,8 @@ def hunt(
     with hold_reproduction(found, made_by, force=restart) as place:
         # From here on torch is loaded, which takes seconds: after what can be wrong.
         from replay.cli import EXIT_INCONCLUSIVE
-        from replay.hunting import hunt as hunt_for
-        from replay.recording import Recording
+        from replay.recording.reader import Recording
+        from replay.reproduce.hunt import hunt as hunt_for
         from replay.shrink.asked import Budget, ShrinkOptions
         from replay.shrink.outputs import write_case
 

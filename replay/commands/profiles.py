@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from replay.defects import Defect
-    from replay.profile import EngineProfile
+    from replay.profiles.defects import Defect
+    from replay.profiles.profile import EngineProfile
 
 
 @click.command(epilog="Example: kvreplay profiles sglang-0.4.6.post4")
@@ -22,8 +22,8 @@ def profiles(names: tuple[str, ...], as_json: bool) -> None:
     Any field can be overridden with `--set FIELD=VALUE`, and any bug switched on in any profile with
     `--defect NAME`, on `run` and `reproduce`.
     """
-    from replay.defects import all_defects
-    from replay.profile_catalogue import builtin_profiles, find_profile
+    from replay.profiles.catalogue import builtin_profiles, find_profile
+    from replay.profiles.defects import all_defects
 
     chosen = [find_profile(name) for name in names] or list(builtin_profiles().values())
     defects = list(all_defects().values())
@@ -44,7 +44,7 @@ def profiles(names: tuple[str, ...], as_json: bool) -> None:
 
 def _fields() -> list[dict[str, Any]]:
     """Every profile field: its type, default, meaning, and where its behaviour was read."""
-    from replay.profile import EngineProfile
+    from replay.profiles.profile import EngineProfile
 
     return [
         {
@@ -60,7 +60,7 @@ def _fields() -> list[dict[str, Any]]:
 
 
 def _print_profile(profile: EngineProfile, with_fields: bool) -> None:
-    from replay.profile_overrides import as_text
+    from replay.profiles.overrides import as_text
 
     click.secho(profile.name, bold=True)
     click.echo(f"  {profile.description}")

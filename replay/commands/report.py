@@ -18,9 +18,9 @@ from replay.commands.suppression_options import (
 from replay.errors import RecordingError
 
 if TYPE_CHECKING:
-    from replay.findings.matching import Accepted
+    from replay.verdict.findings.matching import Accepted
     from reports.evidence import Evidence
-    from reports.outputs import Output
+    from reports.outputs.together import Output
 
 
 @click.command(epilog="Example: kvreplay report before after -o report.html -o comment.md")
@@ -69,8 +69,8 @@ def report(
     --suppressions also 1 when a lasting finding is not accepted or an entry has expired, and 3 when
     nothing speaks against a recording but it cannot tell.
     """
-    from reports.matrix.outputs import is_matrix
-    from reports.outputs import check_directories
+    from reports.outputs.matrix.outputs import is_matrix
+    from reports.outputs.together import check_directories
 
     check_directories(directories)
     accepted = read_accepted(suppressions, today)
@@ -84,7 +84,7 @@ def report(
     if gen_suppressions:
         say(_suppressions(directories, accepted), nl=False)
         return 0
-    from replay.recording import Recording
+    from replay.recording.reader import Recording
 
     # The last one that is missing is told before the first is read and judged.
     for directory in directories:
@@ -103,7 +103,7 @@ def report(
 
 def _suppressions(directories: tuple[Path, ...], accepted: Accepted | None) -> str:
     """An entry for each finding of these recordings that lasts and is not accepted, to be pasted."""
-    from replay.findings.generating import suppressions_text
+    from replay.verdict.findings.generating import suppressions_text
     from reports.evidence import load
     from reports.parts.findings import judge_evidence
 
@@ -129,7 +129,7 @@ def _tell(told: dict[str, Any], as_json: bool) -> None:
 def _outputs(
     paths: tuple[Path, ...], perfetto: Path | None, reads: Sequence[Path]
 ) -> tuple[Output, ...]:
-    from reports.outputs import plan_outputs
+    from reports.outputs.together import plan_outputs
 
     if not paths and perfetto is None:
         paths = (Path("report.html"),)
@@ -142,7 +142,7 @@ def _recordings(
     found: list[Evidence] | None = None,
     accepted: Accepted | None = None,
 ) -> dict[str, Any]:
-    from reports.outputs import steps_of, write_outputs
+    from reports.outputs.together import steps_of, write_outputs
 
     with progress_bar("drawing", steps_of(directories, outputs)) as advance:
         return write_outputs(
@@ -153,8 +153,8 @@ def _recordings(
 def _matrix(
     directories: tuple[Path, ...], paths: tuple[Path, ...], perfetto: Path | None
 ) -> dict[str, Any]:
-    from reports.matrix.outputs import check_matrix, default_page, write_matrix_outputs
-    from reports.outputs import plan_outputs
+    from reports.outputs.matrix.outputs import check_matrix, default_page, write_matrix_outputs
+    from reports.outputs.together import plan_outputs
 
     check_matrix(directories, (*paths, perfetto) if perfetto is not None else paths)
     outputs = plan_outputs(paths or (default_page(directories[0]),))

@@ -18,8 +18,8 @@ from replay.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from replay.profile import EngineProfile
-    from replay.wanted_gap import Reproduction, WantedGap
+    from replay.profiles.profile import EngineProfile
+    from replay.reproduce.wanted_gap import Reproduction, WantedGap
     from traces.schema import TraceRequest
 
 #: Synthesised traces tried before giving up; each is larger than the last.
@@ -90,10 +90,10 @@ def reproduce(
     which the engine's own check finds as soon as it is idle. Exit code 0 when the numbers came out,
     1 when the engine profile does not let them.
     """
-    from replay.defects import with_defects
-    from replay.files import hold_reproduction
-    from replay.profile_catalogue import find_profile
-    from replay.wanted_gap import WantedGap
+    from replay.profiles.catalogue import find_profile
+    from replay.profiles.defects import with_defects
+    from replay.recording.file_kinds import hold_reproduction
+    from replay.reproduce.wanted_gap import WantedGap
 
     wanted = WantedGap(
         available,
@@ -141,9 +141,9 @@ def reproduce_gap(
         NoSuchGapError: no set of requests makes the gap.
         ProfileError: the profile cannot have that pool.
     """
-    from replay.profile_overrides import override
-    from replay.reproduce import fit_profile
-    from replay.reproduce_check import require_a_check
+    from replay.profiles.overrides import override
+    from replay.reproduce.engine_check import require_a_check
+    from replay.reproduce.from_numbers import fit_profile
 
     wanted.check()
     for assignment in assignments:
@@ -178,7 +178,7 @@ def reproduce_gap(
 
 def _owners(recording: Path, pool: str) -> set[str]:
     """Whose pages were in the gap of a pool."""
-    from replay.recording import Recording
+    from replay.recording.reader import Recording
 
     owners = Recording.open(recording).table("owners").to_pylist()
     return {row["request_id"] for row in owners if row["pool"] == pool}
@@ -196,7 +196,7 @@ def _find(
 ) -> tuple[Reproduction, int | None, str]:
     """A reproduction from a given trace or a synthesised one, with its block size and source."""
     from replay.errors import NoSuchGapError
-    from replay.reproduce import choose
+    from replay.reproduce.from_numbers import choose
 
     if trace_path is not None:
         from traces.dataset import open_trace
@@ -225,7 +225,7 @@ def _synthesise(
     wanted: WantedGap, profile: EngineProfile, seed: int, attempt: int
 ) -> tuple[list[TraceRequest], int]:
     """Single-turn requests whose prompts are a fraction of the gap, enough of them on each rank."""
-    from replay.routing import decode_places
+    from replay.profiles.routing import decode_places
     from traces.synthesis import synthesize
     from traces.synthesis_options import SynthesisOptions
 
@@ -251,7 +251,7 @@ def _write_inputs(
     folder: Path, found: Reproduction, block_size: int | None, source: str, made_by: str
 ) -> None:
     from faults.plan_text import plan_text
-    from replay.files import PLAN_NAME, sealed
+    from replay.recording.file_kinds import PLAN_NAME, sealed
     from traces.files.writing import write
     from traces.writer import TraceWriter
 
@@ -271,8 +271,8 @@ def _replay(
     device: str,
 ) -> dict[str, Any]:
     """Replay what was written, through the same path as `kvreplay run`."""
-    from replay.profile_overrides import as_text
-    from replay.run_options import RunOptions
+    from replay.profiles.overrides import as_text
+    from replay.run.options import RunOptions
 
     before, after = base.to_dict(), found.profile.to_dict()
     options = RunOptions(
@@ -294,7 +294,7 @@ def _print(summary: dict[str, Any], wanted: WantedGap, directory: Path, as_json:
     if as_json:
         say_json(summary)
     else:
-        from replay.commands.summary_text import print_summary
+        from replay.commands.printing.summary import print_summary
 
         print_summary(summary, directory / "recording")
         chosen = summary["reproduction"]["requests_chosen"]

@@ -29,7 +29,7 @@ from replay.commands.suppression_options import (
 )
 
 if TYPE_CHECKING:
-    from replay.findings.gate import Judged
+    from replay.verdict.findings.gate import Judged
 
 
 @click.command(
@@ -130,7 +130,7 @@ def run(
     with --suppressions a lasting finding that is not accepted or an entry that has expired, 2 bad
     input, 3 inconclusive, 4 internal error.
     """
-    from replay.run_options import RunOptions
+    from replay.run.options import RunOptions
 
     options = RunOptions(
         trace=trace,
@@ -152,8 +152,8 @@ def run(
     options.make_profile()
     fault_plan = options.make_plan()
     accepted = read_accepted(suppressions, today)
-    from replay.files import ENGINE_LOG, RECORDING
-    from replay.matrix.named import trace_file
+    from replay.recording.file_kinds import ENGINE_LOG, RECORDING
+    from replay.run.references import trace_file
     from traces.files.place import Place, check_apart, hold_all
 
     reads = inputs_of(trace, plan, suppressions)
@@ -167,7 +167,7 @@ def run(
     with trace_file(trace) as trace_path:
         request = options.to_request(device, trace_path=trace_path, plan=fault_plan)
         # Loads torch, which takes seconds: by now everything has been checked.
-        from replay.campaign import hold_recording, replay
+        from replay.run.replay_once import hold_recording, replay
 
         with ExitStack() as stack:
             place, logs = None, None
@@ -181,7 +181,7 @@ def run(
                 held_logs = hold_all(((each, ENGINE_LOG) for each in names.values()), reads=reads)
                 logs = dict(zip(names, stack.enter_context(held_logs), strict=True))
             if swarm and not as_json:
-                from replay.commands.summary_text import print_swarm
+                from replay.commands.printing.summary import print_swarm
 
                 print_swarm(request)
             total = request.trace.request_count * (1 + repeat)
@@ -200,7 +200,7 @@ def _tell(summary: dict[str, Any], out: Path | None, expect: str | None, as_json
     if as_json:
         say_json(summary)
     else:
-        from replay.commands.summary_text import print_summary
+        from replay.commands.printing.summary import print_summary
 
         print_summary(summary, out)
     if summary["verdict"] != "clean" or expect not in (None, "clean"):

@@ -82,7 +82,7 @@ def shrink(
 
 def shrink_with_progress(recording: Any, out: Path, options: Any) -> dict[str, Any]:
     """Shrink, with what is left so far on stderr when that is a terminal."""
-    from replay.commands.shrink_text import watching
+    from replay.commands.printing.shrink import watching
     from replay.shrink.shrinker import shrink_recording
 
     try:
@@ -98,7 +98,7 @@ def shrink_with_progress(recording: Any, out: Path, options: Any) -> dict[str, A
 
 def print_shrunk(shrunk: dict[str, Any], out: Path, as_json: bool) -> None:
     """Print what became of it."""
-    from replay.commands.shrink_text import print_text
+    from replay.commands.printing.shrink import print_text
 
     if as_json:
         say_json(shrunk)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from replay.findings.gate import Judged
-    from replay.findings.matching import Accepted
-    from replay.recording import Recording
-    from replay.verdict import Verdict
+    from replay.recording.reader import Recording
+    from replay.verdict.findings.gate import Judged
+    from replay.verdict.findings.matching import Accepted
+    from replay.verdict.judge import Verdict
 
 
 def suppression_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,8 +40,8 @@ def read_accepted(suppressions: Path | None, today: datetime | None) -> Accepted
     """
     if suppressions is None:
         return None
-    from replay.findings.matching import Accepted
-    from replay.findings.suppressions import read_suppressions
+    from replay.verdict.findings.matching import Accepted
+    from replay.verdict.findings.suppressions import read_suppressions
 
     day: date = datetime.now(UTC).date() if today is None else today.date()
     return Accepted(read_suppressions(suppressions), day)
@@ -53,9 +53,9 @@ def judging(
     """What looks at a finished recording and adds it to `judged` under a name."""
 
     def look(recording: Recording, verdict: Verdict) -> None:
-        from replay.findings.collect import find_findings
-        from replay.findings.gate import Judged
-        from replay.findings.matching import accept
+        from replay.verdict.findings.collect import find_findings
+        from replay.verdict.findings.gate import Judged
+        from replay.verdict.findings.matching import accept
 
         findings = find_findings(recording, verdict)
         outcome = accept(findings, recording.run["profile"]["name"], accepted)
@@ -67,7 +67,7 @@ def judging(
 def judge_accepted(judged: list[Judged], accepted: Accepted) -> int:
     """Say on stderr what speaks against these recordings; the exit code."""
     from replay.commands.options import say
-    from replay.findings.gate import gate
+    from replay.verdict.findings.gate import gate
 
     found = gate(judged, accepted)
     for line in found.lines:

@@ -7,7 +7,7 @@ from typing import Any
 
 from replay.diagnosis.judging.finding import Finding
 from replay.diagnosis.judging.page_sizes import page_fits
-from replay.diagnosis.records import Crash, Observation, Place, Transfer
+from replay.server_lines.records import Crash, Observation, Place, Transfer
 
 SCHEMA = "kvreplay.diagnosis/1"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from replay.engine_log.presence import NEVER
-from replay.recording import Recording
+from replay.recording.reader import Recording
 
 _COUNTS = ("audit", "time_us", "available", "evictable", "protected", "iterations")
 

@@ -16,7 +16,7 @@ from replay.engine_log.audit_rows import rows_of
 from replay.engine_log.presence import DecodeQueues
 from replay.engine_log.servers import Line, LogRank, Server, stamp, tagged
 from replay.engine_log.sglang_checks import check_messages
-from replay.recording import Recording
+from replay.recording.reader import Recording
 
 #: What an event that no engine expects is written down with in a recording.
 _CRASHED = "crashed the scheduler"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from replay.recording import Recording
+from replay.recording.reader import Recording
 
 Times = npt.NDArray[np.int64]
 

@@ -30,8 +30,8 @@ from replay.engine_log.sglang_decode import DecodeStatus
 from replay.engine_log.sglang_prefill import PrefillStatus
 from replay.engine_log.sglang_transfers import transfer_lines
 from replay.engine_log.vllm import DecodeEngine, PrefillEngine, api_line, expired_holds
-from replay.files import ENGINE_LOG_HEAD
-from replay.recording import Recording
+from replay.recording.file_kinds import ENGINE_LOG_HEAD
+from replay.recording.reader import Recording
 from traces.files.place import Place
 from traces.files.writing import create_text
 

@@ -15,7 +15,7 @@ from typing import Any
 from faults.toml_errors import nearest
 from replay.matrix.file import MatrixSource, settings_texts, topology_settings
 from replay.matrix.patterns import AXES, matches, text_of
-from replay.run_options import RunOptions
+from replay.run.options import RunOptions
 
 #: More cells than this are a mistake in the file, not a matrix that anybody waits for.
 CELLS_MAX = 100_000

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faults.errors import PlanError
-from faults.kinds import FaultPlan
+from faults.rule import FaultPlan
 from faults.toml_errors import nearest
 from replay.errors import MatrixError, ProfileError
 from replay.matrix.cells import Cell
 from replay.matrix.file import MatrixSource, topology_settings
-from replay.matrix.named import split_reference, synthesis_options
-from replay.profile import EngineProfile
-from replay.profile_catalogue import builtin_profiles
-from replay.run_options import RunOptions
+from replay.profiles.catalogue import builtin_profiles
+from replay.profiles.profile import EngineProfile
+from replay.run.options import RunOptions
+from replay.run.references import split_reference, synthesis_options
 from traces.errors import TraceError
 
 _FIELD_SET = re.compile(r"--set (\w+):")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from replay.commands.summary_text import equation
-from replay.recording import Recording
+from replay.commands.printing.summary import equation
+from replay.recording.reader import Recording
 
 
 def facts_of(directory: Path, summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from faults.kinds import FaultPlan
 from faults.plan import plan_of
 from faults.plan_file import PlanFile
 from faults.plan_text import plan_text
+from faults.rule import FaultPlan
 from faults.toml_reading import parse_toml
 from replay.matrix.checks import CheckedCell
 from replay.matrix.expectations import Expectation
-from replay.run_options import RunOptions
+from replay.run.options import RunOptions
 
 #: Which cells keep something: a recording, a report.
 Which = Literal["all", "unexpected", "none"]

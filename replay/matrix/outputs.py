@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from replay.files import MATRIX
 from replay.matrix.results import CellResult, results_table
 from replay.matrix.store import MatrixStore
+from replay.recording.file_kinds import MATRIX
 from traces.files.place import Place, hold, remove
 from traces.files.writing import append, create
 
@@ -33,8 +33,8 @@ def write_outputs(
         OutputError: a file cannot be written.
     """
     table = results_table(store, results)
-    xml = _made("reports.matrix.junit", "junit_xml", table, head)
-    text = _made("reports.matrix.markdown", "matrix_markdown", table, head)
+    xml = _made("reports.outputs.matrix.junit", "junit_xml", table, head)
+    text = _made("reports.outputs.matrix.markdown", "matrix_markdown", table, head)
     for name, content, elsewhere in (("junit.xml", xml, junit), ("summary.md", text, markdown)):
         with hold(store.directory / name, MATRIX.entries[name]) as place:
             place.write(content)
@@ -47,7 +47,7 @@ def write_outputs(
             pq.write_table(table, file, compression="zstd")
         place.put(working)
     try:
-        _made("reports.matrix.page", "write_matrix_page", store.directory)
+        _made("reports.outputs.matrix.page", "write_matrix_page", store.directory)
     except BaseException:
         remove(store.directory / "results.parquet", MATRIX.entries["results.parquet"])
         raise

@@ -12,8 +12,8 @@ import pyarrow as pa
 from replay.matrix.cells import Cell
 from replay.matrix.expectations import Expectation, Judgement, judge_cell
 from replay.matrix.facts import topology_of
+from replay.matrix.results_schema import OUTCOMES, RESULTS_SCHEMA, RESULTS_SCHEMA_NAME
 from replay.matrix.store import MatrixStore
-from replay.results_schema import OUTCOMES, RESULTS_SCHEMA, RESULTS_SCHEMA_NAME
 
 
 @dataclass(frozen=True, slots=True)

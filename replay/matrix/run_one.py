@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from replay.errors import USER_ERRORS, CellTimeoutError, RecordingError
-from replay.files import PAGE, RECORDING
 from replay.matrix.expectations import judge_cell
 from replay.matrix.facts import facts_of
 from replay.matrix.jobs import CellJob
-from replay.matrix.pool import Ended
 from replay.matrix.store import CELL_SCHEMA, write_cell_document
+from replay.matrix.workers.pool import Ended
+from replay.recording.file_kinds import PAGE, RECORDING
 from traces.errors import OutputError
 from traces.files.place import hold, remove
 
@@ -90,7 +90,7 @@ def _with_page(job: CellJob, done: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _replay(job: CellJob, recording: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    from replay.campaign import replay
+    from replay.run.replay_once import replay
 
     request = job.options.to_request(
         job.device, trace_path=Path(job.trace_path), plan=job.make_plan()

@@ -12,18 +12,18 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from replay.errors import MatrixError
-from replay.files import MADE_TRACES
 from replay.matrix.cells import Cell
 from replay.matrix.checks import CheckedCell
 from replay.matrix.expectations import judge_cell
 from replay.matrix.jobs import CellJob, JobSettings, make_job
 from replay.matrix.matrix import Matrix, Shard
 from replay.matrix.outputs import write_outputs
-from replay.matrix.pool import Pool
 from replay.matrix.results import CellResult, judge_stored
 from replay.matrix.run_one import cut_off_document
 from replay.matrix.store import MatrixStore, write_cell_document
 from replay.matrix.traces import make_traces
+from replay.matrix.workers.pool import Pool
+from replay.recording.file_kinds import MADE_TRACES
 from traces.files.place import Place, remove
 
 

@@ -12,7 +12,7 @@ from replay.errors import MatrixError
 from replay.matrix.cells import Cell
 from replay.matrix.file import MatrixSource
 from replay.matrix.jobs import TraceOnDisk
-from replay.matrix.named import split_reference, synthesis_options
+from replay.run.references import split_reference, synthesis_options
 from traces.dataset import open_trace
 from traces.errors import TraceError
 from traces.files.writing import make_folder

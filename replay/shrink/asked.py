@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from replay.errors import ShrinkError
-from replay.recording import Recording
-from replay.replayable import find_trace
+from replay.recording.reader import Recording
+from replay.run.origin import find_trace
 from replay.shrink.outcome import Outcome, outcome_of
-from replay.verdict import judge
+from replay.verdict.judge import judge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,14 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from faults.kinds import FaultPlan, FaultRule
 from faults.plan_file import KEYS_ABOUT_EVENTS, KEYS_OF_FAULT
 from faults.plan_text import rule_lines
-from replay.campaign import ReplayRequest
-from replay.defects import with_defects
-from replay.profile import EngineProfile
-from replay.profile_catalogue import find_profile
-from replay.session import SessionOptions
+from faults.rule import FaultPlan, FaultRule
+from replay.profiles.catalogue import find_profile
+from replay.profiles.defects import with_defects
+from replay.profiles.profile import EngineProfile
+from replay.run.replay_once import ReplayRequest
+from replay.run.session import SessionOptions
 from traces.dataset import Trace
 from traces.schema import TraceRequest
 
@@ -167,6 +167,6 @@ def _base(profile: str, defects: tuple[str, ...]) -> EngineProfile:
 
 
 def _fields_of(defect: str) -> Iterable[str]:
-    from replay.defects import all_defects
+    from replay.profiles.defects import all_defects
 
     return all_defects()[defect].changes

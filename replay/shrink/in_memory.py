@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from replay.campaign import ReplayRequest, observe
 from replay.errors import RecordingError
-from replay.recorder import RecordingWriter
-from replay.recording import BATCH_ROWS, Recording
-from replay.verdict import Verdict, judge
+from replay.recording.reader import BATCH_ROWS, Recording
+from replay.recording.writer import RecordingWriter
+from replay.run.replay_once import ReplayRequest, observe
+from replay.verdict.judge import Verdict, judge
 
 
 class _Rows:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from replay.event_results import has_missed
+from replay.recording.event_results import has_missed
 from replay.shrink.case import Case
 from replay.shrink.in_memory import MemoryRecording, replay_in_memory
-from replay.verdict import Verdict, worst_episode
+from replay.verdict.judge import Verdict, worst_episode
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import IO, Any
 
-from replay.files import SHRUNK
+from replay.recording.file_kinds import SHRUNK
 from traces.files.place import hold
 from traces.files.writing import extend
 

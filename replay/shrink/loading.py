@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from replay.errors import RecordingError
-from replay.profile import EngineProfile
-from replay.profile_catalogue import builtin_profiles
-from replay.recording import Recording
-from replay.replayable import replayable
+from replay.profiles.catalogue import builtin_profiles
+from replay.profiles.profile import EngineProfile
+from replay.recording.reader import Recording
+from replay.run.origin import replayable
 from replay.shrink.case import Case, plain_rule, settings_of
 
 
@@ -41,7 +41,7 @@ def _how_to_say(
     recording: Recording, engine: EngineProfile
 ) -> tuple[str, tuple[str, ...], tuple[tuple[str, object], ...]]:
     """The name of a built-in profile, the bugs switched on beside its own, and what else differs."""
-    from replay.defects import with_defects
+    from replay.profiles.defects import with_defects
 
     known = builtin_profiles()
     if engine.name not in known:

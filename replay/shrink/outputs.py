@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from faults.kinds import FaultPlan
 from faults.plan_text import plan_text
+from faults.rule import FaultPlan
 from replay.errors import ReplayError
-from replay.files import PLAN_NAME, SHRUNK, SHRUNK_FILE, sealed
-from replay.profile_overrides import as_text
-from replay.recording import Recording
-from replay.run_options import RunOptions
+from replay.profiles.overrides import as_text
+from replay.recording.file_kinds import PLAN_NAME, SHRUNK, SHRUNK_FILE, sealed
+from replay.recording.reader import Recording
+from replay.run.options import RunOptions
 from replay.shrink.case import SOURCE, Case
 from replay.shrink.outcome import Outcome, outcome_of
 from replay.shrink.place import RECORDING, TEST, TRACE

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from replay.errors import ShrinkError
-from replay.files import JOURNAL_FILE, PLAN_NAME, SHRUNK, SHRUNK_FILE
+from replay.recording.file_kinds import JOURNAL_FILE, PLAN_NAME, SHRUNK, SHRUNK_FILE
 from replay.shrink.journal import JOURNAL_SCHEMA, Journal
 from traces.files.place import Place, hold, remove
 

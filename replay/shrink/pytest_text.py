@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from replay.files import PLAN_NAME
-from replay.session import SessionOptions
+from replay.recording.file_kinds import PLAN_NAME
+from replay.run.session import SessionOptions
 from replay.shrink.case import Case
 from replay.shrink.outcome import Outcome
 from replay.shrink.place import TRACE

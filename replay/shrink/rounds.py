@@ -10,16 +10,21 @@ left as it was is left as it is when it is shrunk again.
 
 from __future__ import annotations
 
-from replay.shrink.arrivals import earlier_arrivals
-from replay.shrink.deployment import (
+from replay.shrink.search import OutOfBudgetError, Search
+from replay.shrink.smaller.arrivals import earlier_arrivals
+from replay.shrink.smaller.deployment import (
     plainer_engine,
     plainer_options,
     smaller_deployment,
     smaller_together,
 )
-from replay.shrink.requests import fewer_pairs, fewer_requests, plain_names, simpler_requests
-from replay.shrink.rules import explicit_rules, fewer_rules, named_requests, simpler_rules
-from replay.shrink.search import OutOfBudgetError, Search
+from replay.shrink.smaller.requests import (
+    fewer_pairs,
+    fewer_requests,
+    plain_names,
+    simpler_requests,
+)
+from replay.shrink.smaller.rules import explicit_rules, fewer_rules, named_requests, simpler_rules
 
 #: A bound that no shrink comes near: each round makes something smaller.
 _ROUNDS_MAX = 100

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from replay.errors import ShrinkError
-from replay.recording import Recording
+from replay.recording.reader import Recording
 from replay.shrink.asked import ShrinkOptions, wanted_of
 from replay.shrink.case import Case
 from replay.shrink.loading import load_case
@@ -18,7 +18,7 @@ from replay.shrink.outputs import facts, write_shrunk
 from replay.shrink.place import open_place
 from replay.shrink.rounds import shrink
 from replay.shrink.search import Goal, Search, outcome_in_memory
-from replay.verdict import judge
+from replay.verdict.judge import judge
 
 
 def shrink_recording(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from replay.episodes import Episode
+from replay.verdict.episodes import Episode
 from reports.charts.readings import Readings
 from reports.charts.steps import NO_WINDOWS, POINTS_PER_COLUMN, Integers
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from replay.episodes import Episode
+from replay.verdict.episodes import Episode
 from reports.charts.detail import Detail, choose_detail
 from reports.charts.marks import Marks
 from reports.charts.readings import Series

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from replay.blame import blame
-from replay.episodes import Episode
+from replay.verdict.blame import blame
+from replay.verdict.episodes import Episode
 from reports.compare.changes import (
     Fates,
     Faults,

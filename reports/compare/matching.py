@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from replay.episodes import Episode
+from replay.verdict.episodes import Episode
 
 Outcome = Literal["disappeared", "new", "changed", "still there"]
 #: In the order in which a reader wants them.

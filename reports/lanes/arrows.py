@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from replay.event_facts import EventFact
-from replay.event_results import LOST, has_missed, was_ignored
-from replay.event_words import what_happened
+from replay.recording.event_results import LOST, has_missed, was_ignored
+from replay.recording.events import EventFact
+from replay.recording.words import what_happened
 from reports.lanes.states import Side
 
 #: What becomes of an event, as it is drawn.

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.episodes import kind_of
-from replay.event_facts import EventFact
+from replay.recording.events import EventFact
+from replay.verdict.episodes import kind_of
 from reports.evidence import Evidence
 from reports.lanes.arrows import Arrow, arrows_of
 from reports.lanes.states import Bar, Side, bars_of

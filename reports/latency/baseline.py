@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from replay.profile_overrides import as_text
+from replay.profiles.overrides import as_text
 from reports.evidence import Evidence
 
 #: Options of `kvreplay run` that bring faults, or that a baseline does without; each has a value.

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.event_results import has_missed
+from replay.recording.event_results import has_missed
 from reports.evidence import Evidence
 
 #: Shares of which quantiles are shown, in percent.

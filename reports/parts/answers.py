@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from replay.blame import owners_that_count
-from replay.recording_schema import NOBODY_NAME
+from replay.recording.tables import NOBODY_NAME
+from replay.verdict.blame import owners_that_count
 from reports.evidence import Evidence
 from reports.words import as_sentence, counted, direction, growth, number
 from traces.text import shortened

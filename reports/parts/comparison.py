@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from replay.episodes import Episode
+from replay.verdict.episodes import Episode
 from reports.compare.comparison import Comparison
 from reports.compare.curves import CurvePair
 from reports.evidence import Evidence

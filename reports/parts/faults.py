@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from faults.kinds import AIMED_FAULTS
-from replay.event_facts import EventFact
-from replay.event_words import what_a_fault_did
+from faults.rule import AIMED_FAULTS
+from replay.recording.events import EventFact
+from replay.recording.words import what_a_fault_did
 from reports.evidence import Evidence
 from reports.html import TEXT_CHARACTERS_MAX
 from reports.parts.rule_events import RuleEvents, rule_events

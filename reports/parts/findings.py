@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from replay.findings.categories import CATEGORIES, MEANINGS, NEVER_ENDED, SUPPRESSED
-from replay.findings.finding import Block, Finding
-from replay.findings.gate import Judged, unused
-from replay.findings.matching import Accepted, Outcome, accept
+from replay.verdict.findings.categories import CATEGORIES, MEANINGS, NEVER_ENDED, SUPPRESSED
+from replay.verdict.findings.finding import Block, Finding
+from replay.verdict.findings.gate import Judged, unused
+from replay.verdict.findings.matching import Accepted, Outcome, accept
 from reports.evidence import Evidence
 from reports.parts.tables import Table, make_table
 from reports.words import NOTHING, counted, number, plain_seconds, shown

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.findings.categories import NEVER_ENDED, RELEASED_BY_ANOTHER
-from replay.findings.finding import Block, Finding
-from replay.oracles import DECODE_ENDED, PREFILL_ENDED
+from replay.verdict.findings.categories import NEVER_ENDED, RELEASED_BY_ANOTHER
+from replay.verdict.findings.finding import Block, Finding
+from replay.verdict.oracles import DECODE_ENDED, PREFILL_ENDED
 from reports.evidence import Evidence
 from reports.parts.findings import leak_summary
 from reports.reconcile import Check

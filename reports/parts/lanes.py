@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from markupsafe import Markup
 
-from replay.event_words import seconds as words_of_time
-from replay.life.subject import guilty_requests
+from replay.explain.subject import guilty_requests
+from replay.recording.words import seconds as words_of_time
 from reports.evidence import Evidence
 from reports.html import TEXT_CHARACTERS_MAX
 from reports.lanes.arrows import SHAPES, Arrow

@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.event_facts import EventFact
-from replay.life.request_facts import RequestFacts
-from replay.life.request_life import request_life
-from replay.life.steps import Life, shown_steps
-from replay.life.subject import guilty_requests
+from replay.explain.request_facts import RequestFacts
+from replay.explain.request_life import request_life
+from replay.explain.steps import Life, shown_steps
+from replay.explain.subject import guilty_requests
+from replay.recording.events import EventFact
 from reports.evidence import Evidence
 from reports.words import number, plain_seconds, shown
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from replay.episodes import kind_of
-from replay.page_state import PageState
+from replay.recording.page_states import PageState
+from replay.verdict.episodes import kind_of
 from reports.evidence import Evidence
 from reports.parts.tables import ROWS_MAX, Column, Table
 from reports.words import NOTHING, counted, number, seconds

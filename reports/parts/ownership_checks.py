@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from replay.episodes import kind_of
+from replay.verdict.episodes import kind_of
 from reports.evidence import Evidence
 from reports.parts.ownership import PageMap, read_page_map, stays_at
 from reports.reconcile import Check

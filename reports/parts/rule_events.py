@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.event_results import LOST
+from replay.recording.event_results import LOST
 
 #: Stands between the rules, and the faults, of one event.
 _AND = " + "

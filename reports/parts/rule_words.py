@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from faults.kinds import AIMED_FAULTS, CONDITION_MEANINGS
-from replay.event_words import seconds
+from faults.rule import AIMED_FAULTS, CONDITION_MEANINGS
+from replay.recording.words import seconds
 from reports.words import counted, number
 from traces.text import shortened
 

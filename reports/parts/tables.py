@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.blame import blame
-from replay.episodes import Episode, kind_of
-from replay.oracles import DECODE_ENDED
+from replay.verdict.blame import blame
+from replay.verdict.episodes import Episode, kind_of
+from replay.verdict.oracles import DECODE_ENDED
 from reports.evidence import Evidence
 from reports.words import NOTHING, by_count, number, plain_seconds, shown
 

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from faults.kinds import AIMED_FAULTS, CONDITION_MEANINGS
-from replay.event_words import seconds
+from faults.rule import AIMED_FAULTS, CONDITION_MEANINGS
+from replay.recording.words import seconds
 from reports.evidence import Evidence
 from reports.parts.rule_words import ordinal
 from reports.words import counted, number

@@ -6,7 +6,7 @@ from pathlib import Path
 from matrix_results import thousand_cells, write_matrix
 
 from replay.cli import run_command_line
-from reports.matrix.page import write_matrix_page
+from reports.outputs.matrix.page import write_matrix_page
 from reports.page import write_report
 
 PROFILE = ["--profile", "sglang-0.4.6.post4", "--seed", "7", "--device", "cpu"]

@@ -5,8 +5,8 @@ from matrix_results import HOSTILE, row, thousand_cells, write_matrix
 from test_report_page import Visit
 
 from replay.cli import run_command_line
-from replay.recording import Recording
-from reports.matrix.page import write_matrix_page
+from replay.recording.reader import Recording
+from reports.outputs.matrix.page import write_matrix_page
 from reports.page import write_report
 
 pytestmark = pytest.mark.browser

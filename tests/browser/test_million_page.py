@@ -5,7 +5,7 @@ from million_audits import make_long_recording
 from test_report_page import PROFILE, Visit
 
 from replay.cli import run_command_line
-from replay.recording import Recording
+from replay.recording.reader import Recording
 from reports.page import write_report
 
 pytestmark = pytest.mark.browser

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from replay.cli import run_command_line
-from replay.recording import Recording
+from replay.recording.reader import Recording
 from reports.page import write_report
 
 pytestmark = pytest.mark.browser

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from replay.diagnosis.diagnosis import Diagnosis
 from replay.diagnosis.judging.finding import Finding
 from replay.diagnosis.judging.judge import Judge
-from replay.diagnosis.records import (
+from replay.server_lines.records import (
     Crash,
     Load,
     Observation,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from composed_logs import read
 
-from replay.diagnosis.records import Load, Observation, Transfer
+from replay.server_lines.records import Load, Observation, Transfer
 
 #: Reports under these names have lines in which no engine says anything of its accounting.
 SILENT: frozenset[str] = frozenset()

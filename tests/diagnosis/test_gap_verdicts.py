@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_records import check, checks, crash, diagnosed, load, place, verdict
 
-from replay.diagnosis.records import Load
+from replay.server_lines.records import Load
 
 GAPS = st.lists(st.integers(-3, 6).map(lambda pages: pages * 64), min_size=1, max_size=12)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_records import check, load, place, verdict
 
-from replay.diagnosis.records import Load
+from replay.server_lines.records import Load
 
 
 def decode_lines(transfers: list[int], every_s: float = 1.0, running: int = 3) -> list[Load]:

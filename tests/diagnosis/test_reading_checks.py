@@ -5,7 +5,7 @@ from composed_logs import died_of, head, new_terms, old_check, read
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.diagnosis.records import Crash, Observation
+from replay.server_lines.records import Crash, Observation
 
 COUNT = st.integers(-(10**6), 10**8)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from composed_logs import decode_line, died_of, failed_transfer, head, new_terms, read
 
-from replay.diagnosis.records import Crash, Load, Transfer, TransferTrouble
+from replay.server_lines.records import Crash, Load, Transfer, TransferTrouble
 
 CHECK = f"pool memory leak detected! {new_terms('full', 3996, 0, 4096)}"
 

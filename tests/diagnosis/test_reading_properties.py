@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.diagnosis.logs.blocks import BlockCutter
-from replay.diagnosis.logs.lines import LINE_BYTES_MAX
 from replay.diagnosis.logs.log_reader import WORDS
 from replay.diagnosis.logs.reading import LineReader
 from replay.diagnosis.logs.tally import ReadingTally
+from replay.server_lines.lines import LINE_BYTES_MAX
 
 FUZZ_CASES = int(os.environ.get("KVREPLAY_FUZZ_CASES", "150"))
 

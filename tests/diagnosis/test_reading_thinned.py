@@ -12,7 +12,7 @@ from replay.diagnosis.logs.reading import LineReader
 from replay.diagnosis.logs.scan import Scanner
 from replay.diagnosis.logs.status_lines import _parsed, find_status_lines
 from replay.diagnosis.logs.thinning import FEW_LINES, STRETCH_LINES
-from replay.diagnosis.records import Load, Observation
+from replay.server_lines.records import Load, Observation
 
 RANKS = ("DP0 TP0", "DP1 TP1", "DP10 TP10")
 CHECK = f"pool memory leak detected! {new_terms('full', 1, 2, 9)}\n"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from made_records import crash, diagnosed, load, place, trouble, verdict
 
-from replay.diagnosis.records import TransferTrouble
+from replay.server_lines.records import TransferTrouble
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from replay.cli import run_command_line
-from replay.life.steps import StepKind
+from replay.explain.steps import StepKind
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "explain.md").read_text(encoding="utf-8")
 COMMANDS = [

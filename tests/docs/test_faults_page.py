@@ -7,10 +7,10 @@ import pytest
 
 from faults.catalogue import builtin_plans
 from faults.events import STATE_MEANINGS
-from faults.kinds import CONDITION_MEANINGS, FAULT_MEANINGS
 from faults.plan import parse_plan
 from faults.plan_file import TIMEOUT_STATES, PlanFile, RuleEntry
-from replay.defects import all_defects
+from faults.rule import CONDITION_MEANINGS, FAULT_MEANINGS
+from replay.profiles.defects import all_defects
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.M | re.S)

@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import get_args
 
 from replay.cli import cli
-from replay.findings.categories import MEANINGS, NEVER_ENDED, RELEASED_BY_ANOTHER, category_of
-from replay.findings.suppressions import Suppression, parse_suppressions
-from replay.verdict_words import KindName
+from replay.recording.verdict_words import KindName
+from replay.verdict.findings.categories import (
+    MEANINGS,
+    NEVER_ENDED,
+    RELEASED_BY_ANOTHER,
+    category_of,
+)
+from replay.verdict.findings.suppressions import Suppression, parse_suppressions
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "findings.md").read_text(encoding="utf-8")
 ROWS = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from replay.cli import run_command_line
-from replay.files import SHRUNK
+from replay.recording.file_kinds import SHRUNK
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "shrink.md").read_text(encoding="utf-8")
 LINES = re.findall(r"^    (kvreplay .*)$", PAGE, re.M)

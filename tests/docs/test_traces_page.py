@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from traces.dataset import open_trace
-from traces.importers import FORMATS
+from traces.formats import FORMATS
 from traces.schema import COLUMNS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "traces.md"

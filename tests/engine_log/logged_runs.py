@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from faults.kinds import FaultPlan, FaultRule
-from replay.campaign import ReplayRequest, replay
-from replay.defects import with_defects
+from faults.rule import FaultPlan, FaultRule
 from replay.engine_log.servers import servers_of
 from replay.engine_log.writing import server_lines
-from replay.profile_catalogue import find_profile
-from replay.recording import Recording
-from replay.schedules import BLOCK_SIZE, draw_schedule
-from replay.session import SessionOptions
+from replay.profiles.catalogue import find_profile
+from replay.profiles.defects import with_defects
+from replay.recording.reader import Recording
+from replay.reproduce.schedules import BLOCK_SIZE, draw_schedule
+from replay.run.replay_once import ReplayRequest, replay
+from replay.run.session import SessionOptions
 from traces.dataset import TraceWriter, open_trace
 from traces.schema import TraceRequest
 

@@ -7,8 +7,8 @@ import re
 import pytest
 from logged_runs import SMALL, Logged, logged, logged_schedule
 
-from faults.kinds import FaultRule
-from replay.session import SessionOptions
+from faults.rule import FaultRule
+from replay.run.session import SessionOptions
 from traces.schema import TraceRequest
 
 OLD = "token_to_kv_pool_allocator memory leak detected!"

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from logged_runs import SMALL, logged, logged_schedule
 
-from faults.kinds import FaultRule
+from faults.rule import FaultRule
 from replay.cli import run_command_line
 from replay.diagnosis.diagnose import diagnose
 from replay.diagnosis.logs.source import open_logs
-from replay.session import SessionOptions
+from replay.run.session import SessionOptions
 from traces.schema import TraceRequest
 
 

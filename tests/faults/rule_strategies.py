@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from faults.bursts import Burst
 from faults.durations import LogNormal, Uniform
 from faults.events import DECODE_STATES, PREFILL_STATES
-from faults.kinds import Condition, Detour, FaultRule
 from faults.plan_file import STATES_OF_RECEIVERS, TIMEOUT_STATES
+from faults.rule import Condition, Detour, FaultRule
 
 REQUESTS = [f"q{number}" for number in range(8)]
 SESSIONS = ["s0", "s1", "s2"]

@@ -8,10 +8,10 @@ import pytest
 from faults.catalogue import builtin_names, builtin_plan, builtin_plans, open_plan
 from faults.errors import PlanError
 from faults.examples import FAULT_EXAMPLES
-from faults.kinds import FAULT_MEANINGS
 from faults.plan import load_plan, parse_plan
-from replay.defects import all_defects
-from replay.profile_catalogue import builtin_profiles
+from faults.rule import FAULT_MEANINGS
+from replay.profiles.catalogue import builtin_profiles
+from replay.profiles.defects import all_defects
 
 #: Modes that need no fault: a wrong count, gate, counter or release in every healthy transfer.
 NEED_NO_FAULT = {

@@ -12,7 +12,7 @@ from rule_strategies import REQUESTS, SESSIONS, rules
 
 from faults.events import CompletionEvent, Moment
 from faults.injector import FaultInjector
-from faults.kinds import FaultKind, FaultPlan, FaultRule
+from faults.rule import FaultKind, FaultPlan, FaultRule
 
 
 @st.composite

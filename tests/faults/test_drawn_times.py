@@ -14,7 +14,7 @@ from faults.chance import uniform
 from faults.durations import DELAY_US_MAX, LogNormal, Uniform, draw_us
 from faults.events import CompletionEvent
 from faults.injector import FaultInjector
-from faults.kinds import FaultPlan, FaultRule
+from faults.rule import FaultPlan, FaultRule
 
 ALMOST_ONE = 1.0 - 2.0**-53
 chances = st.floats(0.0, ALMOST_ONE)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from faults.chance import uniform
 from faults.events import CompletionEvent
 from faults.injector import FaultInjector
-from faults.kinds import FaultPlan, FaultRule
+from faults.rule import FaultPlan, FaultRule
 
 DUE_US = 1_300
 

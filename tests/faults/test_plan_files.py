@@ -5,8 +5,8 @@ import re
 import pytest
 
 from faults.errors import PlanError
-from faults.kinds import FaultPlan, FaultRule
 from faults.plan import combine, load_plan, shortcut_plan
+from faults.rule import FaultPlan, FaultRule
 
 
 @pytest.fixture

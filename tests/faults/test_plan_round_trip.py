@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rule_strategies import rules
 
-from faults.kinds import FaultKind, FaultPlan
 from faults.plan import parse_plan
 from faults.plan_text import plan_text
+from faults.rule import FaultKind, FaultPlan
 
 #: Whatever a TOML file can hold: no lone surrogates.
 words = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)

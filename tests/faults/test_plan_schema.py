@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from faults.catalogue import builtin_plans
 from faults.events import DECODE_STATES, PREFILL_STATES
 from faults.examples import FAULT_EXAMPLES
-from faults.kinds import CONDITION_MEANINGS, FAULT_MEANINGS
 from faults.plan import complaint_of
 from faults.plan_file import PlanFile, RuleEntry
 from faults.plan_schema import plan_schema
+from faults.rule import CONDITION_MEANINGS, FAULT_MEANINGS
 
 #: What only `load_plan` can see: numbers that must fit each other, and names given twice.
 BEYOND_A_SCHEMA = (

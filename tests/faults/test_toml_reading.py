@@ -21,8 +21,8 @@ from faults.toml_reading import (
     toml_text,
 )
 from replay.errors import MatrixError, SuppressionError
-from replay.findings.suppressions import parse_suppressions
 from replay.matrix.file import parse_matrix
+from replay.verdict.findings.suppressions import parse_suppressions
 
 ROOT = Path(__file__).parents[2]
 MANY = ".".join(["a"] * 100_000)

@@ -28,7 +28,7 @@ import replay.cli
 import replay.shrink.journal
 import traces.files.place
 import traces.files.writing
-import traces.importers.pipeline
+import traces.formats.pipeline
 from traces.files.locks import let_go
 from traces.sorting import ArrivalSorter
 
@@ -37,7 +37,7 @@ IMPORTED = (
     "jinja2",
     "polars",
     "pyarrow.parquet",
-    "replay.campaign",
+    "replay.run.replay_once",
     "replay.commands.demo",
     "replay.commands.hunt",
     "replay.commands.matrix.merge",
@@ -49,18 +49,18 @@ IMPORTED = (
     "replay.commands.trace.import_log",
     "replay.commands.trace.synth",
     "replay.engine_log.writing",
-    "replay.hunting",
+    "replay.reproduce.hunt",
     "replay.matrix.merge",
     "replay.matrix.runner",
     "replay.shrink.shrinker",
     "reports.charts.picture",
-    "reports.markdown_report",
-    "reports.matrix.junit",
-    "reports.matrix.markdown",
-    "reports.matrix.page",
-    "reports.outputs",
+    "reports.outputs.markdown_report",
+    "reports.outputs.matrix.junit",
+    "reports.outputs.matrix.markdown",
+    "reports.outputs.matrix.page",
+    "reports.outputs.together",
     "reports.page",
-    "reports.perfetto.writing",
+    "reports.outputs.perfetto.writing",
     "traces.synthesis",
 )
 TIMEOUT_S = 120.0
@@ -171,7 +171,7 @@ def copy_into(source: Path, folder: Path) -> None:
 
 def use_drawn(patch: pytest.MonkeyPatch, museum: Path) -> None:
     """Take pages and pictures from the museum: that they are drawn is not what is tested."""
-    from reports.outputs import _Made
+    from reports.outputs.together import _Made
 
     drawn = {suffix: (museum / f"r{suffix}").read_bytes() for suffix in (".html", ".svg", ".png")}
     real_text = _Made._text
@@ -185,7 +185,7 @@ def use_drawn(patch: pytest.MonkeyPatch, museum: Path) -> None:
     patch.setattr(demo, "_tell_the_story", lambda folder, *_: copy_into(museum / "demo", folder))
     page = drawn[".html"].decode()
     patch.setattr("reports.page.render_report", lambda *_, **__: page)
-    patch.setattr("reports.matrix.page.render_matrix_page", lambda *_: page)
+    patch.setattr("reports.outputs.matrix.page.render_matrix_page", lambda *_: page)
 
 
 def command_line(words: list[str]) -> int:
@@ -213,7 +213,7 @@ def child(order: dict, told: Path) -> int:
     if order.get("spills"):
         real = ArrivalSorter.__init__
         patch.setattr(ArrivalSorter, "__init__", lambda self, folder, *_: real(self, folder, 2000))
-        patch.setattr(traces.importers.pipeline, "_BATCH_ROWS", 8)
+        patch.setattr(traces.formats.pipeline, "_BATCH_ROWS", 8)
     steps = Steps(root, order.get("act"), order.get("at", 0))
     put_in_place(steps, patch, order.get("has_exchange", True))
     code = command_line(order["words"])

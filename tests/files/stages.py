@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from file_helpers import VERBS, copy, hidden, tree
 
-from replay.recording_hash import hash_recording
+from replay.recording.fingerprint import hash_recording
 from traces.dataset import open_trace
 from traces.files.locks import Hold
 

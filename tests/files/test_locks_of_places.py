@@ -14,7 +14,7 @@ import pytest
 from file_helpers import VERBS, copy, hidden, tree
 from stages import REMOVED, WRITERS
 
-from replay.files import MATRIX, RECORDING
+from replay.recording.file_kinds import MATRIX, RECORDING
 from traces.errors import OutputError
 from traces.files import locks
 from traces.files.kinds import TRACE

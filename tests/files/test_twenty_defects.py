@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from replay.cli import run_command_line
-from replay.recording import Recording
+from replay.recording.reader import Recording
 from traces.schema import TraceRequest
 from traces.writer import TraceWriter
 

@@ -25,7 +25,7 @@ from file_helpers import VERBS, Verb, copy, hidden, run_here, tree, use_small_wa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.recording_schema import RUN_SCHEMA
+from replay.recording.tables import RUN_SCHEMA
 from traces.files import place as place_module
 from traces.files.locks import LOCK_SCHEMA, Hold
 from traces.files.place import Place
@@ -741,7 +741,7 @@ def without_drawing(museum: Path) -> Iterator[None]:
         drawn = {
             suffix: (museum / f"r{suffix}").read_bytes() for suffix in (".html", ".svg", ".png")
         }
-        from reports.outputs import _Made
+        from reports.outputs.together import _Made
 
         real_text = _Made._text
         patch.setattr(_Made, "_picture", lambda self, kind: drawn[kind])
@@ -752,7 +752,7 @@ def without_drawing(museum: Path) -> Iterator[None]:
         )
         page = drawn[".html"].decode()
         patch.setattr("reports.page.render_report", lambda *_, **__: page)
-        patch.setattr("reports.matrix.page.render_matrix_page", lambda *_: page)
+        patch.setattr("reports.outputs.matrix.page.render_matrix_page", lambda *_: page)
         patch.setattr(
             "replay.commands.demo._tell_the_story", lambda folder, *_: _fill(folder, museum)
         )

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from replay.findings.categories import NEVER_ENDED, RELEASED_BY_ANOTHER, category_of
-from replay.findings.finding import Block
-from replay.findings.grouping import group
-from replay.findings.suppressions import Suppression, Suppressions
+from replay.verdict.findings.categories import NEVER_ENDED, RELEASED_BY_ANOTHER, category_of
+from replay.verdict.findings.finding import Block
+from replay.verdict.findings.grouping import group
+from replay.verdict.findings.suppressions import Suppression, Suppressions
 
 KINDS = (
     "held", "stuck", "orphaned", "cache-held", "over-freed", "counter-drift", "stale-write",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from replay.episodes import Episode, Owner
-from replay.findings.gaps import blocks_of_gaps
+from replay.verdict.episodes import Episode, Owner
+from replay.verdict.findings.gaps import blocks_of_gaps
 
 
 def owner(share="departed", pages=5, closed=None, can_progress=False, name="r1"):

@@ -9,7 +9,7 @@ from finding_strategies import KINDS, PAGE_SIZE, blocks, findings, grouped
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.findings.categories import CATEGORIES, MEANINGS, SUPPRESSED, category_of
+from replay.verdict.findings.categories import CATEGORIES, MEANINGS, SUPPRESSED, category_of
 from reports.parts.findings import findings_line, leak_summary
 
 
@@ -72,7 +72,7 @@ def test_a_fingerprint_names_the_way_and_not_the_numbers(one, other):
 
 def test_a_fingerprint_stays_what_it_is():
     """People write them into files: another one would let what they accept fail."""
-    from replay.findings.finding import Block
+    from replay.verdict.findings.finding import Block
 
     (found,) = grouped([Block("stuck", "stuck", "decode0/dp3", "r", 5, True, faults=("drop",))])
     assert found.fingerprint == "0894040d465d"

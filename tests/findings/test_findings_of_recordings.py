@@ -3,7 +3,7 @@
 import pytest
 from schedule_runs import run_schedule
 
-from replay.defects import all_defects
+from replay.profiles.defects import all_defects
 from reports.evidence import load
 from reports.parts.findings_check import check_findings
 from reports.section import make_section
@@ -63,7 +63,7 @@ def test_a_page_too_many_or_a_finding_too_few_is_found_out(leaky):
 
 
 def test_a_request_that_nobody_tells_of_is_found_out(tmp_path):
-    from replay.findings.categories import NEVER_ENDED
+    from replay.verdict.findings.categories import NEVER_ENDED
 
     run_schedule(0, ("ranks-poll-alone",), keep=tmp_path / "recording")
     evidence = load(tmp_path / "recording")

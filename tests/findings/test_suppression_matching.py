@@ -6,10 +6,10 @@ from datetime import date, timedelta
 from finding_strategies import TODAY, findings, grouped, suppressions
 from hypothesis import given
 
-from replay.findings.finding import Block
-from replay.findings.gate import Judged, gate
-from replay.findings.matching import Accepted, accept, matches
-from replay.findings.suppressions import Suppression, Suppressions
+from replay.verdict.findings.finding import Block
+from replay.verdict.findings.gate import Judged, gate
+from replay.verdict.findings.matching import Accepted, accept, matches
+from replay.verdict.findings.suppressions import Suppression, Suppressions
 
 PROFILE = "sglang-0.4.6.post4"
 SUMMARY = {

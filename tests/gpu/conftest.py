@@ -10,4 +10,4 @@ def _known_version(monkeypatch):
     try:
         version("kvreplay")
     except PackageNotFoundError:
-        monkeypatch.setattr("replay.campaign.version", lambda _: "not installed")
+        monkeypatch.setattr("replay.run.replay_once.version", lambda _: "not installed")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from faults.kinds import FaultPlan, FaultRule
-from replay.campaign import ReplayRequest, replay
+from faults.rule import FaultPlan, FaultRule
 from replay.pool.storage import NO_WRITER, KvStorage
-from replay.profile_catalogue import find_profile
-from replay.profile_overrides import override
-from replay.session import SessionOptions
+from replay.profiles.catalogue import find_profile
+from replay.profiles.overrides import override
+from replay.run.replay_once import ReplayRequest, replay
+from replay.run.session import SessionOptions
 from traces.dataset import open_trace
 from traces.schema import TraceRequest
 from traces.writer import TraceWriter

@@ -5,11 +5,11 @@ import pytest
 import torch
 from gpu_helpers import CUDA, needs_cuda, wrong_pages
 
-from replay.device import arrays_on
 from replay.pool.arrays import HostArrays
 from replay.pool.owner_codes import CACHE, FIRST_OWNER
 from replay.pool.pool import KvPool
 from replay.pool.token_indices import TokenIndexAllocator
+from replay.run.device import arrays_on
 
 pytestmark = needs_cuda
 

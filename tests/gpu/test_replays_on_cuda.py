@@ -9,9 +9,9 @@ import torch
 from gpu_helpers import needs_cuda, run, write_trace
 from no_waiting import NoWaiting, allow_in_waiting_places
 
-from replay.doctor import diagnose
 from replay.errors import DeviceError
-from replay.profile_catalogue import find_profile
+from replay.profiles.catalogue import find_profile
+from replay.run.doctor import diagnose
 
 pytestmark = needs_cuda
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from gpu_helpers import CUDA, needs_cuda, receive, wrong_pages
 
-from replay.device import arrays_on
 from replay.pool.pool import KvPool
 from replay.pool.storage import KvStorage, write_tag
-from replay.profile_catalogue import find_profile
-from replay.profile_overrides import override
+from replay.profiles.catalogue import find_profile
+from replay.profiles.overrides import override
+from replay.run.device import arrays_on
 
 pytestmark = needs_cuda
 

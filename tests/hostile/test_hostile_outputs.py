@@ -20,17 +20,17 @@ from replay.cli import run_command_line
 from replay.engine_log.presence import Requests
 from replay.engine_log.servers import LogRank
 from replay.engine_log.vllm import expired_holds
-from replay.recording import Recording
+from replay.recording.reader import Recording
 from reports.charts.drawing import timeline_svg
 from reports.charts.strips import WIDE
 from reports.charts.timeline import make_story
 from reports.compare.comparison import compare_if_two
 from reports.evidence import load
-from reports.markdown_report import report_markdown
-from reports.markdown_text import code, code_in_table, fenced, table_row
-from reports.matrix.junit import junit_xml
-from reports.matrix.markdown import matrix_markdown
-from reports.matrix.page import render_matrix_page
+from reports.outputs.markdown_report import report_markdown
+from reports.outputs.markdown_text import code, code_in_table, fenced, table_row
+from reports.outputs.matrix.junit import junit_xml
+from reports.outputs.matrix.markdown import matrix_markdown
+from reports.outputs.matrix.page import render_matrix_page
 from reports.page import render_report
 from reports.parts.comparison import make_comparison_part
 from traces.dataset import TraceWriter

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from faults.plan_file import BurstEntry, LogNormalEntry, RuleEntry
 from replay.cli import cli
 from replay.matrix.file import Budget, Expect, Run
-from replay.profile import EngineProfile
+from replay.profiles.profile import EngineProfile
 from traces.synthesis_options import SynthesisOptions
 
 NUMBERS = (
@@ -48,7 +48,12 @@ LINES = {
 }
 #: Right, and so much work that nobody waits for it.
 TOO_LONG = {("trace synth", "--requests", "2147483647")}
-LOADED = ["replay.campaign", "replay.commands.run", "replay.shrink.shrinker", "replay.hunting"]
+LOADED = [
+    "replay.run.replay_once",
+    "replay.commands.run",
+    "replay.shrink.shrinker",
+    "replay.reproduce.hunt",
+]
 
 MATRIX = '[axes]\ntrace = ["{folder}/t.parquet"]\nprofile = ["hardened"]\n'
 

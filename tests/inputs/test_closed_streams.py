@@ -50,7 +50,12 @@ LINES = {
     "trace slice t.parquet -o OUT.parquet": 0,
     "trace anonymize t.parquet -o OUT.parquet --key-file secret.key": 0,
 }
-LOADED = ["replay.campaign", "replay.commands.run", "replay.shrink.shrinker", "replay.hunting"]
+LOADED = [
+    "replay.run.replay_once",
+    "replay.commands.run",
+    "replay.shrink.shrinker",
+    "replay.reproduce.hunt",
+]
 
 
 @pytest.mark.parametrize(

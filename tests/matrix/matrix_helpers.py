@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from replay.matrix.remote import run_remote
 from replay.matrix.run_one import run_message
+from replay.matrix.workers.remote import run_remote
 
 #: Eight cells that take a moment each: two engines, with and without loss, two seeds.
 SMALL = """\
@@ -103,7 +103,7 @@ def fill_the_disk_at_seed_one(message):
 
     with pytest.MonkeyPatch.context() as patch:
         if message["options"]["seed"] == 1:
-            patch.setattr("replay.campaign.write", no_room)
+            patch.setattr("replay.run.replay_once.write", no_room)
         return run_message(message)
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from matrix_helpers import SMALL, bytes_without_timing
 
 from replay.matrix.checks import check_cells
-from replay.matrix.local_pool import LocalPool, prepare
 from replay.matrix.matrix import load_matrix
 from replay.matrix.run_one import run_message
 from replay.matrix.runner import RunPlan, run_matrix
 from replay.matrix.store import open_store
+from replay.matrix.workers.local_pool import LocalPool, prepare
 
 KILLS = 20
 

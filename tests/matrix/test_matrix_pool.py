@@ -10,7 +10,7 @@ import pytest
 from matrix_helpers import echo
 
 from replay.errors import MatrixError
-from replay.matrix.local_pool import LocalPool
+from replay.matrix.workers.local_pool import LocalPool
 
 
 def run(jobs, count=2, **limits):

@@ -18,7 +18,7 @@ from matrix_helpers import (
 )
 
 from replay.matrix.run_one import run_message
-from replay.recording_hash import hash_recording
+from replay.recording.fingerprint import hash_recording
 
 LOSSY_SGLANG = (
     "trace=tiny profile=sglang-0.4.6.post4 topology=tp2:tp2dp2 total_tokens=65536 plan=lossy"
@@ -178,7 +178,7 @@ def test_another_matrix_or_a_damaged_head_is_replaced_only_by_force(matrix_file,
 def test_options_that_do_not_go_together_are_refused(
     matrix_file, kvreplay, monkeypatch, words, told
 ):
-    monkeypatch.setattr("replay.matrix.dask_pool._CONNECT_S", 0.5)
+    monkeypatch.setattr("replay.matrix.workers.dask_pool._CONNECT_S", 0.5)
     code, _, err = kvreplay("matrix", "run", matrix_file(), "--out", "M", *words)
     assert code == 2
     assert told in err
@@ -292,13 +292,13 @@ def test_the_markdown_goes_to_the_step_summary_and_files_where_they_are_wanted(
 def reports_stand_in(monkeypatch):
     """Reports that say only what they were given."""
     made = {
-        ("reports.matrix.junit", "junit_xml"): lambda table, head: (
+        ("reports.outputs.matrix.junit", "junit_xml"): lambda table, head: (
             f"<{head['name']} {table.num_rows}/>"
         ),
-        ("reports.matrix.markdown", "matrix_markdown"): lambda table, head: (
+        ("reports.outputs.matrix.markdown", "matrix_markdown"): lambda table, head: (
             f"# {head['name']} {table.num_rows}\n"
         ),
-        ("reports.matrix.page", "write_matrix_page"): lambda directory: (
+        ("reports.outputs.matrix.page", "write_matrix_page"): lambda directory: (
             directory / "matrix.html"
         ).write_text(json.loads((directory / "matrix.json").read_text())["name"]),
     }

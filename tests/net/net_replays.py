@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from faults.catalogue import builtin_names, builtin_plan
-from replay.campaign import replay
-from replay.defects import all_defects
-from replay.profile_catalogue import builtin_profiles
-from replay.recording import Recording
-from replay.recording_schema import TABLES
-from replay.run_options import RunOptions
+from replay.profiles.catalogue import builtin_profiles
+from replay.profiles.defects import all_defects
+from replay.recording.reader import Recording
+from replay.recording.tables import TABLES
+from replay.run.options import RunOptions
+from replay.run.replay_once import replay
 from traces.synthesis import write_synthetic_trace
 from traces.synthesis_options import SynthesisOptions
 

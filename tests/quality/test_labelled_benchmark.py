@@ -15,8 +15,8 @@ from labelled.score import score
 from labelled.trial import Outcome
 from measure_verdicts import verdict
 
-from replay.defects import all_defects
-from replay.profile_catalogue import builtin_profiles
+from replay.profiles.catalogue import builtin_profiles
+from replay.profiles.defects import all_defects
 
 #: Enough to meet every engine some times; `make verdicts` runs the five hundred.
 CELLS = int(os.environ.get("KVREPLAY_LABELLED_CELLS", "24"))

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from labelled.truth import Label, Truth, find_truth
 
-from faults.kinds import FaultPlan, FaultRule
-from replay.campaign import ReplayRequest
-from replay.defects import with_defects
-from replay.profile_catalogue import find_profile
-from replay.profile_overrides import override
-from replay.session import SessionOptions
+from faults.rule import FaultPlan, FaultRule
+from replay.profiles.catalogue import find_profile
+from replay.profiles.defects import with_defects
+from replay.profiles.overrides import override
+from replay.run.replay_once import ReplayRequest
+from replay.run.session import SessionOptions
 from traces.dataset import open_trace
 from traces.schema import TraceRequest
 from traces.writer import TraceWriter

@@ -10,10 +10,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from faults.kinds import FaultPlan, FaultRule
-from replay.campaign import ReplayRequest, replay
-from replay.profile_catalogue import find_profile
-from replay.session import SessionOptions
+from faults.rule import FaultPlan, FaultRule
+from replay.profiles.catalogue import find_profile
+from replay.run.replay_once import ReplayRequest, replay
+from replay.run.session import SessionOptions
 from traces.dataset import open_trace
 from traces.schema import TraceRequest
 from traces.writer import TraceWriter

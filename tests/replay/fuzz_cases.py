@@ -11,13 +11,13 @@ import numpy as np
 from faults.bursts import Burst
 from faults.durations import Duration, LogNormal, Uniform
 from faults.events import DECODE_STATES, PREFILL_STATES
-from faults.kinds import Condition, Detour, FaultKind, FaultRule, Scope
 from faults.plan_file import STATES_OF_RECEIVERS, TIMEOUT_STATES
+from faults.rule import Condition, Detour, FaultKind, FaultRule, Scope
 from replay.errors import ProfileError
-from replay.profile import EngineProfile
-from replay.profile_catalogue import builtin_profiles
-from replay.session import SessionOptions
-from replay.swarm import SwarmBounds
+from replay.profiles.catalogue import builtin_profiles
+from replay.profiles.profile import EngineProfile
+from replay.run.session import SessionOptions
+from replay.run.swarm import SwarmBounds
 from traces.schema import TraceRequest
 
 BLOCK_SIZE = 16

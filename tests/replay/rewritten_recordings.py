@@ -5,7 +5,7 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from replay.recording_schema import TABLES
+from replay.recording.tables import TABLES
 
 #: What names an audit by its number and so changes with it.
 AUDIT_NUMBERS = ("opened_audit", "closed_audit", "widest_audit", "quiet_audit", "healed_audit")

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.audit_series import read_audits
-from replay.recording import Recording
-from replay.recording_schema import AUDITS_SCHEMA
+from replay.recording.audits import read_audits
+from replay.recording.reader import Recording
+from replay.recording.tables import AUDITS_SCHEMA
 
 POOLS = ("decode0/dp0", "decode0/dp1", "prefill0/dp0")
 PHASES = ("inject", "heal", "repeat-1")

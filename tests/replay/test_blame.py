@@ -6,11 +6,11 @@ import re
 import pytest
 from fault_helpers import WIDE_SMALL, record, requests_every
 
-from faults.kinds import FaultRule
-from replay.growth import growth_of
-from replay.profile_catalogue import find_profile
-from replay.recording import Recording
-from replay.session import SessionOptions
+from faults.rule import FaultRule
+from replay.profiles.catalogue import find_profile
+from replay.recording.reader import Recording
+from replay.run.session import SessionOptions
+from replay.verdict.growth import growth_of
 
 LOSES = "sglang-0.4.6.post4"
 

@@ -4,13 +4,13 @@ import pytest
 
 from faults.catalogue import builtin_names, builtin_plan
 from faults.examples import FAULT_EXAMPLES
-from faults.kinds import FaultPlan
 from faults.plan import parse_plan
-from replay.campaign import ReplayRequest, replay
-from replay.defects import all_defects, with_defects
-from replay.profile_catalogue import find_profile
-from replay.profile_overrides import override
-from replay.session import SessionOptions
+from faults.rule import FaultPlan
+from replay.profiles.catalogue import find_profile
+from replay.profiles.defects import all_defects, with_defects
+from replay.profiles.overrides import override
+from replay.run.replay_once import ReplayRequest, replay
+from replay.run.session import SessionOptions
 from traces.dataset import open_trace
 from traces.synthesis import write_synthetic_trace
 from traces.synthesis_options import SynthesisOptions

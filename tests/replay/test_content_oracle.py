@@ -3,8 +3,8 @@
 import pyarrow.parquet as pq
 import pytest
 
-from faults.kinds import FaultPlan, FaultRule
 from faults.plan_text import plan_text
+from faults.rule import FaultPlan, FaultRule
 from traces.schema import TraceRequest
 
 #: One rank a side and small pools, so that pages are used again soon.

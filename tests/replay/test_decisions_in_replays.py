@@ -14,12 +14,12 @@ from fault_helpers import record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import replay.session
+import replay.run.session
 from faults.bursts import Burst
 from faults.durations import Uniform
 from faults.events import CompletionEvent, Moment
 from faults.injector import FaultInjector
-from faults.kinds import FaultRule
+from faults.rule import FaultRule
 from traces.schema import TraceRequest
 
 KINDS = {
@@ -68,7 +68,7 @@ class Journal(FaultInjector):
 def decisions(requests, rules, seed):
     made = {}
     with (
-        mock.patch.object(replay.session, "FaultInjector", Journal),
+        mock.patch.object(replay.run.session, "FaultInjector", Journal),
         mock.patch.object(Journal, "made", made),
     ):
         record(

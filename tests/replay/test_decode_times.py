@@ -3,7 +3,7 @@
 import pyarrow.parquet as pq
 import pytest
 
-from replay.profile_catalogue import find_profile
+from replay.profiles.catalogue import find_profile
 from traces.schema import TraceRequest
 
 #: One whose prebuilt batches take an iteration of their own, and one that decodes in it at once.

@@ -7,7 +7,7 @@ import pytest
 import torch
 from late_arrays import LateArrays
 
-import replay.campaign
+import replay.run.replay_once
 from replay.pool.device_arrays import DeviceArrays
 
 TABLES = ("audits", "events", "owners", "requests", "contents", "pages", "episodes")
@@ -41,7 +41,7 @@ def test_tensors_and_host_views_give_one_recording(make_trace, kvreplay, tmp_pat
     trace = make_trace(requests=60, abort_rate=0.1)
     words = ("run", trace, "--profile", "sglang-0.5.23", *FAULTS, "--set", "kv_bytes_per_token=3")
     kvreplay(*words, "--out", tmp_path / "host")
-    monkeypatch.setattr(replay.campaign, "arrays_on", DeviceArrays)
+    monkeypatch.setattr(replay.run.replay_once, "arrays_on", DeviceArrays)
     kvreplay(*words, "--device", "cpu", "--out", tmp_path / "tensors")
     assert contents(tmp_path / "host") == contents(tmp_path / "tensors")
     assert torch.device("cpu") == DeviceArrays(torch.device("cpu")).device
@@ -57,7 +57,7 @@ def test_transfers_on_their_own_stream_cannot_be_told(
     words += ("--set", "total_tokens=16384", "--set", "prefill_total_tokens=16384")
     kvreplay(*words, "--out", tmp_path / "at-once")
     late = LateArrays(torch.device("cpu"))
-    monkeypatch.setattr(replay.campaign, "arrays_on", lambda _: late)
+    monkeypatch.setattr(replay.run.replay_once, "arrays_on", lambda _: late)
     kvreplay(*words, "--device", "cpu", "--out", tmp_path / "late")
     assert late.most_at_once > 1
     assert contents(tmp_path / "at-once") == contents(tmp_path / "late")

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-import replay.campaign
-import replay.doctor
-from replay.doctor import KV_SHAPES, widest_kv
+import replay.run.doctor
+import replay.run.replay_once
 from replay.errors import DeviceError
-from replay.footprint import enough_memory, footprints, memory_of, show_bytes, total_bytes
 from replay.pool.allocator import create_allocator
 from replay.pool.arrays import HostArrays
 from replay.pool.pool import KvPool
-from replay.profile_catalogue import find_profile
+from replay.profiles.catalogue import find_profile
+from replay.profiles.footprint import enough_memory, footprints, memory_of, show_bytes, total_bytes
+from replay.run.doctor import KV_SHAPES, widest_kv
 
 CPU = torch.device("cpu")
 PROFILE = find_profile("sglang-0.5.23")
@@ -27,7 +27,7 @@ def with_memory(monkeypatch):
     """Make the device seem to have this many free bytes."""
 
     def pretend(free):
-        monkeypatch.setattr(replay.doctor, "memory_of", lambda _: (2 * free, free))
+        monkeypatch.setattr(replay.run.doctor, "memory_of", lambda _: (2 * free, free))
 
     return pretend
 
@@ -176,7 +176,7 @@ def test_running_out_of_memory_later_is_the_same(make_trace, kvreplay, monkeypat
     def run_out(*_):
         raise problem
 
-    monkeypatch.setattr(replay.campaign.Session, "run", run_out)
+    monkeypatch.setattr(replay.run.replay_once.Session, "run", run_out)
     code, _, err = kvreplay("run", make_trace(requests=5), "--profile", "hardened")
     assert code == 2
     assert "out of memory; the pools of profile hardened need" in err

@@ -11,12 +11,12 @@ import pytest
 import torch
 from fuzz_cases import make_case
 
-from faults.kinds import FaultPlan
 from faults.plan import parse_plan
 from faults.plan_text import plan_text
-from replay.campaign import ReplayRequest, replay
+from faults.rule import FaultPlan
 from replay.pool.device_arrays import DeviceArrays
-from replay.session import Session
+from replay.run.replay_once import ReplayRequest, replay
+from replay.run.session import Session
 from traces.dataset import open_trace
 from traces.writer import TraceWriter
 

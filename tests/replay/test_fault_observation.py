@@ -3,8 +3,8 @@
 import pytest
 
 from faults.durations import Uniform
-from faults.kinds import FaultPlan, FaultRule
 from faults.plan_text import plan_text
+from faults.rule import FaultPlan, FaultRule
 
 SLOW_BYTES = ("--set", "transfer_us=50000")
 ONE_RANK_OF_EIGHT = ("--set", "decode_dp=1")

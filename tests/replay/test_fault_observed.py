@@ -3,8 +3,8 @@
 import pytest
 from fault_helpers import record, requests_every
 
-from faults.kinds import FaultRule
-from replay.profile_catalogue import find_profile
+from faults.rule import FaultRule
+from replay.profiles.catalogue import find_profile
 from traces.schema import TraceRequest
 
 HARDENED = "hardened"

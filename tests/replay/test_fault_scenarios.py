@@ -6,7 +6,7 @@ from fault_helpers import record, requests_every
 
 from faults.bursts import Burst
 from faults.durations import Uniform
-from faults.kinds import FaultRule
+from faults.rule import FaultRule
 from traces.schema import TraceRequest
 
 SGLANG, VLLM, HARDENED = "sglang-0.5.23", "vllm-0.33", "hardened"

@@ -8,8 +8,8 @@ import pytest
 
 from faults.catalogue import builtin_names, builtin_plan
 from faults.examples import FAULT_EXAMPLES
-from faults.kinds import CONDITION_MEANINGS, FAULT_MEANINGS
 from faults.plan import parse_plan
+from faults.rule import CONDITION_MEANINGS, FAULT_MEANINGS
 
 
 def test_the_catalogue_names_everything(kvreplay):

@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from faults.kinds import FaultPlan, FaultRule
-from replay.campaign import ReplayRequest, replay
-from replay.profile_catalogue import find_profile
-from replay.profile_overrides import override
-from replay.session import SessionOptions
+from faults.rule import FaultPlan, FaultRule
+from replay.profiles.catalogue import find_profile
+from replay.profiles.overrides import override
+from replay.run.replay_once import ReplayRequest, replay
+from replay.run.session import SessionOptions
 from traces.dataset import open_trace
 from traces.schema import TraceRequest
 from traces.writer import TraceWriter

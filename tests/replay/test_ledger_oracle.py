@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from replay.oracles import findings_of
-from replay.recording import Recording
-from replay.verdict import judge
+from replay.recording.reader import Recording
+from replay.verdict.judge import judge
+from replay.verdict.oracles import findings_of
 from traces.schema import TraceRequest
 
 SMALL = [

@@ -8,11 +8,11 @@ import os
 
 import pytest
 
-from faults.kinds import FaultPlan
-from replay.campaign import ReplayRequest, replay
-from replay.oracles import findings_of
-from replay.profile_catalogue import builtin_profiles, find_profile
-from replay.session import SessionOptions
+from faults.rule import FaultPlan
+from replay.profiles.catalogue import builtin_profiles, find_profile
+from replay.run.replay_once import ReplayRequest, replay
+from replay.run.session import SessionOptions
+from replay.verdict.oracles import findings_of
 from traces.dataset import TraceWriter, open_trace
 
 REQUESTS = int(os.environ.get("KVREPLAY_MOONCAKE_REQUESTS", "40"))

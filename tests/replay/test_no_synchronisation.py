@@ -6,10 +6,7 @@ import pytest
 import torch
 from no_waiting import NoWaiting, WaitError, allow_in_waiting_places
 
-from faults.kinds import FaultPlan, FaultRule
-from replay.campaign import ReplayRequest, replay
-from replay.contents import ContentOracle
-from replay.page_map import Snapshot
+from faults.rule import FaultPlan, FaultRule
 from replay.pool.arrays import HostArrays
 from replay.pool.device_arrays import DeviceArrays
 from replay.pool.ledger import PageLedger
@@ -17,10 +14,13 @@ from replay.pool.owner_codes import FIRST_OWNER, LedgerViolations
 from replay.pool.pool import KvPool
 from replay.pool.storage import NO_WRITER
 from replay.pool.token_indices import TokenIndexAllocator
-from replay.profile_catalogue import find_profile
-from replay.profile_overrides import override
-from replay.recording_schema import PAGES_SCHEMA
-from replay.session import SessionOptions
+from replay.profiles.catalogue import find_profile
+from replay.profiles.overrides import override
+from replay.recording.tables import PAGES_SCHEMA
+from replay.run.replay_once import ReplayRequest, replay
+from replay.run.session import SessionOptions
+from replay.watch.contents import ContentOracle
+from replay.watch.page_map import Snapshot
 from traces.dataset import open_trace
 
 CPU, META = torch.device("cpu"), torch.device("meta")
@@ -149,7 +149,7 @@ def test_a_replay_needs_no_value_of_the_device(make_trace, monkeypatch, tmp_path
     replay(request(trace, profile, HostArrays()), tmp_path / "host")
     monkeypatch.setattr(PageLedger, "violations", lambda _: LedgerViolations(0, 0))
     monkeypatch.setattr(PageLedger, "count_held", lambda _, pages, owner: len(pages))
-    monkeypatch.setattr("replay.audit.PoolAuditor.check_ledger", lambda _: None)
+    monkeypatch.setattr("replay.watch.audit.PoolAuditor.check_ledger", lambda _: None)
     monkeypatch.setattr(ContentOracle, "flush", lambda oracle: oracle._pending.clear())
     monkeypatch.setattr(Snapshot, "to_columns", lambda _: [[] for _ in PAGES_SCHEMA])
     with NoWaiting():

@@ -13,18 +13,19 @@ from hypothesis import strategies as st
 from page_map_sums import assert_map_adds_up, assert_map_is_of_the_mismatch, read_map
 from schedule_runs import run_schedule
 
-from faults.kinds import FaultPlan, FaultRule
-from replay import page_map, widest_gap
-from replay.campaign import ReplayRequest, replay
-from replay.defects import all_defects
+from faults.rule import FaultPlan, FaultRule
 from replay.errors import InvariantError
 from replay.pool.account import GapShare, ShareKind
 from replay.pool.device_arrays import DeviceArrays
 from replay.pool.owner_codes import CACHE, FIRST_OWNER, FREE
-from replay.profile_catalogue import find_profile
-from replay.recording import Recording
-from replay.recording_hash import hash_recording
-from replay.session import SessionOptions
+from replay.profiles.catalogue import find_profile
+from replay.profiles.defects import all_defects
+from replay.recording.fingerprint import hash_recording
+from replay.recording.reader import Recording
+from replay.run.replay_once import ReplayRequest, replay
+from replay.run.session import SessionOptions
+from replay.watch import page_map
+from replay.watch import worst_gap as widest_gap
 from traces.dataset import open_trace
 from traces.writer import TraceWriter
 

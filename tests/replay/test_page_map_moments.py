@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_page_map import releasing_again
 
-from faults.kinds import FaultPlan
-from replay import widest_gap
-from replay.campaign import ReplayRequest, replay
-from replay.page_map import take_snapshot
+from faults.rule import FaultPlan
 from replay.pool.account import ShareKind
-from replay.session import Session
-from replay.widest_gap import PoolGap, WidestGap
+from replay.run.replay_once import ReplayRequest, replay
+from replay.run.session import Session
+from replay.watch import worst_gap as widest_gap
+from replay.watch.page_map import take_snapshot
+from replay.watch.worst_gap import PoolGap, WidestGap
 from traces.dataset import open_trace
 from traces.writer import TraceWriter
 
@@ -117,7 +117,7 @@ AUDIT = st.tuples(st.integers(0, 2), st.integers(-4, 4), st.booleans(), st.integ
 
 @given(audits=st.lists(AUDIT, max_size=40), could_close=st.tuples(*[st.booleans()] * 3))
 def test_the_audit_is_that_of_the_verdict(audits, could_close):
-    """Against the rule of `replay.verdict.worst_episode` and `GapSpan`, said once more."""
+    """Against the rule of `replay.verdict.judge.worst_episode` and `GapSpan`, said once more."""
     found, finish = follow(audits, could_close)
     expected = finish()
     if expected is None:

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from replay.defects import all_defects, with_defects
-from replay.profile import EngineProfile
-from replay.profile_catalogue import builtin_profiles, find_profile
-from replay.profile_overrides import as_text, override
+from replay.profiles.catalogue import builtin_profiles, find_profile
+from replay.profiles.defects import all_defects, with_defects
+from replay.profiles.overrides import as_text, override
+from replay.profiles.profile import EngineProfile
 
 NAMES = [
     "sglang-0.4.6.post3",

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from fault_helpers import requests_every
 
-from replay.recording_hash import hash_recording
+from replay.recording.fingerprint import hash_recording
 from traces.schema import TraceRequest
 
 PLAN = """

@@ -8,11 +8,11 @@ import pytest
 
 from faults.bursts import Burst
 from faults.durations import LogNormal, Uniform
-from faults.kinds import FaultPlan, FaultRule
-from replay.campaign import _rule_document, replay
+from faults.rule import FaultPlan, FaultRule
 from replay.errors import RecordingError
-from replay.recording import Recording
-from replay.replayable import read_plan, read_profile, replayable
+from replay.recording.reader import Recording
+from replay.run.origin import read_plan, read_profile, replayable
+from replay.run.replay_once import _rule_document, replay
 
 SMALL = ["--profile", "sglang-0.4.6.post4", "--set", "decode_tp=2", "--set", "decode_dp=2"]
 
@@ -54,7 +54,7 @@ def test_every_kind_of_rule_survives_its_way_through_json():
 
 
 def test_a_profile_survives_its_way_through_json():
-    from replay.profile_catalogue import find_profile
+    from replay.profiles.catalogue import find_profile
 
     profile = find_profile("vllm-0.33")
     assert read_profile(json.loads(json.dumps(profile.to_dict()))) == profile

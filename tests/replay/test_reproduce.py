@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.reproduce import subset_with_sum
+from replay.reproduce.from_numbers import subset_with_sum
 
 
 @given(st.lists(st.integers(1, 12), max_size=10), st.integers(1, 60))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from replay.pool.arrays import HostArrays
 from replay.pool.device_arrays import DeviceArrays
 from replay.pool.owner_codes import CACHE, FREE
-from replay.reused_pages import ReusedPages
+from replay.pool.reused_pages import ReusedPages
 
 PAGES = 12
 

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from schedule_runs import fitted, run_schedule
 
-from replay.defects import all_defects, with_defects
-from replay.oracles import findings_of
-from replay.schedules import draw_schedule
+from replay.profiles.defects import all_defects, with_defects
+from replay.reproduce.schedules import draw_schedule
+from replay.verdict.oracles import findings_of
 
 SCHEDULES = int(os.environ.get("KVREPLAY_SCHEDULES", "200"))
 #: Schedules of one test, so that workers share them and a failure names few.

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faults.durations import LogNormal, Uniform
-from replay.profile_catalogue import builtin_profiles, find_profile
-from replay.swarm import SwarmBounds, draw_swarm
+from replay.profiles.catalogue import builtin_profiles, find_profile
+from replay.run.swarm import SwarmBounds, draw_swarm
 
 #: Seeds replayed on the hardened profile; a nightly job sets more.
 SEEDS = int(os.environ.get("KVREPLAY_SWARM_SEEDS", "100"))

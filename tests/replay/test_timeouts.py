@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.clock import Clock, Priority
-from replay.timeouts import Outlook, TimeoutQueue
+from replay.pair.clock import Clock, Priority
+from replay.wires.timers import Outlook, TimeoutQueue
 from traces.schema import TraceRequest
 
 

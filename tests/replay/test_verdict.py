@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from replay.episodes import Episode, kind_of
 from replay.errors import RecordingError
-from replay.recording import Recording
-from replay.verdict import judge, worst_episode
+from replay.recording.reader import Recording
+from replay.verdict.episodes import Episode, kind_of
+from replay.verdict.judge import judge, worst_episode
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rewritten_recordings import AUDIT_NUMBERS, renumber_equal_times, shuffle, thicken, thin
 
-from faults.kinds import FaultPlan, FaultRule
-from replay.campaign import ReplayRequest, replay
-from replay.profile_catalogue import find_profile
-from replay.recording import Recording
-from replay.session import SessionOptions
-from replay.verdict import judge
+from faults.rule import FaultPlan, FaultRule
+from replay.profiles.catalogue import find_profile
+from replay.recording.reader import Recording
+from replay.run.replay_once import ReplayRequest, replay
+from replay.run.session import SessionOptions
+from replay.verdict.judge import judge
 from traces.dataset import open_trace
 from traces.schema import TraceRequest
 from traces.writer import TraceWriter

@@ -2,12 +2,12 @@
 
 from typing import get_args
 
-from replay import oracles
-from replay.commands import summary_text
 from replay.commands.options import VERDICTS
-from replay.engine.request import DECODE_ENDED, PREFILL_ENDED
+from replay.commands.printing import summary as summary_text
+from replay.pair.request import DECODE_ENDED, PREFILL_ENDED
 from replay.pool.account import ShareKind
-from replay.verdict_words import KindName, VerdictName
+from replay.recording.verdict_words import KindName, VerdictName
+from replay.verdict import oracles
 from reports import words
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from report_helpers import HOSTILE, record, write_trace
 
-from faults.kinds import FaultPlan, FaultRule
+from faults.rule import FaultPlan, FaultRule
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from million_audits import make_long_recording
 from playwright.sync_api import sync_playwright
 
 from replay.cli import run_command_line
-from replay.recording import Recording
+from replay.recording.reader import Recording
 from reports.page import write_report
 
 #: When the verdict, the equation and the copy button were there, in milliseconds since the start.

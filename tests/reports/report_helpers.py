@@ -4,11 +4,11 @@ import shutil
 
 import pyarrow.parquet as pq
 
-from faults.kinds import FaultPlan
-from replay.campaign import ReplayRequest, replay
-from replay.profile_catalogue import find_profile
-from replay.profile_overrides import override
-from replay.session import SessionOptions
+from faults.rule import FaultPlan
+from replay.profiles.catalogue import find_profile
+from replay.profiles.overrides import override
+from replay.run.replay_once import ReplayRequest, replay
+from replay.run.session import SessionOptions
 from traces.dataset import TraceWriter, open_trace
 from traces.schema import TraceRequest
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.episodes import Episode, Owner
-from replay.event_facts import EventFact
+from replay.recording.events import EventFact
+from replay.verdict.episodes import Episode, Owner
 from reports.compare.matching import match_episodes
 
 POOLS = ("decode0/dp0", "decode0/dp1")

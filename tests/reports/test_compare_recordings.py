@@ -6,7 +6,7 @@ import re
 import pytest
 from report_helpers import HOSTILE, copy_changed, record, write_trace
 
-from faults.kinds import FaultPlan, FaultRule
+from faults.rule import FaultPlan, FaultRule
 from reports.compare.comparison import make_comparison
 from reports.compare.sentences import make_result
 from reports.evidence import load

@@ -10,8 +10,8 @@ from junit_schema import NoSchemaError, junit_schema_file
 from matrix_results import HOSTILE, MATRIX, row, table, thousand_cells
 
 from replay.errors import RecordingError
-from replay.results_schema import OUTCOMES
-from reports.matrix.junit import junit_xml
+from replay.matrix.results_schema import OUTCOMES
+from reports.outputs.matrix.junit import junit_xml
 from traces.text import printable
 
 #: Columns whose text must come out whole in a failure.

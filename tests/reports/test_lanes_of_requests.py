@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.event_facts import EventFact
-from replay.event_results import LOST, NOT_BEFORE_THE_END
+from replay.recording.event_results import LOST, NOT_BEFORE_THE_END
+from replay.recording.events import EventFact
 from reports.lanes.drawing import ARROWS_MAX, draw
 from reports.lanes.lane import make_lanes_of
 from reports.lanes.scale import make_scale

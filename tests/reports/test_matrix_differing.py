@@ -2,8 +2,8 @@
 
 from matrix_results import HOSTILE, row, table
 
-from reports.matrix.cells import read_cells, read_matrix
-from reports.matrix.differing import SHOWN_MAX, make_differing
+from reports.outputs.matrix.cells import read_cells, read_matrix
+from reports.outputs.matrix.differing import SHOWN_MAX, make_differing
 
 MATRIX = read_matrix({"name": "nightly"})
 

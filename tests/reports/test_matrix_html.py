@@ -12,9 +12,9 @@ import pytest
 from matrix_results import HOSTILE, MATRIX, row, table, thousand_cells, write_matrix
 
 from replay.errors import RecordingError
-from reports.matrix.cells import read_cells
-from reports.matrix.layout import make_layout
-from reports.matrix.page import render_matrix_page, write_matrix_page
+from reports.outputs.matrix.cells import read_cells
+from reports.outputs.matrix.layout import make_layout
+from reports.outputs.matrix.page import render_matrix_page, write_matrix_page
 from traces.errors import OutputError
 
 
@@ -160,8 +160,8 @@ def test_a_thousand_cells_are_a_small_page_made_quickly(tmp_path):
 def test_the_results_of_a_matrix_are_drawn_without_torch(tmp_path):
     write_matrix(tmp_path, [row()])
     program = (
-        "import sys; from pathlib import Path; from reports.matrix.page import write_matrix_page; "
-        "import reports.matrix.junit, reports.matrix.markdown; write_matrix_page(Path(sys.argv[1])); "
+        "import sys; from pathlib import Path; from reports.outputs.matrix.page import write_matrix_page; "
+        "import reports.outputs.matrix.junit, reports.outputs.matrix.markdown; write_matrix_page(Path(sys.argv[1])); "
         "print(sorted({'torch', 'altair', 'polars'} & set(sys.modules)))"
     )
     done = subprocess.run(

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from matrix_results import HOSTILE, MATRIX, row, table, thousand_cells
 
-from replay.results_schema import OUTCOMES
-from reports.matrix.markdown import BYTES_MAX, matrix_markdown
+from replay.matrix.results_schema import OUTCOMES
+from reports.outputs.matrix.markdown import BYTES_MAX, matrix_markdown
 from traces.text import printable
 
 #: All that kvreplay's own Markdown is made of.

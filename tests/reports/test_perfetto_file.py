@@ -12,8 +12,8 @@ from trace_event_checker import Checked
 
 from replay.cli import run_command_line
 from replay.errors import RecordingError
-from reports.perfetto.lanes import Lanes
-from reports.perfetto.writing import write_perfetto
+from reports.outputs.perfetto.lanes import Lanes
+from reports.outputs.perfetto.writing import write_perfetto
 
 NAMES = ("clean", "leak", "late", "busy", "over-free")
 
@@ -141,9 +141,9 @@ def test_counters_change_where_audits_do(recordings, written, name):
 
 
 def test_a_counter_goes_on_from_one_batch_of_audits_to_the_next(recordings, written, monkeypatch):
-    from replay import audit_series
-    from replay.recording import Recording
-    from reports.perfetto import audit_tracks
+    from replay.recording import audits as audit_series
+    from replay.recording.reader import Recording
+    from reports.outputs.perfetto import audit_tracks
 
     class Counted:
         count = 0

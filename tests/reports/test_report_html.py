@@ -11,7 +11,7 @@ import pytest
 from report_helpers import HOSTILE, copy_changed
 
 from replay.cli import run_command_line
-from replay.recording import Recording
+from replay.recording.reader import Recording
 from reports.page import render_report, write_report
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_helpers import record, write_trace
 
-from faults.kinds import FaultPlan, FaultRule
+from faults.rule import FaultPlan, FaultRule
 from replay.cli import run_command_line
 from reports.evidence import load
 from reports.latency.baseline import baseline_of, how_to_make_it

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from report_helpers import HOSTILE
 
-from replay.life.subject import choose_request
-from replay.recording import Recording
+from replay.explain.subject import choose_request
+from replay.recording.reader import Recording
 from reports.page import render_report
 
 HEADING = "What happened to the first owners of the worst gap"

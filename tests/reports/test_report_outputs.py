@@ -8,7 +8,7 @@ import pytest
 from report_helpers import HOSTILE, copy_changed
 
 from replay.cli import run_command_line
-from reports.outputs import Output, written_together
+from reports.outputs.together import Output, written_together
 from traces.errors import OutputError
 
 BEGINNINGS = {

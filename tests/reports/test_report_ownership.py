@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from report_helpers import HOSTILE, copy_changed, record
 
-from faults.kinds import FaultPlan, FaultRule
+from faults.rule import FaultPlan, FaultRule
 from reports.evidence import load
 from reports.page import render_report
 from reports.parts.ownership import CATEGORIES, PageMap, Stretch, make_ownership

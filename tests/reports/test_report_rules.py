@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_helpers import HOSTILE, record, write_trace
 
-from faults.kinds import FAULT_MEANINGS, FaultPlan, FaultRule
+from faults.rule import FAULT_MEANINGS, FaultPlan, FaultRule
 from reports.evidence import load
 from reports.page import render_report
 from reports.parts.faults import check_faults, make_faults

@@ -9,9 +9,9 @@ import pytest
 from report_helpers import HOSTILE, copy_changed
 
 from reports.compare.comparison import compare_if_two
-from reports.document import report_document
 from reports.evidence import load
-from reports.markdown_report import CHARACTERS_MAX, report_markdown
+from reports.outputs.json_document import report_document
+from reports.outputs.markdown_report import CHARACTERS_MAX, report_markdown
 from reports.parts.comparison import make_comparison_part
 from reports.section import make_section
 
@@ -136,7 +136,7 @@ def test_the_document_says_it_all_where_the_page_is_cut(recordings):
 
 
 def test_what_is_drawn_is_there_as_numbers_that_add_up(recordings, tmp_path):
-    from reports.outputs import plan_outputs, write_outputs
+    from reports.outputs.together import plan_outputs, write_outputs
 
     outputs = plan_outputs([tmp_path / "leak.json"])
     write_outputs([recordings["leak"]], outputs)

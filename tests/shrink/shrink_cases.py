@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from replay.errors import ProfileError
-from replay.hunting import Find, draw_case, hunt
-from replay.profile_catalogue import find_profile
-from replay.session import SessionOptions
+from replay.profiles.catalogue import find_profile
+from replay.reproduce.hunt import Find, draw_case, hunt
+from replay.run.session import SessionOptions
 from replay.shrink.case import Case
 from replay.shrink.in_memory import replay_in_memory
 from replay.shrink.journal import Journal

@@ -7,13 +7,13 @@ from shrink_cases import plain_case
 
 from faults.bursts import Burst
 from faults.durations import LogNormal, Uniform
-from faults.kinds import FaultPlan, FaultRule
 from faults.plan import parse_plan
 from faults.plan_text import plan_text
+from faults.rule import FaultPlan, FaultRule
 from replay.shrink.case import plain_rule
-from replay.shrink.explicit import explicit, is_explicit, narrowed
 from replay.shrink.in_memory import replay_in_memory
 from replay.shrink.involved import who_is_involved
+from replay.shrink.smaller.explicit import explicit, is_explicit, narrowed
 
 WIDE = (("decode_dp", 2), ("decode_tp", 8), ("prefill_tp", 4), ("mla", False),
         ("total_tokens", 64_000), ("prefill_total_tokens", 64_000))  # fmt: skip

@@ -3,7 +3,7 @@
 import pytest
 from shrink_cases import schedule_case
 
-from replay.campaign import replay
+from replay.run.replay_once import replay
 from replay.shrink.in_memory import replay_in_memory
 
 #: What depends on files or on the clock.

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from shrink_cases import plain_case
 
-from faults.kinds import FaultRule
+from faults.rule import FaultRule
 from replay.cli import run_command_line
+from replay.pytest_plugin.harness import Harness
 from replay.shrink.outputs import write_case
-from replay.testing.harness import Harness
 
 FILES = ["plan.toml", "recording", "shrunk.json", "test_shrunk.py", "trace.parquet"]
 

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from replay.cli import run_command_line
-from replay.defects import all_defects
-from replay.recording import Recording
+from replay.profiles.defects import all_defects
+from replay.recording.reader import Recording
 from replay.shrink.outcome import outcome_of
 
 SECONDS_MAX = 60

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shrink_cases import find, goal_of, plain_case, schedule_case, shrunk
 
-from faults.kinds import FaultRule
+from faults.rule import FaultRule
 from replay.shrink.in_memory import replay_in_memory
 from replay.shrink.journal import Journal
 from replay.shrink.outcome import outcome_of

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.shrink.journal import Journal
-from replay.shrink.numbers import simpler_counts, simpler_times
 from replay.shrink.search import keep_few
+from replay.shrink.smaller.numbers import simpler_counts, simpler_times
 
 
 class FakeSearch:

@@ -1,7 +1,7 @@
 """A secret, and traces written and read back."""
 
-from traces.anonymize import derive_keys
 from traces.dataset import TraceWriter, open_trace
+from traces.pseudonyms.anonymize import derive_keys
 
 SECRET = "0123456789abcdef0123456789abcdef"
 KEYS = derive_keys(SECRET.encode())

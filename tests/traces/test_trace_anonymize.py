@@ -14,10 +14,16 @@ from hypothesis import strategies as st
 from trace_helpers import as_plain, make_request
 
 import traces.dataset
-import traces.pseudonyms
-from traces.anonymize import QUANTUM_US_MAX, SOURCE, _rekeyed, anonymize_trace, derive_keys
+import traces.pseudonyms.keyed_names
 from traces.dataset import TraceWriter, open_trace
 from traces.errors import TraceError
+from traces.pseudonyms.anonymize import (
+    QUANTUM_US_MAX,
+    SOURCE,
+    _rekeyed,
+    anonymize_trace,
+    derive_keys,
+)
 from traces.schema import COLUMNS, TraceRequest
 from traces.statistics.inspection import inspect_trace
 from traces.synthesis import SynthesisOptions, write_synthetic_trace
@@ -226,8 +232,8 @@ def test_what_lies_hidden_under_a_null_is_left_out():
 
 
 def test_a_collision_is_an_error_not_a_merger(tmp_path, monkeypatch):
-    monkeypatch.setattr(traces.pseudonyms, "TAG_BYTES", 1)
-    monkeypatch.setattr(traces.pseudonyms, "make_vocabulary", lambda: ("word",))
+    monkeypatch.setattr(traces.pseudonyms.keyed_names, "TAG_BYTES", 1)
+    monkeypatch.setattr(traces.pseudonyms.keyed_names, "make_vocabulary", lambda: ("word",))
     with pytest.raises(TraceError, match="request_id repeats"):
         anonymised(tmp_path, [make_request(i) for i in range(300)])
     assert not (tmp_path / "out.parquet").exists()

@@ -9,9 +9,9 @@ from anonymize_helpers import KEYS, SECRET, read, write
 from trace_helpers import make_request
 
 from replay.cli import run_command_line
-from traces.anonymize import SOURCE, anonymize_trace
 from traces.dataset import open_trace
 from traces.errors import OutputError
+from traces.pseudonyms.anonymize import SOURCE, anonymize_trace
 
 VARIABLE = "KVREPLAY_ANONYMIZE_KEY"
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import traces.siphash
-from traces.pseudonyms import SEGMENTS_MAX, Pseudonyms, make_vocabulary
-from traces.siphash import siphash_words
+import traces.pseudonyms.siphash
+from traces.pseudonyms.keyed_names import SEGMENTS_MAX, Pseudonyms, make_vocabulary
+from traces.pseudonyms.siphash import siphash_words
 
 KEY = bytes(range(16))
 WORD = 2**64 - 1
@@ -70,7 +70,7 @@ def test_siphash_gives_the_published_value():
 @given(st.lists(st.integers(0, WORD), max_size=20), st.binary(min_size=16, max_size=16))
 def test_siphash_of_many_words_is_that_of_each(words, key):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(traces.siphash, "_CHUNK_WORDS", 3)
+        patch.setattr(traces.pseudonyms.siphash, "_CHUNK_WORDS", 3)
         hashes = siphash_words(np.array(words, np.uint64), key)
     assert hashes.dtype == np.uint64
     assert hashes.tolist() == [siphash_reference(struct.pack("<Q", word), key) for word in words]

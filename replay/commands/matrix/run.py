@@ -22,7 +22,7 @@ from replay.commands.options import inputs_of, say, show_path
 
 if TYPE_CHECKING:
     from replay.matrix.file import Budget
-    from replay.matrix.pool import Pool
+    from replay.matrix.workers.pool import Pool
 
 _WHICH = click.Choice(["all", "unexpected", "none"])
 
@@ -111,10 +111,10 @@ def run(
     # Before a directory is made or a process started.
     checked = check_cells(matrix.source, cells)
     from replay.commands.matrix.progress import watching
-    from replay.matrix.local_pool import core_count
     from replay.matrix.results import exit_code_of
     from replay.matrix.runner import OutOfTimeError, RunPlan, run_matrix
     from replay.matrix.store import Mode, open_store
+    from replay.matrix.workers.local_pool import core_count
 
     mode: Mode = "resume" if resume else "restart" if restart else "new"
     named = {name for cell in cells for name in (cell.options.trace, cell.options.plan)}
@@ -168,11 +168,11 @@ def _check_executor(executor: str, jobs: int | None) -> None:
 
 def _pool(executor: str, jobs: int, budget: Budget, lock: int) -> AbstractContextManager[Pool]:
     if executor != "local":
-        from replay.matrix.dask_pool import DaskPool
+        from replay.matrix.workers.dask_pool import DaskPool
 
         return DaskPool(executor, cell_s=budget.cell_s)
-    from replay.matrix.local_pool import LocalPool
     from replay.matrix.run_one import run_message
+    from replay.matrix.workers.local_pool import LocalPool
 
     return LocalPool(
         run_message,

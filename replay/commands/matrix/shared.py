@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from replay.commands.options import say, say_json, show_path
-from replay.files import JUNIT, MARKDOWN
+from replay.recording.file_kinds import JUNIT, MARKDOWN
 from traces.files.place import Place, check_apart, hold_all
 
 if TYPE_CHECKING:

@@ -67,10 +67,10 @@ def anonymize(
     many parts an id has, and the shape of sharing (which requests have a session, tenant or prefix
     in common).
     """
-    from traces.anonymize import anonymize_trace, derive_keys
     from traces.dataset import open_trace
     from traces.files.kinds import TRACE
     from traces.files.place import Place
+    from traces.pseudonyms.anonymize import anonymize_trace, derive_keys
 
     # Before anybody is asked for a secret.
     trace = open_trace(trace_path)

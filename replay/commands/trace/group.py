@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from replay.lazy_group import LazyGroup
+from replay.commands.lazy_group import LazyGroup
 
 #: Verb -> (dotted name of its click command, one-line help shown without importing it).
 VERBS: dict[str, tuple[str, str]] = {

@@ -8,7 +8,7 @@ import click
 
 from replay.commands.options import say_json
 from replay.commands.trace.shared import FORCE, JSON, OUTPUT, example, print_table, progress_steps
-from traces.importers import AUTO, FORMATS
+from traces.formats import AUTO, FORMATS
 
 
 @click.command(
@@ -70,8 +70,8 @@ def import_log(
     stops the import, and nothing is written.
     """
     columns = _column_map(assignments)
-    from traces.importers.pipeline import import_logs
-    from traces.importers.reader import ImportOptions
+    from traces.formats.pipeline import import_logs
+    from traces.formats.reader import ImportOptions
 
     options = ImportOptions(columns, block_size, skip_bad_lines)
     total_bytes = sum(source.stat().st_size for source in sources if source.is_file())

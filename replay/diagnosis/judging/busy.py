@@ -12,7 +12,7 @@ from replay.diagnosis.judging.load_watch import PAUSE_S, LoadWatch, amount, is_d
 from replay.diagnosis.judging.next_steps import steps_for_load
 from replay.diagnosis.judging.series import Series, who
 from replay.diagnosis.judging.transfer_floor import in_transfer
-from replay.event_words import counted
+from replay.recording.words import counted
 
 #: Pauses after which a silent check counts as one that balances.
 _PAUSES_MIN = 3

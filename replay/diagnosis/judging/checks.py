@@ -16,9 +16,9 @@ from replay.diagnosis.judging.load_watch import waiting_requests
 from replay.diagnosis.judging.next_steps import steps_for_gap
 from replay.diagnosis.judging.page_sizes import pages_text
 from replay.diagnosis.judging.series import TOKEN_POOLS, Checks, Series, who
-from replay.diagnosis.records import Load, Observation
-from replay.event_words import counted
-from replay.verdict_words import GROWTH_CYCLES_MIN
+from replay.recording.verdict_words import GROWTH_CYCLES_MIN
+from replay.recording.words import counted
+from replay.server_lines.records import Load, Observation
 
 #: Checks that must agree before a gap is called persistent.
 _PERSISTENT_CHECKS_MIN = 2

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from replay.diagnosis.judging.finding import Finding
 from replay.diagnosis.judging.kept import Kept
-from replay.diagnosis.records import Crash
+from replay.server_lines.records import Crash
 
 
 def _message(crash: Crash) -> object:

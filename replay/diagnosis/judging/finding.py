@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
-from replay.diagnosis.records import Observation
-from replay.verdict_words import GrowthName, KindName, VerdictName
+from replay.recording.verdict_words import GrowthName, KindName, VerdictName
+from replay.server_lines.records import Observation
 
 #: As in a replay's verdict, and what only a log shows: a pool that is merely full, transfers that
 #: hang without a gap, a scheduler that died of something else, a gap whose owners no line names,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from replay.diagnosis.logs.source import family_of
-from replay.diagnosis.records import Place
+from replay.server_lines.records import Place
 
 #: Two equal checks closer than this say no more than one: an idle engine checks in every turn.
 CHECK_SPACING_S_MIN = 1.0

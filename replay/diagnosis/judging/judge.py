@@ -23,7 +23,7 @@ from replay.diagnosis.judging.settled import doubt_untagged, follow_tokens, sett
 from replay.diagnosis.judging.transfer_watch import ENDED, TransferWatch
 from replay.diagnosis.judging.transfers import judge_transfers
 from replay.diagnosis.logs.source import family_of
-from replay.diagnosis.records import Crash, Load, Observation, Place, Record, Transfer
+from replay.server_lines.records import Crash, Load, Observation, Place, Record, Transfer
 
 Shown = TypeVar("Shown", Observation, Transfer, Crash)
 

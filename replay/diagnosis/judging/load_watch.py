@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from replay.diagnosis.judging.gap_run import GapRun, seconds_between
 from replay.diagnosis.judging.transfer_floor import TransferFloor, in_transfer
-from replay.diagnosis.records import Load, Place
+from replay.server_lines.records import Load, Place
 
 #: From here on a pool is called full.
 FULL_USAGE = 0.95

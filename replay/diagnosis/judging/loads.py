@@ -13,8 +13,8 @@ from replay.diagnosis.judging.load_watch import FULL_USAGE, RELAXED_USAGE, LoadW
 from replay.diagnosis.judging.next_steps import steps_for_load
 from replay.diagnosis.judging.series import Series, who
 from replay.diagnosis.judging.transfer_levels import judge_floor, judge_late
-from replay.event_words import counted
-from replay.verdict_words import GROWTH_CYCLES_MIN
+from replay.recording.verdict_words import GROWTH_CYCLES_MIN
+from replay.recording.words import counted
 
 #: Quiet lines that must agree, and how long they must span, before what is held counts as lost.
 _QUIET_LINES_MIN = 3

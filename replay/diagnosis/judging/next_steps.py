@@ -9,7 +9,7 @@ engine are DEBUG).
 from __future__ import annotations
 
 from replay.diagnosis.judging.finding import DiagnosisKind
-from replay.diagnosis.records import Observation
+from replay.server_lines.records import Observation
 
 _THREE_CHECKS = (
     "let the server go idle at least three times, with traffic in between, and diagnose the longer "

@@ -11,7 +11,7 @@ from replay.commands.options import command_line
 from replay.diagnosis.judging.finding import Finding
 from replay.diagnosis.judging.page_sizes import likely_page_size
 from replay.diagnosis.judging.series import TOKEN_POOLS
-from replay.wanted_gap import GAP_PAGES_MAX
+from replay.reproduce.wanted_gap import GAP_PAGES_MAX
 
 #: Engine -> the profile to take; the others are served by the default of `reproduce`.
 _PROFILES = {"vllm": "vllm-0.33", "vllm-ascend": "vllm-0.33"}

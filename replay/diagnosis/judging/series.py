@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from replay.diagnosis.judging.gap_run import GapRun
 from replay.diagnosis.judging.kept import Kept
 from replay.diagnosis.judging.load_watch import LoadWatch
-from replay.diagnosis.records import Load, Observation
+from replay.server_lines.records import Load, Observation
 
 #: Pools that are counted in tokens; the others are counted in requests.
 TOKEN_POOLS = ("full", "swa")

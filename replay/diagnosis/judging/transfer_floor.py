@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from replay.diagnosis.judging.gap_run import seconds_between
-from replay.diagnosis.records import Load, Place
+from replay.server_lines.records import Load, Place
 
 #: Levels kept at once; a queue of more requests than this is one of a loaded server.
 _LEVELS_MAX = 256

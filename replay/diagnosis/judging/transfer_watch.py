@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from replay.diagnosis.judging.kept import Kept
-from replay.diagnosis.records import Load, Transfer, TransferTrouble
+from replay.server_lines.records import Load, Transfer, TransferTrouble
 
 #: Requests whose holds are remembered, to match a late reader with them.
 _REQUESTS_MAX = 20_000

@@ -6,8 +6,8 @@ from replay.diagnosis.judging.finding import Finding
 from replay.diagnosis.judging.gap_run import seconds_between
 from replay.diagnosis.judging.next_steps import steps_for_load, steps_for_transfers
 from replay.diagnosis.judging.transfer_watch import FAILING, TransferWatch
-from replay.diagnosis.records import Place, Transfer, TransferTrouble
-from replay.event_words import counted
+from replay.recording.words import counted
+from replay.server_lines.records import Place, Transfer, TransferTrouble
 
 #: From here on a transfer that still waits is lost: the longest timeout that engines set by default.
 _WAITS_S_MAX = 600.0

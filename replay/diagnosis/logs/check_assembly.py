@@ -11,7 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from replay.diagnosis.logs.crashes import MESSAGE_CHARACTERS
-from replay.diagnosis.logs.formats.sglang_checks import (
+from replay.server_lines.heads import Head
+from replay.server_lines.lines import Line
+from replay.server_lines.records import Crash, Observation, Place
+from replay.server_lines.sglang_checks import (
     AVAILABLE,
     EVICTABLE,
     PROTECTED,
@@ -23,9 +26,6 @@ from replay.diagnosis.logs.formats.sglang_checks import (
     named_rank,
     pool_terms,
 )
-from replay.diagnosis.logs.heads import Head
-from replay.diagnosis.logs.lines import Line
-from replay.diagnosis.records import Crash, Observation, Place
 
 #: How far apart the lines of one check, and two prints of one check, may stand.
 WAIT_LINES = 64

@@ -14,9 +14,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from replay.diagnosis.logs.heads import Head
-from replay.diagnosis.logs.lines import Line
-from replay.diagnosis.records import Crash
+from replay.server_lines.heads import Head
+from replay.server_lines.lines import Line
+from replay.server_lines.records import Crash
 
 #: Not a bare "Error": access lines have "500 Internal Server Error".
 CRASH_WORDS = (

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from replay.diagnosis.logs.check_assembly import CHECK_WORDS, WAIT_LINES, CheckAssembly, OpenCheck
 from replay.diagnosis.logs.crashes import CRASH_WORDS, Tracebacks
-from replay.diagnosis.logs.formats.registry import FORMATS
-from replay.diagnosis.logs.formats.sglang_load import read_status
-from replay.diagnosis.logs.heads import HeadReader
-from replay.diagnosis.logs.lines import Line, clean_lines
 from replay.diagnosis.logs.tally import ReadingTally
-from replay.diagnosis.records import Record
+from replay.server_lines.heads import HeadReader
+from replay.server_lines.lines import Line, clean_lines
+from replay.server_lines.records import Record
+from replay.server_lines.registry import FORMATS
+from replay.server_lines.sglang_load import read_status
 
 #: Lines that have none of these say nothing; the status lines' own are searched for apart.
 WORDS = (

@@ -9,7 +9,7 @@ from replay.diagnosis.logs.log_reader import WORDS, LogReader
 from replay.diagnosis.logs.scan import Scanner
 from replay.diagnosis.logs.source import LogSource
 from replay.diagnosis.logs.tally import ReadingTally
-from replay.diagnosis.records import Record
+from replay.server_lines.records import Record
 
 #: What is searched at once, where status lines may be thinned.
 BLOCK_BYTES = 4 * 2**20

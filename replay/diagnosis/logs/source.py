@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from replay.diagnosis.logs.lines import clean_lines
-from replay.diagnosis.logs.times import LogClock
 from replay.errors import LogError
+from replay.server_lines.lines import clean_lines
+from replay.server_lines.times import LogClock
 from traces.byte_order import AsUtf8
 
 #: What is read at once.

@@ -15,8 +15,8 @@ from replay.diagnosis.logs.source import unreadable
 from replay.diagnosis.logs.tally import ReadingTally
 from replay.diagnosis.metrics.names import GAUGES, SHARES, is_partial, rank_of, server_of
 from replay.diagnosis.metrics.samples import Sample, iso_time, json_samples, text_samples
-from replay.diagnosis.records import Load, Place
 from replay.errors import LogError
+from replay.server_lines.records import Load, Place
 
 #: A JSON document is read whole.
 _JSON_BYTES_MAX = 256 * 2**20

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faults.kinds import FaultPlan
-from replay.defects import all_defects, with_defects
-from replay.profile import EngineProfile
-from replay.profile_catalogue import builtin_profiles
-from replay.swarm import SwarmBounds, draw_swarm
+from faults.rule import FaultPlan
+from replay.profiles.catalogue import builtin_profiles
+from replay.profiles.defects import all_defects, with_defects
+from replay.profiles.profile import EngineProfile
+from replay.run.swarm import SwarmBounds, draw_swarm
 from traces.schema import TraceRequest
 
 BLOCK_SIZE = 64

@@ -16,7 +16,7 @@ from typing import Any
 from labelled.drawing import BLOCK_SIZE, LabelledCell, draw_cell
 from labelled.quiet import quiet_checks, quiet_lines
 from labelled.truth import Label, find_truth
-from replay.files import ENGINE_LOG
+from replay.recording.file_kinds import ENGINE_LOG
 from traces.files.place import hold_all, scratch
 
 #: Virtual time that late events and timeouts get: longer than any timeout of a profile.
@@ -76,12 +76,12 @@ def run_trial(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _try(cell: LabelledCell, directory: Path) -> Outcome:
-    from replay.campaign import ReplayRequest, replay
     from replay.diagnosis.diagnose import diagnose
     from replay.diagnosis.logs.source import open_logs
     from replay.engine_log.writing import log_names
-    from replay.recording import Recording
-    from replay.session import SessionOptions
+    from replay.recording.reader import Recording
+    from replay.run.replay_once import ReplayRequest, replay
+    from replay.run.session import SessionOptions
     from traces.dataset import open_trace
     from traces.writer import TraceWriter
 

@@ -15,17 +15,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from replay.audit import Rank
-from replay.device import arrays_on, choose_device
-from replay.engine.decode_rank import DecodeRank
-from replay.engine.request import Request
+from replay.pair.decode_rank import DecodeRank
+from replay.pair.request import Request
 from replay.pool.owner_codes import CACHE
-from replay.recorder import RecordingWriter
-from replay.session import Session
+from replay.recording.writer import RecordingWriter
+from replay.run.device import arrays_on, choose_device
+from replay.run.session import Session
+from replay.watch.audit import Rank
 from traces.files.place import scratch
 
 if TYPE_CHECKING:
-    from replay.campaign import ReplayRequest
+    from replay.run.replay_once import ReplayRequest
 
 #: Some three hundred centuries.
 UNLIMITED_US = 10**18

@@ -1,0 +1,1 @@
+"""What terminals show of a verdict, a diagnosis, a life, a plan."""

@@ -1,0 +1,90 @@
+"""Replays a recording once more and watches one request or one page of it.
+
+The replay is the same to the byte, which its fingerprint proves; only then is what was seen believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from replay.errors import RecordingError
+from replay.explain.sightings import Sighted, Watch
+from replay.pool.owner_codes import FIRST_OWNER
+from replay.recording.fingerprint import hash_recording
+from replay.recording.reader import Recording
+from replay.run.origin import replayable
+
+if TYPE_CHECKING:
+    from replay.run.replay_once import ReplayRequest
+
+#: Shows how far a replay has come: given the requests to come, a place to report them to.
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None] | None]]
+
+
+def watch_again(
+    recording: Recording,
+    watch: Watch,
+    progress: Progress,
+    trace: Path | None = None,
+    device: str = "auto",
+) -> Sighted:
+    """Replay a recording and return what was seen of what is watched.
+
+    Args:
+        recording: what is replayed.
+        watch: the request or the page, see there; it is filled.
+        progress: how far it has come.
+        trace: where the trace is now, if not where it was.
+        device: where the pools live.
+
+    Raises:
+        RecordingError: the trace is gone, or this version replays it in another way.
+    """
+    expected = _fingerprint(recording)
+    with replayable(recording, trace, device) as request:
+        # Loads torch: after what can be wrong.
+        from replay.explain.watched_session import WatchedSession
+        from replay.run.replay_once import replay
+
+        cycles = 1 + request.options.repeats
+        with progress(request.trace.request_count * cycles) as report:
+            summary = replay(request, None, report, make_session=partial(WatchedSession, watch))
+        if summary["recording_sha256"] != expected:
+            raise RecordingError(
+                f"{recording.directory}: this version of kvreplay replays it in another way "
+                f"(sha256 {summary['recording_sha256'][:12]}, recorded {expected[:12]} by "
+                f"kvreplay {recording.run.get('kvreplay')})"
+            )
+        names = _names(request, watch)
+    return Sighted(tuple(watch.states), tuple(watch.pages), names, watch.code)
+
+
+def _fingerprint(recording: Recording) -> str:
+    """Of the tables as they are now: what is shown beside the replay is read from them."""
+    try:
+        return hash_recording(recording.directory)
+    except (OSError, KeyError, TypeError, ValueError) as problem:
+        raise RecordingError(f"{recording.directory}: damaged: {problem}") from None
+
+
+def _names(request: ReplayRequest, watch: Watch) -> dict[int, str]:
+    """Ids of all requests that were seen, by their numbers: one reading of the trace for each cycle."""
+    codes = {code for seen in watch.pages for code in (*seen.by, *seen.holders)}
+    wanted = {code - FIRST_OWNER for code in codes if code >= FIRST_OWNER}
+    names: dict[int, str] = {}
+    count = request.trace.request_count
+    places: dict[int, list[int]] = {}
+    for ordinal in wanted:
+        places.setdefault(ordinal % count, []).append(ordinal // count)
+    left = max(places, default=-1)
+    for place, row in enumerate(request.trace.iter_requests()) if places else ():
+        for cycle in places.get(place, ()):
+            name = row.request_id if cycle == 0 else f"{row.request_id}#{cycle}"
+            names[place + cycle * count] = name
+        if place >= left:
+            break
+    return names

@@ -1,0 +1,82 @@
+"""Whose life is told: the page or the request that was asked for, or the guilty one.
+
+Without a question it is the request that the worst episode is put down to; where there is no episode,
+one that read wrong bytes or never ended.
+"""
+
+from __future__ import annotations
+
+from replay.errors import RecordingError
+from replay.explain.page_life import PageName
+from replay.explain.request_facts import shown_id
+from replay.explain.state_steps import END_WORDS
+from replay.recording.reader import Recording
+from replay.recording.tables import NOBODY_NAME
+from replay.verdict.blame import first_cause, owners_that_count
+from replay.verdict.episodes import Episode
+from replay.verdict.judge import judge, worst_episode
+
+_POOLS_NAMED_MAX = 8
+
+
+def find_page(recording: Recording, text: str, pool: str | None) -> PageName:
+    """The page that is called so: `POOL:NUMBER`, or `NUMBER` where the pool is given beside it.
+
+    Raises:
+        RecordingError: it is not a page of a pool of this recording.
+    """
+    named, colon, digits = text.rpartition(":")
+    if colon and pool is not None and pool != named:
+        raise RecordingError(f"--page {text!r} names another pool than --pool {pool!r}; give one")
+    pool = named if colon else pool
+    if pool is None:
+        raise RecordingError(
+            f"--page {text!r} does not say of which pool; write it as decode0/dp3:412, or add --pool"
+        )
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= 18):
+        raise RecordingError(f"--page {text!r}: {digits!r} is not the number of a page")
+    totals = {each["pool"]: each["total_tokens"] for each in recording.run["pools"]}
+    if pool not in totals:
+        some = list(totals)[:_POOLS_NAMED_MAX]
+        more = ", ..." if len(totals) > len(some) else ""
+        raise RecordingError(
+            f"{recording.directory}: has no pool {shown_id(pool)}; there are {', '.join(some)}{more}"
+        )
+    pages = totals[pool] // recording.run["profile"]["page_size"]
+    if not 1 <= int(digits) <= pages:
+        raise RecordingError(f"{pool} has the pages 1 to {pages}; there is no page {int(digits)}")
+    return PageName(pool, int(digits))
+
+
+def guilty_requests(episode: Episode) -> list[str]:
+    """Requests whose pages make an episode: first that of the event it is put down to, then by pages."""
+    pages: dict[str, int] = {}
+    for owner in owners_that_count(episode):
+        if owner.request_id != NOBODY_NAME:
+            most = max(pages.get(owner.request_id, 0), abs(owner.pages))
+            pages[owner.request_id] = most
+    cause = first_cause(episode)
+    named = None if cause is None else cause.request_id
+    return sorted(pages, key=lambda request_id: (request_id != named, -pages[request_id]))
+
+
+def choose_request(recording: Recording) -> tuple[str, str]:
+    """The guilty request, and one sentence that says why it is that one.
+
+    Raises:
+        RecordingError: nothing went wrong, so that there is none; or the recording is damaged.
+    """
+    worst = worst_episode(judge(recording).episodes)
+    if worst is not None and (guilty := guilty_requests(worst)):
+        others = "" if len(guilty) == 1 else f", one of {len(guilty):,}"
+        return guilty[0], f"It is the guilty request of the worst episode, in {worst.pool}{others}."
+    for batch in recording.batches("contents", ("request_id",)):
+        if len(batch):
+            return batch["request_id"][0].as_py(), "It is the first to read wrong bytes."
+    for batch in recording.batches("requests", ("request_id", "prefill_state", "decode_state")):
+        for row in batch.to_pylist():
+            if row["decode_state"] not in END_WORDS or row["prefill_state"] not in END_WORDS:
+                return row["request_id"], "It is the first that never ended."
+    raise RecordingError(
+        f"{recording.directory}: no request of it is guilty of anything; name one with --request"
+    )

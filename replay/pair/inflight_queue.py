@@ -1,0 +1,181 @@
+"""The in-flight queue of one prefill rank: prompts that are computed and held until they were taken.
+
+    put --> open --every sender acknowledged--> released
+             |
+             +-- failed ------------------------> released, or forgotten with its pages, or raises
+             +-- cancelled, or timed out -------> released
+             +-- acknowledgement lost, and nothing bounds the wait: open for ever
+
+Acknowledgements come in between iterations and are looked at in the next one (`settle`). Source:
+sglang 0.4.6.post4 `disaggregation/prefill.py` (process_disagg_prefill_inflight_queue).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from replay.pair.prompt_memory import PromptMemory
+from replay.pair.request import PrefillState, Request, TransferState
+from replay.profiles.profile import EngineProfile
+from replay.recording.event_results import ACCEPTED, CRASHED, accepted, ignored
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillCalls:
+    """What an in-flight queue tells its rank."""
+
+    #: The request is over on this side, in that state.
+    end: Callable[[Request, PrefillState], None]
+    #: The real engine would raise these words here.
+    die: Callable[[str], None]
+    #: An acknowledgement of the request is overdue.
+    overdue: Callable[[Request], None]
+    #: The pages of an ended request are about to be released once more.
+    released_again: Callable[[Request], None]
+
+
+class InFlightQueue:
+    """Prompts in flight over one pool."""
+
+    def __init__(self, profile: EngineProfile, memory: PromptMemory, calls: PrefillCalls) -> None:
+        self.open: dict[int, Request] = {}
+        self._profile = profile
+        self._memory = memory
+        self._calls = calls
+        self._failed: list[Request] = []
+        self._to_release: list[Request] = []
+        self._to_release_again: list[Request] = []
+        #: The acknowledgement that freed pages a second time, the last of them, by event number.
+        self.freed_again_by_event = -1
+        self._due: list[Request] = []
+        #: When it was last polled, -1 before that.
+        self.polled_us = -1
+        self._died_of: set[int] = set()
+
+    def put(self, request: Request) -> None:
+        """A prompt is computed: it is held from now on."""
+        request.prefill_state = PrefillState.INFLIGHT
+        self.open[request.ordinal] = request
+        self._memory.to_transfer(request)
+
+    # What arrives from outside, between iterations.
+
+    def acknowledge(self, request: Request, sender: int, event: int, failed: bool) -> str:
+        """Take one acknowledgement in and say what became of it."""
+        if request.prefill_state is not PrefillState.INFLIGHT:
+            return self._acknowledge_again(request, event)
+        if failed:
+            self._failed.append(request)
+            return ACCEPTED
+        awaiting = request.awaiting_acknowledgements
+        if awaiting and self._profile.counts_completions == "by-number":
+            sender = next(iter(awaiting))
+        if sender not in awaiting:
+            return self._acknowledge_again(request, event)
+        awaiting.discard(sender)
+        if not awaiting:
+            request.released_by_event = event
+            self._to_release.append(request)
+        return ACCEPTED
+
+    def awaits(self, request: Request, sender: int) -> bool:
+        """Whether the acknowledgement of this sender would tell it something new."""
+        awaiting = request.awaiting_acknowledgements
+        if self._profile.counts_completions == "by-number":
+            return request.ordinal in self.open and bool(awaiting)
+        return request.ordinal in self.open and sender in awaiting
+
+    def in_room(self, room: int) -> Request | None:
+        """The request that is held under this room, if any is; O(queue)."""
+        return next((each for each in self.open.values() if each.room == room), None)
+
+    def receive_misrouted(self, request: Request, event: int) -> str:
+        """Take in an acknowledgement that arrived as a receive completion."""
+        if self._profile.misrouted_acknowledgement == "ignore":
+            return ignored("nothing is received here")
+        if request.prefill_state is PrefillState.INFLIGHT:
+            request.released_by_event = event
+            self._to_release.append(request)
+            return accepted("released without its acknowledgement")
+        return ignored("request had moved on")
+
+    def acknowledge_stranger(self) -> str:
+        """Take in an acknowledgement of a request that another rank holds."""
+        if self._profile.duplicate_acknowledgement == "crash":
+            # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).
+            self._calls.die("AssertionError: assert req_id in self.requests")
+            return CRASHED
+        return ignored("not held here")
+
+    def come_due(self, request: Request) -> None:
+        """Every acknowledgement should be here by now; the next poll will tell."""
+        self._due.append(request)
+
+    def give_up(self, request: Request) -> None:
+        """Release a request that nobody waits for: cancelled, or its acknowledgement never came."""
+        self._to_release.append(request)
+
+    def _acknowledge_again(self, request: Request, event: int) -> str:
+        rule = self._profile.duplicate_acknowledgement
+        if rule == "free-again" and (
+            request.prefill_state in (PrefillState.INFLIGHT, PrefillState.DONE)
+        ):
+            self._to_release_again.append(request)
+            self.freed_again_by_event = event
+            return f"{ACCEPTED} again"
+        if rule == "crash" and request.prefill_ended:
+            # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).
+            self._calls.die("AssertionError: assert req_id in self.requests")
+            return CRASHED
+        return ignored("already counted")
+
+    # The poll of one iteration.
+
+    def settle(self, now_us: int) -> None:
+        """Look at what was told since the last iteration."""
+        self.polled_us = now_us
+        for request in self._failed:
+            if request.prefill_state is PrefillState.INFLIGHT:
+                self._fail(request)
+        self._failed.clear()
+        for request in self._to_release:
+            if request.prefill_state is PrefillState.INFLIGHT:
+                self._release(request)
+        self._to_release.clear()
+        for request in self._to_release_again:
+            if request.released_pages is not None:
+                self._calls.released_again(request)
+                self._memory.release_again(request)
+        self._to_release_again.clear()
+        for request in self._due:
+            self.stall(request)
+        self._due.clear()
+
+    def stall(self, request: Request) -> None:
+        """Note that acknowledgements are overdue, unless they are no longer waited for."""
+        if request.prefill_state is PrefillState.INFLIGHT and self._memory.stall(request):
+            self._calls.overdue(request)
+
+    def _release(self, request: Request) -> None:
+        """Give back what a request in flight held, and end it."""
+        del self.open[request.ordinal]
+        self._memory.release(request)
+        request.released_early = request.transfer_state is not TransferState.LANDED
+        was_cancelled = request.cancelled or request.transfer_state is TransferState.NOT_STARTED
+        self._calls.end(request, PrefillState.DROPPED if was_cancelled else PrefillState.DONE)
+
+    def _fail(self, request: Request) -> None:
+        """A sender reports failure."""
+        if self._profile.failed_transfer == "release":
+            self._release(request)
+        elif self._profile.failed_transfer == "leak":
+            del self.open[request.ordinal]
+            self._memory.forget(request)
+            self._calls.end(request, PrefillState.DROPPED)
+        else:
+            # The exception leaves the queue as it was: the request will never be released.
+            self._due.append(request)
+            if request.ordinal not in self._died_of:
+                self._died_of.add(request.ordinal)
+                self._calls.die("Transferring failed")

@@ -1,0 +1,297 @@
+"""The transfers of one decode rank: from the pages given until the KV is here, or was given up.
+
+    admit --> open --every TP rank was told--> arrived (the waiting queue's)
+               | |
+               | +-- failed, timed out or aborted --> released at once, or
+               |                                      deferred --nobody writes any more--> released
+               +-- completion lost, and nothing bounds the wait: open for ever
+
+Completions come in between iterations and are looked at in the next one (`poll`), as SGLang polls
+its receivers. Source: sglang 0.4.6.post4 and 0.5.23 `disaggregation/decode.py` (DecodeTransferQueue).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from faults.events import RequestState
+from replay.pair.decode_memory import DecodeMemory
+from replay.pair.metadata_slots import EMPTY
+from replay.pair.ports import Link
+from replay.pair.receipt import Receipt, ReceiptRules
+from replay.pair.request import DecodeState, Request
+from replay.pool.pool import KvPool
+from replay.profiles.profile import EngineProfile
+from replay.recording.event_results import ACCEPTED, CRASHED, accepted, ignored
+
+
+@dataclass(frozen=True, slots=True)
+class RankCalls:
+    """What a transfer queue tells its rank."""
+
+    #: Something is to be looked at in the next iteration.
+    attend: Callable[[], None]
+    #: The request is over on this side, in that state.
+    end: Callable[[Request, DecodeState, int], None]
+    #: The request is dropped without a release of what it holds.
+    forget: Callable[[Request, int], None]
+    #: The real engine would raise these words here.
+    die: Callable[[str], None]
+    #: A completion of the request is overdue.
+    overdue: Callable[[Request], None]
+    #: The first token of the request was read from a slot that a stranger has written.
+    wrong_first_token: Callable[[Request, int], None]
+    #: The request has come into a state at which a fault may be aimed.
+    entered: Callable[[Request, RequestState], None]
+
+
+class TransferQueue:
+    """Open and deferred transfers over one pool."""
+
+    def __init__(
+        self,
+        profile: EngineProfile,
+        pool: KvPool,
+        memory: DecodeMemory,
+        link: Link,
+        calls: RankCalls,
+    ) -> None:
+        self.open: dict[int, Request] = {}
+        self.deferred: dict[int, Request] = {}
+        #: The TP ranks went different ways and wait for each other in a collective for ever.
+        self.is_hung = False
+        #: When it was last polled, -1 before that.
+        self.polled_us = -1
+        self._profile = profile
+        self._pool = pool
+        self._memory = memory
+        self._link = link
+        self._calls = calls
+        self._rules = ReceiptRules(profile, profile.parties())
+        #: Requests whose completions changed since the last poll, in that order.
+        self._news: dict[int, Request] = {}
+        self._due: list[Request] = []
+        self._by_room: dict[int, Request] = {}
+        #: Rooms of which the status of an earlier transfer was never cleaned up, where rooms are
+        #: used again.
+        self._used_rooms: set[int] = set()
+        self._died_of: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.open)
+
+    def is_wedged(self, request: Request) -> bool:
+        """Whether an earlier transfer, or its own, has left its status on the request's room."""
+        if self._profile.used_rooms == "forgotten":
+            return False
+        return request.consumed_us >= 0 or request.room in self._used_rooms
+
+    def admit(self, request: Request, now_us: int) -> None:
+        """Give a request pages and a slot, and tell the sender where its bytes go."""
+        self._pool.account.transfer_pages += len(self._memory.take(request))
+        request.metadata_slot = self._memory.metadata_slots.take(request.writer)
+        request.receipt = Receipt(self._rules)
+        request.preallocated_us = now_us
+        request.decode_state = DecodeState.TRANSFER
+        self.open[request.ordinal] = request
+        self._by_room[request.room] = request
+        self._calls.entered(request, "transfer")
+        self._link.send_metadata(request)
+
+    # What arrives from outside, between iterations.
+
+    def complete(
+        self, sent_for: Request, sender: int, receiver: int, event: int, failed: bool
+    ) -> str:
+        """Take one completion event in and say what became of it."""
+        request = self._addressee(sent_for)
+        if request is None or request.receipt is None:
+            return self._unexpected(sent_for)
+        if failed:
+            if self._profile.status_only_rises and request.receipt.has_success(receiver):
+                request.receipt.take(sender, receiver)
+                self._note(request)
+                return "masked: a success came first"
+            request.receipt.failed_ranks.add(receiver)
+            if self._profile.deferred_until == "completed":
+                # Done is done: nothing more will come of this transfer.
+                request.sender_stopped = True
+        elif not request.receipt.take(sender, receiver):
+            return ignored("already counted")
+        elif self._profile.status_only_rises:
+            request.receipt.failed_ranks.discard(receiver)
+        request.completed_by_event = event
+        if failed or request.receipt.is_done or not self._profile.ranks_agree:
+            self._note(request)
+        return ACCEPTED if request is sent_for else accepted("for another request of its room")
+
+    def awaits(self, request: Request, sender: int, receiver: int) -> bool:
+        """Whether the completion of these two TP ranks would tell it something new."""
+        is_open = request.decode_state in (DecodeState.TRANSFER, DecodeState.DEFERRED)
+        return is_open and request.receipt is not None and request.receipt.lacks(sender, receiver)
+
+    def in_room(self, room: int) -> Request | None:
+        """The request that waits for the transfer of this room, if any does."""
+        return self._by_room.get(room)
+
+    def metadata_landed(self, request: Request) -> bool:
+        """Whether a completion had come before it, so that the request must be looked at again."""
+        was_gated = request.receipt is not None and request.receipt.is_done
+        if was_gated:
+            self._note(request)
+        return was_gated
+
+    def fail(self, request: Request) -> None:
+        """Conclude a transfer as failed from this side (a timeout, or the peer's notice)."""
+        if request.decode_state is DecodeState.TRANSFER:
+            request.transfer_failed = True
+            self._note(request)
+
+    def come_due(self, request: Request) -> None:
+        """Every completion of the request should be here by now; the next poll will tell."""
+        self._due.append(request)
+        self._calls.attend()
+
+    def _note(self, request: Request) -> None:
+        self._news[request.ordinal] = request
+        self._calls.attend()
+
+    def _addressee(self, sent_for: Request) -> Request | None:
+        """The request that a completion counts for, or None when nobody waits for it."""
+        if self._profile.matches_completions_by == "room":
+            return self._by_room.get(sent_for.room)
+        is_awaited = sent_for.ordinal in self.open or sent_for.ordinal in self.deferred
+        return sent_for if is_awaited else None
+
+    def _unexpected(self, sent_for: Request) -> str:
+        if self._profile.unexpected_completion == "ignore":
+            return ignored("request had moved on")
+        # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).
+        words = (
+            "assert req_id in self.requests"
+            if sent_for.decode_ended
+            else "assert RequestStatus.is_finished(req.status)"
+        )
+        self._calls.die(f"AssertionError: {words}")
+        return CRASHED
+
+    # The poll of one iteration.
+
+    def poll(self, now_us: int) -> list[Request]:
+        """Look at what was told since the last poll; the requests whose KV is here leave."""
+        self.polled_us = now_us
+        news, self._news = self._news, {}
+        arrived = []
+        for request in news.values():
+            if request.decode_state is not DecodeState.TRANSFER or request.receipt is None:
+                continue
+            if not self._profile.ranks_agree and request.receipt.is_split:
+                self.is_hung = True
+                break
+            if request.transfer_failed or request.receipt.failed_ranks:
+                self._transfer_failed(request, now_us)
+            elif request.receipt.is_done and self._has_first_token(request, now_us):
+                self._arrive(request, now_us)
+                arrived.append(request)
+        for request in self._due:
+            self.stall(request)
+        self._due.clear()
+        return arrived
+
+    def stall(self, request: Request) -> None:
+        """Note that the request's transfer is overdue, unless it is no longer waited for."""
+        if request.decode_state not in (DecodeState.TRANSFER, DecodeState.DEFERRED):
+            return
+        account = self._pool.account
+        if not account.is_stalled(request.ordinal):
+            account.stall(request.ordinal, self._pool.pages_for(request.kv_tokens))
+            self._calls.overdue(request)
+
+    def _arrive(self, request: Request, now_us: int) -> None:
+        self._close(request)
+        self._pool.account.live_pages += self._pool.pages_for(request.kv_tokens)
+        request.consumed_us = now_us
+        request.decode_state = DecodeState.WAITING
+        self._calls.entered(request, "waiting")
+        if self._profile.used_rooms == "wedge" and self._profile.bootstrap_rooms:
+            self._used_rooms.add(request.room)
+
+    def _has_first_token(self, request: Request, now_us: int) -> bool:
+        """Look at the first-token buffer; False while a gate makes the request wait for it."""
+        stamp = self._memory.metadata_slots.stamp(request.metadata_slot)
+        if stamp == request.writer:
+            return True
+        if not self._profile.metadata_gate:
+            self._calls.wrong_first_token(request, stamp)
+            return True
+        if stamp != EMPTY:
+            # Another transfer's metadata: this one is given up rather than decoded from.
+            self.give_up(request, DecodeState.FAILED, now_us)
+        return False
+
+    def _transfer_failed(self, request: Request, now_us: int) -> None:
+        if self._profile.failed_transfer == "raise":
+            # The exception leaves the queue as it was, so every later poll would raise again.
+            if request.ordinal not in self._died_of:
+                self._died_of.add(request.ordinal)
+                self._calls.die("Transfer failed")
+            self.stall(request)
+        elif self._profile.failed_transfer == "leak":
+            self._close(request)
+            self._calls.forget(request, now_us)
+        else:
+            self.give_up(request, DecodeState.FAILED, now_us)
+
+    # Giving up.
+
+    def give_up(self, request: Request, state: DecodeState, now_us: int) -> None:
+        """Release an open transfer, waiting for its writer where the profile says so."""
+        request.gave_up_us = now_us
+        if self._profile.abort_in_transfer == "defer" and not self._is_writer_quiet(request):
+            request.decode_state = DecodeState.DEFERRED
+            request.transfer_failed = state is DecodeState.FAILED
+            del self.open[request.ordinal]
+            self.deferred[request.ordinal] = request
+            if self._profile.metadata_slot_freed == "at-once":
+                self._free_slot(request)
+            self._calls.entered(request, "deferred")
+            self._link.timeouts.awaits_writer(request)
+        else:
+            self._release(request, state, now_us)
+        if self._profile.decode_tells_prefill:
+            self._link.notify_prefill(request)
+
+    def release_deferred(self, now_us: int) -> None:
+        """Release what was given up and is written no more."""
+        for request in list(self.deferred.values()):
+            if self._is_writer_quiet(request):
+                state = DecodeState.FAILED if request.transfer_failed else DecodeState.ABORTED
+                self._release(request, state, now_us)
+
+    def _is_writer_quiet(self, request: Request) -> bool:
+        """Whether this side has been told that nobody writes the request's pages any more."""
+        was_completed = request.receipt is not None and request.receipt.is_done
+        return was_completed or request.sender_stopped
+
+    def _release(self, request: Request, state: DecodeState, now_us: int) -> None:
+        self._close(request)
+        self._pool.account.live_pages += self._pool.pages_for(request.kv_tokens)
+        self._memory.release([request])
+        self._calls.end(request, state, now_us)
+
+    def _close(self, request: Request) -> None:
+        """Take a request out of this queue; its pages are the caller's to place."""
+        self.open.pop(request.ordinal, None)
+        self.deferred.pop(request.ordinal, None)
+        if self._by_room.get(request.room) is request:
+            del self._by_room[request.room]
+        self._free_slot(request)
+        if self._pool.account.is_stalled(request.ordinal):
+            self._pool.account.resume(request.ordinal)
+        self._pool.account.transfer_pages -= self._pool.pages_for(request.kv_tokens)
+
+    def _free_slot(self, request: Request) -> None:
+        if request.metadata_slot >= 0:
+            self._memory.metadata_slots.free(request.metadata_slot)
+            request.metadata_slot = -1

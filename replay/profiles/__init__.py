@@ -1,0 +1,1 @@
+"""What differs between engines: fields, versions, known bugs, and who talks to whom."""

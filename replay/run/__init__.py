@@ -1,0 +1,1 @@
+"""One replay, from options to summary, and what a seed draws."""

@@ -1,0 +1,172 @@
+"""What a user asks one replay for: the words of `kvreplay run`, as a value.
+
+    command line of `run` --+
+    one cell of a matrix ---+--> RunOptions --to_request--> ReplayRequest --> replay
+                                    |
+                                    +--command_line--> the line that does this again
+
+The line holds all that the replay depends on, so that pasting it gives the same recording.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from faults.catalogue import open_plan
+from faults.plan import combine, shortcut_plan
+from faults.rule import FaultPlan
+from replay.profiles.catalogue import find_profile
+from replay.profiles.defects import with_defects
+from replay.profiles.overrides import override
+from replay.profiles.profile import EngineProfile
+from replay.run.swarm import draw_swarm
+
+if TYPE_CHECKING:
+    from replay.run.replay_once import ReplayRequest
+
+HEAL_BUDGET_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """One replay in a user's words."""
+
+    #: A trace file, or `FILE#NAME`: the table [trace.NAME] of a matrix file.
+    trace: str
+    #: Name of a built-in engine profile.
+    profile: str
+    defects: tuple[str, ...] = ()
+    #: Profile fields set from text, in the order given.
+    settings: tuple[tuple[str, str], ...] = ()
+    #: A plan file, `builtin:NAME`, `FILE#NAME` (the table [plan.NAME] of a matrix file), or None.
+    plan: str | None = None
+    drop: float | None = None
+    #: Probability and milliseconds.
+    delay: tuple[float, float] | None = None
+    duplicate: float | None = None
+    seed: int = 0
+    repeat: int = 0
+    #: Virtual seconds.
+    heal_budget_s: float = HEAL_BUDGET_S
+    every_step: bool = False
+    stop_on_engine_error: bool = False
+    #: Whether the seed draws a topology and more faults, see `replay.run.swarm`.
+    swarm: bool = False
+
+    def to_request(
+        self,
+        device: str = "auto",
+        *,
+        trace_path: Path | None = None,
+        plan: FaultPlan | None = None,
+    ) -> ReplayRequest:
+        """Open and check everything that is named.
+
+        Args:
+            device: where the pools live.
+            trace_path: the file that holds the trace, where that is not what it is called.
+            plan: the plan, where it has been read already.
+
+        Raises:
+            TraceError: the trace cannot be read.
+            PlanError: the plan or a shortcut is wrong.
+            ProfileError: the profile, a defect or a setting is unknown or does not fit.
+        """
+        from traces.dataset import open_trace
+
+        profile, plan = self.make_profile(), plan or self.make_plan()
+        trace = open_trace(trace_path or Path(self.trace))
+        swarm = None
+        if self.swarm:
+            # A setting wins over what is drawn.
+            fixed = [name for name, _ in self.settings]
+            swarm = draw_swarm(self.seed, profile, trace.request_count, fixed)
+            profile = dataclasses.replace(profile, **swarm.settings)  # type: ignore[arg-type]
+            plan = combine(plan, swarm.plan)
+        # These load torch, which takes seconds and bad input can do without.
+        from replay.run.replay_once import ReplayRequest
+        from replay.run.session import SessionOptions
+
+        return ReplayRequest(
+            trace=trace,
+            trace_name=self.trace,
+            swarm=swarm,
+            profile=profile,
+            plan=plan,
+            options=SessionOptions(
+                seed=self.seed,
+                repeats=self.repeat,
+                heal_budget_us=round(self.heal_budget_s * 1e6),
+                every_step=self.every_step,
+                stop_on_engine_error=self.stop_on_engine_error,
+            ),
+            device=device,
+            reproduce=self.command_line(),
+        )
+
+    def replay_in(
+        self, folder: Path, device: str, progress: Callable[[int], None] | None = None
+    ) -> dict[str, Any]:
+        """Replay trace.parquet and plan.toml of a working folder, under the names they will have.
+
+        The recording goes beside them; returns its summary. Raises as `to_request`.
+        """
+        from replay.run.replay_once import replay
+
+        plan = None
+        if self.plan is not None:
+            plan = dataclasses.replace(open_plan(str(folder / "plan.toml")), source=self.plan)
+        request = self.to_request(device, trace_path=folder / "trace.parquet", plan=plan)
+        return replay(request, folder / "recording", progress)
+
+    def make_profile(self) -> EngineProfile:
+        """The profile with its defects and settings."""
+        return _make_profile(self.profile, self.defects, self.settings)
+
+    def make_plan(self) -> FaultPlan:
+        """The plan's rules and those of the shortcuts."""
+        from replay.run.references import referenced_plan
+
+        shortcuts = shortcut_plan(self.drop, self.delay, self.duplicate)
+        return shortcuts if self.plan is None else combine(referenced_plan(self.plan), shortcuts)
+
+    def command_line(self) -> str:
+        """One line that a shell reads back as this replay."""
+        words: list[str] = ["kvreplay", "run", self.trace, "--profile", self.profile]
+        for defect in self.defects:
+            words += ["--defect", defect]
+        for field, value in self.settings:
+            words += ["--set", f"{field}={value}"]
+        words += ["--plan", self.plan] if self.plan is not None else []
+        words += ["--drop", _number(self.drop)] if self.drop is not None else []
+        if self.delay is not None:
+            words += ["--delay", f"{_number(self.delay[0])}:{_number(self.delay[1])}"]
+        words += ["--duplicate", _number(self.duplicate)] if self.duplicate is not None else []
+        words += ["--swarm"] if self.swarm else []
+        words += ["--seed", str(self.seed)]
+        words += ["--repeat", str(self.repeat)] if self.repeat else []
+        if self.heal_budget_s != HEAL_BUDGET_S:
+            words += ["--heal-budget", _number(self.heal_budget_s)]
+        words += ["--audit", "every-step"] if self.every_step else []
+        words += ["--stop-on-engine-error"] if self.stop_on_engine_error else []
+        return shlex.join(words)
+
+
+@lru_cache(maxsize=64)
+def _make_profile(
+    name: str, defects: tuple[str, ...], settings: tuple[tuple[str, str], ...]
+) -> EngineProfile:
+    """A profile follows from these alone and never changes; the cells of a matrix ask again and again."""
+    return override(with_defects(find_profile(name), defects), dict(settings))
+
+
+def _number(value: float) -> str:
+    """A number as a person would type it, without losing a digit."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)

@@ -1,0 +1,90 @@
+"""`FILE#NAME`: a trace or a plan that is a table of a matrix file, named as `kvreplay run` takes it.
+
+So the line that reproduces a cell depends on files of the repository only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from faults.catalogue import open_plan
+from faults.plan import plan_of
+from faults.rule import FaultPlan
+from faults.toml_errors import nearest
+from replay.errors import MatrixError
+from replay.matrix.file import MatrixSource, read_matrix_file
+from traces.errors import TraceError
+from traces.files.place import scratch
+from traces.synthesis_options import SynthesisOptions
+
+_FIELD_OF_COMPLAINT = re.compile(r"synthesis: (\w+) is ")
+
+
+def split_reference(reference: str) -> tuple[Path, str] | None:
+    """The file and the name of `FILE#NAME`; None for a plain path, even of a file with `#` in its name."""
+    file, mark, name = reference.rpartition("#")
+    if not mark or not file.endswith(".toml") or os.path.lexists(reference):
+        return None
+    return Path(file), name
+
+
+@contextmanager
+def trace_file(reference: str) -> Iterator[Path]:
+    """The file of a trace; of `FILE#NAME`, one that is made now and lives as long as the block.
+
+    Raises:
+        MatrixError: the matrix file cannot be read, or has no such table.
+        TraceError: its options make no trace.
+    """
+    parts = split_reference(reference)
+    if parts is None:
+        yield Path(reference)
+        return
+    from traces.synthesis import write_synthetic_trace
+
+    options = synthesis_options(read_matrix_file(parts[0]), parts[1])
+    with scratch() as directory:
+        path = directory / "trace.parquet"
+        write_synthetic_trace(options, path)
+        yield path
+
+
+def referenced_plan(reference: str) -> FaultPlan:
+    """The plan of a file, a built-in one, or that of a `[plan.NAME]` table of a matrix file.
+
+    Raises:
+        PlanError: the plan file cannot be read or used.
+        MatrixError: the matrix file cannot be read, or has no such table.
+    """
+    parts = split_reference(reference)
+    if parts is None:
+        return open_plan(reference)
+    source, name = read_matrix_file(parts[0]), parts[1]
+    if name not in source.file.plan:
+        raise _missing(source, "plan", name, list(source.file.plan))
+    return plan_of(source.file.plan[name], reference)
+
+
+def synthesis_options(source: MatrixSource, name: str) -> SynthesisOptions:
+    """What the table `[trace.NAME]` asks for.
+
+    Raises:
+        MatrixError: there is no such table, or its values make no trace; with the line.
+    """
+    if name not in source.file.trace:
+        raise _missing(source, "trace", name, list(source.file.trace))
+    try:
+        return SynthesisOptions(**source.file.trace[name].model_dump())
+    except TraceError as problem:
+        words = str(problem)
+        found = _FIELD_OF_COMPLAINT.match(words)
+        key = (found[1],) if found else ()
+        raise source.error(f"trace.{name}: {words}", "trace", name, *key) from None
+
+
+def _missing(source: MatrixSource, table: str, name: str, known: list[str]) -> MatrixError:
+    return MatrixError(f"{source.path}: no table [{table}.{name}]; {nearest(name, known)}")

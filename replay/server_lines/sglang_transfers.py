@@ -1,0 +1,107 @@
+"""SGLang's transfers that did not go well, on both sides.
+
+    Decode transfer failed for request rank=6 decode_req.req.rid='cd0' decode_req.req.bootstrap_room=83
+        with exception KVTransferError(bootstrap_room=83): Request 83 timed out after 600.0s in KVPoll.WaitingForInput
+    Prefill bootstrap failed for request rank=2 req.rid='d3f' req.bootstrap_room=59 with exception ...
+
+each on one line. Sources: sglang 0.4.6.post5 and 0.5.23 `disaggregation/{decode,prefill}.py`,
+`disaggregation/{mooncake,common,nixl}/conn.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from replay.server_lines.base import (
+    REASON_CHARACTERS,
+    SECONDS,
+    Format,
+    PlaceOf,
+    TransferLine,
+    transfer_reader,
+)
+from replay.server_lines.lines import Line
+from replay.server_lines.records import Record, Transfer, TransferTrouble
+
+_ROOM = re.compile(r"bootstrap_room=(-?\d+)")
+_REQUEST = re.compile(r"\brid='?([\w.:-]+)'?")
+_RANK = re.compile(r"\brank=(\d+)")
+_REASON = re.compile(r"KVTransferError\([^)]{0,99}\): (.*)")
+_EXCEPTION = re.compile(r"with exception (.*)")
+_FAILED = re.compile(r"(?:Decode|Prefill) [a-z]+ failed for request.*|KVTransferError.*")
+#: What ends a message that a router hands on in the body of its answer.
+_JSON_END = '"}'
+_TIMED_OUT = re.compile(r"timed out after (\d{1,9}(?:\.\d{1,9})?) ?s")
+
+#: What a reason says, by the first of these words in it.
+_TROUBLES = (
+    ("Bootstrapping", TransferTrouble.TIMED_OUT_BOOTSTRAPPING),
+    ("timed out", TransferTrouble.TIMED_OUT_WAITING),
+    ("Abort", TransferTrouble.ABORTED),
+    ("another rank", TransferTrouble.FAILED_ON_ANOTHER_RANK),
+)
+
+
+def _read_failure(line: Line, place_of: PlaceOf) -> Iterator[Record]:
+    text = line.text
+    failed = _FAILED.search(text)
+    if failed is None:
+        return
+    room = _ROOM.search(text)
+    request = _REQUEST.search(text)
+    rank = _RANK.search(text)
+    told = _REASON.search(text) or _EXCEPTION.search(text)
+    said = (told[1] if told else failed[0]).partition(_JSON_END)[0]
+    timeout = _TIMED_OUT.search(said)
+    yield Transfer(
+        place=place_of("sglang", f"TP{rank[1]}" if rank else ""),
+        trouble=next(
+            (trouble for word, trouble in _TROUBLES if word in said), TransferTrouble.FAILED
+        ),
+        room=room[1] if room else "",
+        request_id=request[1] if request else "",
+        reason=said[:REASON_CHARACTERS].strip(),
+        timeout_s=float(timeout[1]) if timeout else None,
+    )
+
+
+SGLANG_FAILURES = Format(
+    "sglang transfer failure",
+    # A line cut short may lack the exception, a bare exception the words before it.
+    (" failed for request", "KVTransferError"),
+    _read_failure,
+)
+
+
+def _line(trouble: TransferTrouble, pattern: str) -> TransferLine:
+    return TransferLine("sglang", trouble, re.compile(pattern))
+
+
+SGLANG_TRANSFERS = Format(
+    "sglang transfer",
+    (
+        "transfer done signal",
+        "timed out when bootstrapping",
+        "with prefill instance",
+        "worker error for room",
+        "transport error for room",
+        "Deferred KV release",
+        "bootstrap_room mismatch",
+        "Failed to send kv chunk",
+    ),
+    transfer_reader(
+        (
+            _line(TransferTrouble.TIMED_OUT_WAITING, r"Some requests fail to receive KV Cache.*"),
+            _line(TransferTrouble.TIMED_OUT_BOOTSTRAPPING, r"Some requests timed out when boot.*"),
+            _line(TransferTrouble.FAILED, r"Los(?:t|ing) connection with prefill instance"),
+            _line(TransferTrouble.FAILED, r"(?:\w{1,30} ){1,4}error for room (?P<room>-?\d+)"),
+            _line(
+                TransferTrouble.HOLD_EXPIRED,
+                rf"Deferred KV release for room (?P<room>-?\d+) timed out after {SECONDS}s",
+            ),
+            _line(TransferTrouble.FAILED, r"Metadata corruption detected"),
+            _line(TransferTrouble.FAILED, r"Failed to send kv chunk of (?P<room>-?\d+)"),
+        )
+    ),
+)

@@ -1,0 +1,121 @@
+"""vLLM's status lines, and its connectors' lines about transfers.
+
+    Engine 000: Avg prompt throughput: ..., Running: 34 reqs, Waiting: 18 reqs, GPU KV cache usage: 99.2%
+    Avg prompt throughput: ..., Running: 1 reqs, Swapped: 0 reqs, Pending: 0 reqs, GPU KV cache usage: 0.2%   V0
+
+Sources: vllm 0.33.0 `v1/metrics/loggers.py`, `v1/core/sched/scheduler.py`,
+`distributed/kv_transfer/kv_connector/v1/{nixl,mooncake}`, and the lines of public reports.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from replay.server_lines.base import (
+    REQUEST,
+    SECONDS,
+    Format,
+    PlaceOf,
+    TransferLine,
+    transfer_reader,
+)
+from replay.server_lines.lines import Line
+from replay.server_lines.records import Load, Record, TransferTrouble
+
+_ENGINE = re.compile(r"\bEngine (\d{1,6}): ")
+_RUNNING = re.compile(r"\bRunning: (\d{1,12})")
+_WAITING = re.compile(r"\b(?:Waiting|Pending): (\d{1,12})")
+#: Not the host's cache, which V0 names after the device's.
+_USAGE = re.compile(r"(?<!CPU )\bKV cache usage: (\d{1,3}(?:\.\d{1,9})?)%")
+
+
+def _read_load(line: Line, place_of: PlaceOf) -> Iterator[Record]:
+    text = line.text
+    running, usage = _RUNNING.search(text), _USAGE.search(text)
+    if running is None and usage is None:
+        return
+    engine, waiting = _ENGINE.search(text), _WAITING.search(text)
+    yield Load(
+        place=place_of("vllm", f"DP{int(engine[1])}" if engine else ""),
+        pool="full",
+        usage=round(float(usage[1]) / 100, 6) if usage else None,
+        running=int(running[1]) if running else None,
+        queued=int(waiting[1]) if waiting else None,
+    )
+
+
+VLLM_LOAD = Format("vllm load", ("KV cache usage: ",), _read_load)
+
+
+def _line(trouble: TransferTrouble, pattern: str) -> TransferLine:
+    return TransferLine("vllm", trouble, re.compile(pattern))
+
+
+VLLM_TRANSFERS = Format(
+    "vllm transfer",
+    (
+        "expired KV blocks",
+        "invalid KV blocks",
+        "WAITING_FOR_REMOTE_KVS",
+        "may have expired",
+        "without a push completion",
+        "before releasing blocks",
+        "expired remote read",
+        "NIXL transfer failure",
+        "without being sent",
+        "expired before sending",
+        "waiting for P side ready",
+        "pulling kv_caches for",
+        "KV load failure",
+        "marking blocks as invalid",
+    ),
+    transfer_reader(
+        (
+            _line(
+                TransferTrouble.HOLD_EXPIRED,
+                rf"Releasing expired KV blocks for request {REQUEST} which were retrieved by \d+ "
+                rf"\w+ worker\(s\)(?: within {SECONDS} seconds)?",
+            ),
+            _line(TransferTrouble.HOLD_EXPIRED, r"Releasing expired KV blocks.*"),
+            _line(
+                TransferTrouble.READ_AFTER_RELEASE,
+                rf"Potentially invalid KV blocks for unrecognized request {REQUEST}(?: were|$)",
+            ),
+            _line(TransferTrouble.READ_AFTER_RELEASE, r"Potentially invalid KV blocks"),
+            _line(
+                TransferTrouble.STILL_WAITING,
+                r"(?<![\w.:-])(?P<request>[\w.:-]{1,200}) is still in WAITING_FOR_REMOTE_KVS state",
+            ),
+            _line(TransferTrouble.UNKNOWN_REQUEST, rf"Unrecognized request {REQUEST} notif"),
+            _line(
+                TransferTrouble.TIMED_OUT_WAITING,
+                rf"registration for request {REQUEST} timed out after {SECONDS}s without",
+            ),
+            _line(
+                TransferTrouble.HELD,
+                rf"request_finished\({REQUEST}\) waiting for {SECONDS} seconds before",
+            ),
+            _line(TransferTrouble.FAILED, rf"Declining expired remote read for {REQUEST} from"),
+            _line(
+                TransferTrouble.FAILED,
+                r"NIXL transfer failure: .*?(?:'request_id': '(?P<request>[^']+)'|$)",
+            ),
+            _line(
+                TransferTrouble.HOLD_EXPIRED,
+                rf"Request {REQUEST} timed out after {SECONDS} seconds without being sent",
+            ),
+            _line(
+                TransferTrouble.HOLD_EXPIRED,
+                rf"Request {REQUEST} expired before sending on P side",
+            ),
+            _line(TransferTrouble.TIMED_OUT_WAITING, r"Timeout waiting for P side ready.*"),
+            _line(TransferTrouble.FAILED, r"pulling kv_caches for (?P<request>.{1,100}?) failed"),
+            _line(
+                TransferTrouble.FAILED,
+                rf"\w{{1,30}} failed for request {REQUEST}, marking blocks as invalid",
+            ),
+            _line(TransferTrouble.FAILED, r"(?:Recovered from|due to) KV load failure.*"),
+        )
+    ),
+)

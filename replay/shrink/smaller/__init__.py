@@ -1,0 +1,1 @@
+"""What of a case is made smaller, one module each."""

@@ -1,0 +1,1 @@
+"""From a finished recording to a verdict: episodes, oracles, blame, findings."""

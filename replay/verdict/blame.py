@@ -1,0 +1,144 @@
+"""One plain sentence for a gap: whose pages, where, what did it, and why it stays or how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from replay.recording.event_results import was_accepted
+from replay.recording.events import EventFact
+from replay.recording.tables import NOBODY_NAME
+from replay.recording.words import counted, place_words, seconds, what_a_fault_did
+from replay.verdict.episodes import Episode, Owner
+
+#: Kind -> what is said of pages that still are so, and why they stay.
+_OPEN = {
+    "stuck": ("stuck", "and nothing is left that could end it"),
+    "held": ("still held", "and the heal budget ended before it did"),
+    "orphaned": ("orphaned", "and the engine forgot whose they are without releasing them"),
+    "cache-held": ("locked in the prefix cache", "and nothing is left that could unlock them"),
+    "over-freed": ("free twice", "and a page that is listed twice stays listed twice"),
+    "counter-drift": ("miscounted", "and no counter is ever set right"),
+}
+
+
+def blame(run: dict[str, Any], episode: Episode) -> str:
+    """Say of a gap whose pages it is made of, which event opened it, and how it ended, if it did.
+
+    Args:
+        run: run.json of the recording.
+        episode: one of its gaps.
+    """
+    owners = owners_that_count(episode)
+    gap_tokens = episode.last_gap_tokens if episode.is_open else episode.gap_tokens
+    pages = abs(gap_tokens) // run["profile"]["page_size"]
+    names = {owner.request_id for owner in owners}
+    whose = f" of {counted(len(names), 'request')}" if names - {NOBODY_NAME} else ""
+    side = "prefill" if episode.pool.startswith("prefill") else "decode"
+    where = place_words(episode.pool, run["profile"][f"{side}_instances"])
+    what, ending = _open_words(run, episode) if episode.is_open else _closed_words(episode, owners)
+    verb = ("is" if pages == 1 else "are") if episode.is_open else ("was" if pages == 1 else "were")
+    at_most = "" if episode.is_open or len(owners) == 1 else "at most "
+    subject = f"{at_most}{counted(pages, 'page')}{whose} on {where} {verb} {what}"
+    return f"{subject}: {_cause(episode, owners)}{ending}"
+
+
+def owners_that_count(episode: Episode) -> tuple[Owner, ...]:
+    """Of an open gap the stays that are in it still, of a closed one all."""
+    if not episode.is_open:
+        return episode.owners
+    return tuple(owner for owner in episode.owners if owner.closed_audit is None)
+
+
+def first_cause(episode: Episode) -> EventFact | None:
+    """The event to name: the first that an engine could see, of an owner that counts.
+
+    Of several deliveries of it the one that should not have been. Pages that still wait are not put
+    down to an event that came after all, where another never did.
+    """
+    names = {owner.request_id for owner in owners_that_count(episode)}
+    mine = [event for event in episode.causes if event.request_id in names]
+    # Pages wait for a completion; only who forgets or frees them may do so because a client left.
+    waits = episode.worst_kind in ("stuck", "held", "cache-held")
+    return min(
+        mine or episode.causes,
+        key=lambda event: (
+            not event.observed,
+            event.is_aimed is waits,
+            waits and episode.is_open and not _never_came(event),
+            event.sent_us,
+            event.event,
+            -event.copy,
+        ),
+        default=None,
+    )
+
+
+def _cause(episode: Episode, owners: Sequence[Owner]) -> str:
+    event = first_cause(episode)
+    if event is None:
+        if not owners or owners[0].request_id == NOBODY_NAME:
+            return f"no request explains what changed at {seconds(episode.opened_us)}"
+        return (
+            f"no fault touched {'it' if len(owners) == 1 else 'them'}, "
+            f"{'its' if len(owners) == 1 else 'the first'} request was in state {owners[0].state} "
+            f"at {seconds(owners[0].opened_us)}"
+        )
+    others = len(set(episode.cause_numbers) - {event.event})
+    is_first = all(event.sent_us <= each.sent_us for each in episode.causes)
+    which = "the first" if is_first else "one"
+    more = f" ({which} of {others + 1} events that faults touched)" if others else ""
+    return what_a_fault_did(event) + more
+
+
+def _never_came(event: EventFact) -> bool:
+    """Whether who waited for it got nothing of it; of a copy, the first delivery may have come."""
+    return event.copy == 0 and (event.failed or not was_accepted(event.result))
+
+
+def _open_words(run: dict[str, Any], episode: Episode) -> tuple[str, str]:
+    kind = episode.worst_kind
+    what, ending = _OPEN[kind]
+    clock = "acknowledgement" if episode.pool.startswith("prefill") else "completion"
+    if kind == "stuck" and run["profile"][f"{clock}_timeout_us"] is None:
+        ending = "and nothing ever times it out"
+    if kind == "held":
+        ending = f"{ending} ({seconds(run['options']['heal_budget_us'])})"
+    return what, f", {ending}"
+
+
+def _closed_words(episode: Episode, owners: Sequence[Owner]) -> tuple[str, str]:
+    assert episode.closed_us is not None
+    what = {"held": "held", "cache-held": "locked in the prefix cache", "over-freed": "free twice"}
+    lasted = seconds(episode.closed_us - episode.opened_us)
+    how = next((owner.ended_by for owner in reversed(owners) if owner.ended_by), None)
+    ended = f", the last request being {how} then" if how else ""
+    late = ", only after healing had ended" if episode.closed_too_late else ""
+    closed = seconds(episode.closed_us)
+    words = f"{what.get(episode.worst_kind, 'unaccounted for')} for {lasted}"
+    return words, f"; every page was accounted for again at {closed}{ended}{late}"
+
+
+def episode_rows(run: dict[str, Any], episodes: Sequence[Episode]) -> list[dict[str, Any]]:
+    """One row for each, with the columns of `EPISODES_SCHEMA`."""
+    return [
+        {
+            "episode": episode.number,
+            "pool": episode.pool,
+            "direction": episode.direction,
+            "verdict": episode.verdict,
+            "growth": episode.growth,
+            "blame": blame(run, episode),
+            "kinds": ", ".join(f"{kind} {pages}" for kind, pages in episode.kinds.items()),
+            "opened_audit": episode.opened_audit,
+            "opened_us": episode.opened_us,
+            "closed_audit": episode.closed_audit,
+            "closed_us": episode.closed_us,
+            "widest_audit": episode.widest_audit,
+            "gap_tokens": episode.gap_tokens,
+            "quiet_gap_tokens": episode.quiet_gap_tokens,
+            "owners": len({owner.request_id for owner in episode.owners}),
+            "causes": list(episode.cause_numbers),
+        }
+        for episode in episodes
+    ]

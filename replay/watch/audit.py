@@ -1,0 +1,329 @@
+"""Audits: whether every page of a pool is accounted for, and if not, whose pages are missing.
+
+Two checks are kept apart. The *harness audit* runs whenever accounting could have changed and asks
+where every page is; what is left over is the gap. The *engine check* runs only when the profile's
+engine would run its own, computes that engine's formula and says its words.
+
+The audit looks at a pool from both sides. What the allocator and the cache count gives one gap; what
+the schedulers' books say about overdue, forgotten and over-freed pages gives another. They must be
+equal; a remainder nobody can explain is itself a finding (`counter-drift`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from replay.errors import InvariantError
+from replay.pair.clock import Clock
+from replay.pair.decode_rank import DecodeRank
+from replay.pair.prefill_rank import PrefillRank
+from replay.pair.request import Request
+from replay.pool.account import ShareKind
+from replay.pool.owner_codes import FIRST_OWNER
+from replay.profiles.messages import PoolCounts, is_leak, request_pool_message, token_pool_message
+from replay.profiles.profile import EngineProfile
+from replay.recording.tables import NOBODY_NAME
+from replay.recording.writer import RecordingWriter
+from replay.watch.page_map import row_of
+from replay.watch.worst_gap import PoolGap, WidestGap
+
+Rank = DecodeRank | PrefillRank
+
+#: Who owns the part of a gap that no request explains.
+NOBODY = -1
+_DRIFT = (NOBODY, ShareKind.COUNTER_DRIFT)
+
+
+@dataclass(slots=True)
+class _Stay:
+    """A request's pages in a pool's gap, from the audit that saw them enter."""
+
+    opened_audit: int
+    opened_us: int
+    pages: int
+    ledger_pages: int | None
+    state: str
+
+
+class PoolAuditor:
+    """Audits one pool and keeps track of who is in its gap."""
+
+    def __init__(
+        self, rank: Rank, recorder: RecordingWriter, profile: EngineProfile, widest: WidestGap
+    ) -> None:
+        self.rank = rank
+        self._cache = rank.cache if isinstance(rank, PrefillRank) else None
+        self._recorder = recorder
+        self._profile = profile
+        self._last: tuple[int, ...] | None = None
+        self._iterations = 0
+        self._stays: dict[tuple[int, ShareKind], _Stay] = {}
+        self._unexplained = 0
+        self._gap = PoolGap(rank, widest)
+        #: Number of the last audit that was written, and its gap in pages.
+        self._last_gap = (-1, 0)
+
+    def counts(self) -> PoolCounts:
+        """What the engine itself counts, in tokens."""
+        pool = self.rank.pool
+        evictable, protected = self._cache_pages()
+        return PoolCounts(
+            available=pool.available_pages * pool.page_size,
+            evictable=evictable * pool.page_size,
+            protected=protected * pool.page_size,
+            total=pool.total_pages * pool.page_size,
+        )
+
+    def audit(
+        self,
+        number: int,
+        time_us: int,
+        phase: str,
+        iterations: int,
+        engine_check: str,
+        find: Callable[[int], Request],
+    ) -> bool:
+        """Audit the pool; returns whether a row was written (something changed or was checked)."""
+        pool, account = self.rank.pool, self.rank.pool.account
+        self._iterations += iterations
+        evictable, protected = self._cache_pages()
+        protected -= account.cache_held_pages
+        accounted = pool.available_pages + evictable + protected
+        accounted += account.live_pages + account.transfer_pages
+        gap = pool.total_pages - accounted
+        self._unexplained = gap - account.gap_pages
+        if account.live_pages < 0 or account.transfer_pages < 0:
+            raise InvariantError(
+                f"{pool.name}: live {account.live_pages} and in-transfer {account.transfer_pages} "
+                "pages must not be negative"
+            )
+        numbers = (
+            pool.available_pages,
+            evictable,
+            protected,
+            account.live_pages,
+            account.transfer_pages,
+            gap,
+        )
+        if account.changed or self._unexplained or _DRIFT in self._stays:
+            self._follow_shares(number, time_us, find)
+        elif engine_check == "none" and numbers == self._last:
+            return False
+        self._last = numbers
+        if gap or self._gap.is_open:
+            quiet = account.live_pages == 0 and account.transfer_pages == 0
+            self._gap.see(number, time_us, gap, quiet, find)
+            self._last_gap = (number, gap)
+        self._write(number, time_us, phase, numbers, engine_check)
+        return True
+
+    def engine_words(self) -> str | None:
+        """What the engine's own check says here, or None when it is content."""
+        style, counts = self._profile.message_style, self.counts()
+        if is_leak(counts, self._profile.check_counts_protected):
+            return token_pool_message(style, counts)
+        if isinstance(self.rank, DecodeRank):
+            slots = self._profile.request_slots
+            if self.rank.memory.free_request_slots != slots:
+                return request_pool_message(style, self.rank.memory.free_request_slots, slots)
+        return None
+
+    def close(self, find: Callable[[int], Request], can_progress: Callable[[int], bool]) -> None:
+        """Write the stays that are still open at the end of the recording."""
+        could_close = bool(self._stays) and all(can_progress(key[0]) for key in self._stays)
+        self._gap.end(*self._last_gap, could_close, find)
+        for (ordinal, kind), stay in self._stays.items():
+            self._write_stay(ordinal, kind, stay, None, None, None, find, can_progress(ordinal))
+        self._stays = {}
+
+    def check_ledger(self) -> None:
+        """Compare the ledger with the host's shadow of it, page by page. O(pool).
+
+        Raises:
+            InvariantError: they differ, although nothing was over-freed or given out twice.
+        """
+        pool = self.rank.pool
+        by_owner = pool.ledger.count_by_owner()
+        held = {code - FIRST_OWNER: count for code, count in by_owner.items() if code > 1}
+        over_freed = any(share.kind is ShareKind.OVER_FREED for share in pool.account.shares())
+        # A page that was given out twice is in one row of the ledger only.
+        twice = pool.ledger.violations().acquired_while_owned
+        if held != pool.held_pages and not over_freed and not twice:
+            raise InvariantError(
+                f"{pool.name}: the ledger holds pages for {sorted(held.items())[:5]}..., the host "
+                f"for {sorted(pool.held_pages.items())[:5]}..."
+            )
+
+    def _cache_pages(self) -> tuple[int, int]:
+        if self._cache is None:
+            return 0, 0
+        return self._cache.evictable_pages, self._cache.protected_pages
+
+    def _write(
+        self, number: int, time_us: int, phase: str, numbers: tuple[int, ...], engine_check: str
+    ) -> None:
+        size = self.rank.pool.page_size
+        available, evictable, protected, live, in_transfer, gap = numbers
+        self._recorder.audit(
+            (
+                number,
+                time_us,
+                self.rank.name,
+                phase,
+                available * size,
+                evictable * size,
+                protected * size,
+                live * size,
+                in_transfer * size,
+                gap * size,
+                live == 0 and in_transfer == 0,
+                self._iterations,
+                engine_check,
+            )
+        )
+        self._iterations = 0
+
+    def _follow_shares(self, number: int, time_us: int, find: Callable[[int], Request]) -> None:
+        """Open and close stays as shares of the gap have changed since the last audit."""
+        account = self.rank.pool.account
+        changed = list(account.changed)
+        account.changed.clear()
+        for key in changed:
+            self._set_share(key, account.share(*key), number, time_us, find)
+        self._set_share(_DRIFT, self._unexplained, number, time_us, find)
+
+    def _set_share(
+        self,
+        key: tuple[int, ShareKind],
+        pages: int,
+        number: int,
+        time_us: int,
+        find: Callable[[int], Request],
+    ) -> None:
+        stay = self._stays.get(key)
+        if (stay.pages if stay else 0) == pages:
+            return
+        ordinal, kind = key
+        if stay is not None:
+            del self._stays[key]
+            ended_by = self._state(ordinal, find)
+            self._write_stay(ordinal, kind, stay, number, time_us, ended_by, find, True)
+        if pages:
+            state = self._state(ordinal, find)
+            ledger_pages = self._ledger_pages(ordinal, kind, find)
+            self._stays[key] = _Stay(number, time_us, pages, ledger_pages, state)
+
+    def _write_stay(
+        self,
+        ordinal: int,
+        kind: ShareKind,
+        stay: _Stay,
+        closed_audit: int | None,
+        closed_us: int | None,
+        ended_by: str | None,
+        find: Callable[[int], Request],
+        can_progress: bool,
+    ) -> None:
+        self._recorder.owner(
+            (
+                self.rank.name,
+                NOBODY_NAME if ordinal == NOBODY else find(ordinal).request_id,
+                kind.value,
+                stay.pages,
+                stay.ledger_pages,
+                stay.state,
+                stay.opened_audit,
+                stay.opened_us,
+                closed_audit,
+                closed_us,
+                ended_by,
+                can_progress,
+            )
+        )
+
+    def _state(self, ordinal: int, find: Callable[[int], Request]) -> str:
+        if ordinal == NOBODY:
+            return "unknown"
+        request = find(ordinal)
+        if isinstance(self.rank, DecodeRank):
+            return request.decode_state.value
+        return request.prefill_state.value
+
+    def _ledger_pages(
+        self, ordinal: int, kind: ShareKind, find: Callable[[int], Request]
+    ) -> int | None:
+        """How many pages of the request's row the ledger agrees about, where it has a row."""
+        if kind not in (ShareKind.STALLED, ShareKind.DEPARTED) or ordinal == NOBODY:
+            return None
+        row = row_of(self.rank, find(ordinal))
+        return None if row is None else self.rank.pool.ledger.count_held(row, ordinal + FIRST_OWNER)
+
+
+class Auditor:
+    """All pools of a replay: numbers the audits and runs the engines' own checks."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        recorder: RecordingWriter,
+        profile: EngineProfile,
+        find: Callable[[int], Request],
+    ) -> None:
+        self._clock = clock
+        self._recorder = recorder
+        self._profile = profile
+        self._find = find
+        self._pools: dict[str, PoolAuditor] = {}
+        self._widest = WidestGap()
+        self._number = 0
+        self.phase = "inject"
+        self.engine_check_fired = False
+        self.died_us: int | None = None
+        self.died_pool: str | None = None
+        self.died_message: str | None = None
+        #: Whether that was the engine's own check, and not a crash.
+        self.died_of_check = False
+
+    def watch(self, rank: Rank) -> None:
+        """Audit this rank's pool from now on."""
+        self._pools[rank.name] = PoolAuditor(rank, self._recorder, self._profile, self._widest)
+
+    def audit(self, rank: Rank, iterations: int, engine_check: str = "none") -> None:
+        """Audit one pool now."""
+        written = self._pools[rank.name].audit(
+            self._number, self._clock.now_us, self.phase, iterations, engine_check, self._find
+        )
+        self._number += written
+
+    def audit_all(self, page_exact: bool = False) -> None:
+        """Audit every pool now, page by page if asked to."""
+        for auditor in self._pools.values():
+            self.audit(auditor.rank, 0)
+            if page_exact:
+                auditor.check_ledger()
+
+    def engine_check(self, rank: Rank) -> None:
+        """Run the engine's own check, as it would itself now."""
+        if self._profile.check_strictness == "none":
+            return
+        words = self._pools[rank.name].engine_words()
+        self.audit(rank, 0, "ok" if words is None else "fired")
+        if words is not None:
+            self.engine_check_fired = True
+            if self._profile.check_strictness == "error":
+                self.note_death(rank, words, of_check=True)
+
+    def note_death(self, rank: Rank, message: str, of_check: bool = False) -> None:
+        """Note the first time that the real engine would have died, and of what."""
+        if self.died_us is None:
+            self.died_of_check = of_check
+            self.died_us = self._clock.now_us
+            self.died_pool = rank.name
+            self.died_message = message
+
+    def close(self, can_progress: Callable[[int], bool]) -> None:
+        """Write what is still open."""
+        for auditor in self._pools.values():
+            auditor.close(self._find, can_progress)
+        self._widest.write(self._recorder)

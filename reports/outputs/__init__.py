@@ -1,0 +1,1 @@
+"""What is written of recordings beside the page, and all of it put into place together."""

@@ -1,0 +1,174 @@
+"""The page of a matrix: a grid with a cell for each replay, offline, in one file.
+
+    results.parquet, matrix.json -> cells -> layout -> template -> matrix.html
+
+The grid is plain HTML whose cells are links; the page's script adds the filter, the keyboard and the
+details of a cell, which lie in the page as JSON with every text in it once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from replay.errors import RecordingError
+from replay.recording.file_kinds import PAGE
+from reports.html import content_policy, environment, source, sources
+from reports.outputs.matrix.cells import (
+    AXES,
+    LETTERS,
+    MEANINGS,
+    UNEXPECTED_MARK,
+    Cell,
+    Matrix,
+    count_outcomes,
+    expectation,
+    fault_words,
+    headline,
+    read_cells,
+    read_matrix,
+)
+from reports.outputs.matrix.differing import make_differing
+from reports.outputs.matrix.layout import TITLES, make_layout
+from reports.words import VERDICTS
+from traces.files.place import hold
+from traces.text import shortened
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from markupsafe import Markup
+
+#: Characters of one text about a cell; its report and results.parquet have all of it.
+_TEXT_CHARACTERS_MAX = 2_000
+
+#: Reports are files in a folder beside the page; any other address is not followed.
+_REPORT = re.compile(r"cells/[^/\\:]+\.html")
+
+
+def write_matrix_page(directory: Path) -> None:
+    """Draw `matrix.html` in a matrix directory; it appears whole or not at all.
+
+    Args:
+        directory: what `kvreplay matrix run --out` wrote: results.parquet and matrix.json are read.
+
+    Raises:
+        RecordingError: one of them cannot be read, or the page cannot be written.
+    """
+    output = directory / "matrix.html"
+    with hold(output, PAGE, makes_folders=True) as place:
+        place.write(render_matrix_page(read_results(directory), _matrix(directory)))
+
+
+def render_matrix_page(results: pa.Table, matrix: Mapping[str, Any]) -> str:
+    """The page as text.
+
+    Raises:
+        RecordingError: the table lacks a column.
+    """
+    about = read_matrix(matrix)
+    cells = read_cells(results)
+    script = sources(("parts/theme.js", "parts/copy.js", "matrix.js"))
+    counts = Counter(cell.state for cell in cells)
+    states = {state: counts[state] for state in LETTERS if counts[state]}
+    return (
+        environment()
+        .get_template("matrix.html.j2")
+        .render(
+            matrix=about,
+            headline=headline(cells, about),
+            unexpected=sum(cell.is_unexpected for cell in cells),
+            differing=make_differing(cells, about, _link),
+            cells=cells,
+            links=[_link(cell) for cell in cells],
+            layout=make_layout(cells),
+            titles=TITLES,
+            outcomes=count_outcomes(cells),
+            states=states,
+            verdicts=VERDICTS,
+            letters=LETTERS,
+            meanings=MEANINGS,
+            mark=UNEXPECTED_MARK,
+            data=_data(cells, about),
+            style=sources(("report.css", "matrix.css")),
+            dark=source("dark.css"),
+            script=script,
+            policy=content_policy(script),
+        )
+    )
+
+
+def read_results(directory: Path) -> pa.Table:
+    """The rows of results.parquet.
+
+    Raises:
+        RecordingError: it is missing or broken.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = directory / "results.parquet"
+    try:
+        return pq.ParquetFile(path).read()
+    except (OSError, pa.ArrowException):
+        raise RecordingError(
+            f"{path}: missing or not a Parquet file; make it with "
+            "`kvreplay matrix run FILE --out DIR`"
+        ) from None
+
+
+def _matrix(directory: Path) -> dict[str, Any]:
+    path = directory / "matrix.json"
+    try:
+        matrix = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise RecordingError(f"{path}: missing or not valid JSON") from None
+    if not isinstance(matrix, dict):
+        raise RecordingError(f"{path}: not a JSON object")
+    return matrix
+
+
+def _link(cell: Cell) -> str | None:
+    """Where the cell's own report is, as the page refers to it."""
+    report = cell.row["report"]
+    return quote(report) if report and _REPORT.fullmatch(report) else None
+
+
+def _data(cells: Sequence[Cell], matrix: Matrix) -> Markup:
+    """What the script knows of the cells: columns of places in one list of texts."""
+    from markupsafe import Markup
+
+    texts: dict[str, int] = {}
+    columns: dict[str, list[int]] = {}
+    for cell in cells:
+        for name, text in _known(cell, matrix).items():
+            place = texts.setdefault(shortened(text, _TEXT_CHARACTERS_MAX, lines=True), len(texts))
+            columns.setdefault(name, []).append(place)
+    document = json.dumps(
+        {"texts": list(texts), "columns": columns}, ensure_ascii=False, separators=(",", ":")
+    )
+    # Without a less-than sign no text can end the script element or open a comment in it.
+    return Markup(document.replace("<", "\\u003c"))
+
+
+def _known(cell: Cell, matrix: Matrix) -> dict[str, str]:
+    row = cell.row
+    axes = {TITLES[axis]: cell.axis(axis) for axis in AXES}
+    texts = {
+        "name": cell.name,
+        "outcome": cell.outcome,
+        "state": cell.state,
+        "because": row["because"],
+        "expected": expectation(cell, matrix),
+        "verdict": f"{row['verdict']}: {row['why'] or ''}" if row["verdict"] else "none",
+        "kinds": row["kinds"],
+        "equation": row["equation"],
+        "faults": fault_words(row),
+        "error": row["error"],
+        "reproduce": row["reproduce"],
+    }
+    return {**{name: text or "" for name, text in texts.items()}, **axes}

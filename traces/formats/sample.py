@@ -1,0 +1,76 @@
+"""The beginning of a file: enough for a format to know its own."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from traces.errors import TraceError
+from traces.formats.csv_records import split_header
+from traces.formats.source import LogFile
+from traces.parquet_batches import DAMAGE, open_parquet
+
+_SAMPLE_BYTES = 64 * 1024
+_SAMPLE_LINES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a format looks at to tell whether a file is its own.
+
+    Attributes:
+        head: first bytes, decompressed.
+        objects: JSON objects of the first lines, when the first line is one.
+        header: cells of the first line, when that is text but not JSON.
+        parquet_columns: column names, when the file is Parquet.
+    """
+
+    head: bytes
+    objects: tuple[dict[str, Any], ...] = ()
+    header: tuple[str, ...] = ()
+    parquet_columns: tuple[str, ...] = ()
+
+
+def take_sample(log: LogFile) -> Sample:
+    """Read the beginning of a file.
+
+    Raises:
+        TraceError: the file cannot be read.
+    """
+    with log.open() as stream:
+        head = stream.read(_SAMPLE_BYTES)
+    if head.startswith(b"PAR1"):
+        try:
+            with log.as_seekable() as path, open_parquet(path) as parquet:
+                return Sample(head, parquet_columns=tuple(parquet.schema_arrow.names))
+        except DAMAGE as problem:
+            raise TraceError(
+                f"{log.path}: starts like a Parquet file but has no readable footer; it is cut "
+                "short or damaged, copy it again"
+            ) from problem
+    objects = []
+    header: tuple[str, ...] = ()
+    if b"\x00" not in head[:_SAMPLE_BYTES]:
+        for line in itertools.islice(log.iter_lines(), _SAMPLE_LINES):
+            text = line.data.decode("utf-8", "replace").strip()
+            if not text:
+                continue
+            try:
+                row = json.loads(text)
+            except (ValueError, RecursionError):
+                row = None
+            if isinstance(row, dict):
+                objects.append(row)
+            elif not objects and not header:
+                header = _cells(text)
+    return Sample(head, objects=tuple(objects), header=header if not objects else ())
+
+
+def _cells(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(split_header(text))
+    except csv.Error:
+        return ()

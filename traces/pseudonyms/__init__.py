@@ -1,0 +1,1 @@
+"""De-identified copies of traces: other names, other hashes, the same shape."""
