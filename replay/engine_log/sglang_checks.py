@@ -14,7 +14,12 @@ from typing import Any
 from replay.engine_log.audit_rows import AuditRow
 from replay.engine_log.presence import DecodeQueues
 from replay.engine_log.servers import Line, LogRank, tagged
-from replay.profiles.messages import PoolCounts, is_leak, request_pool_message, token_pool_message
+from replay.recording.engine_messages import (
+    PoolCounts,
+    is_leak,
+    request_pool_message,
+    token_pool_message,
+)
 
 #: Idle turns between two warnings of one kind.
 TURNS = 1_000

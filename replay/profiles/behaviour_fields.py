@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from replay.profiles.deployment_fields import SetupFields, setting
+from replay.recording.engine_messages import MessageStyle
 
 Strictness = Literal["none", "warn", "error"]
-MessageStyle = Literal["sglang-0.4", "sglang-0.5", "vllm"]
 OnAbort = Literal["ignore", "release"]
 OnAbortOfWriter = Literal["ignore", "release", "defer"]
 

@@ -18,8 +18,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from replay.profiles.messages import PoolCounts, token_pool_message
 from replay.recording.audits import AuditSeries, read_audits
+from replay.recording.engine_messages import PoolCounts, token_pool_message
 from replay.recording.events import read_events
 from replay.recording.reader import Recording
 from replay.recording.tables import SUMMARY_SCHEMA

@@ -21,8 +21,13 @@ from replay.pair.prefill_rank import PrefillRank
 from replay.pair.request import Request
 from replay.pool.account import ShareKind
 from replay.pool.owner_codes import FIRST_OWNER
-from replay.profiles.messages import PoolCounts, is_leak, request_pool_message, token_pool_message
 from replay.profiles.profile import EngineProfile
+from replay.recording.engine_messages import (
+    PoolCounts,
+    is_leak,
+    request_pool_message,
+    token_pool_message,
+)
 from replay.recording.tables import NOBODY_NAME
 from replay.recording.writer import RecordingWriter
 from replay.watch.page_map import row_of

@@ -7,8 +7,10 @@ Formats: sglang 0.4.6.post4, `managers/scheduler.py` (check_memory); sglang 0.5.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from replay.profiles.behaviour_fields import MessageStyle
+#: Whose words a mismatch is told in.
+MessageStyle = Literal["sglang-0.4", "sglang-0.5", "vllm"]
 
 
 @dataclass(frozen=True, slots=True)
