@@ -14,7 +14,7 @@ from reports.html import content_policy, environment, source, sources
 from traces.files.place import hold
 
 if TYPE_CHECKING:
-    from replay.verdict.findings.matching import Accepted
+    from replay.verdict.findings.suppressions import Accepted
     from reports.compare.comparison import Comparison
     from reports.evidence import Evidence
     from reports.section import Section

@@ -28,7 +28,7 @@ from reports.words import as_sentence, number, seconds, verdict_words
 from traces.text import shortened
 
 if TYPE_CHECKING:
-    from replay.verdict.findings.matching import Accepted
+    from replay.verdict.findings.suppressions import Accepted
     from reports.charts.figures import Charts
 
 

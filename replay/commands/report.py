@@ -18,7 +18,7 @@ from replay.commands.suppression_options import (
 from replay.errors import RecordingError
 
 if TYPE_CHECKING:
-    from replay.verdict.findings.matching import Accepted
+    from replay.verdict.findings.suppressions import Accepted
     from reports.evidence import Evidence
     from reports.outputs.together import Output
 
@@ -103,14 +103,14 @@ def report(
 
 def _suppressions(directories: tuple[Path, ...], accepted: Accepted | None) -> str:
     """An entry for each finding of these recordings that lasts and is not accepted, to be pasted."""
-    from replay.verdict.findings.generating import suppressions_text
+    from replay.verdict.findings.gate import suppressions_text
     from reports.evidence import load
     from reports.parts.findings import judge_evidence
 
     found = [load(directory) for directory in directories]
     return suppressions_text(
         [
-            (each.run["profile"]["name"], judge_evidence(each, accepted).outcome.findings)
+            (each.run["profile"]["name"], judge_evidence(each, accepted).matched.findings)
             for each in found
         ]
     )

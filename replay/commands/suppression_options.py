@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from replay.recording.reader import Recording
     from replay.verdict.findings.gate import Judged
-    from replay.verdict.findings.matching import Accepted
+    from replay.verdict.findings.suppressions import Accepted
     from replay.verdict.judge import Verdict
 
 
@@ -40,8 +40,7 @@ def read_accepted(suppressions: Path | None, today: datetime | None) -> Accepted
     """
     if suppressions is None:
         return None
-    from replay.verdict.findings.matching import Accepted
-    from replay.verdict.findings.suppressions import read_suppressions
+    from replay.verdict.findings.suppressions import Accepted, read_suppressions
 
     day: date = datetime.now(UTC).date() if today is None else today.date()
     return Accepted(read_suppressions(suppressions), day)
@@ -55,11 +54,11 @@ def judging(
     def look(recording: Recording, verdict: Verdict) -> None:
         from replay.verdict.findings.collect import find_findings
         from replay.verdict.findings.gate import Judged
-        from replay.verdict.findings.matching import accept
+        from replay.verdict.findings.suppressions import accept
 
         findings = find_findings(recording, verdict)
-        outcome = accept(findings, recording.run["profile"]["name"], accepted)
-        judged.append(Judged(name, verdict.summary, outcome))
+        matched = accept(findings, recording.run["profile"]["name"], accepted)
+        judged.append(Judged(name, verdict.summary, matched))
 
     return look
 

@@ -13,8 +13,8 @@ from replay.explain.state_steps import END_WORDS
 from replay.recording.reader import Recording
 from replay.recording.tables import NOBODY_NAME
 from replay.verdict.blame import first_cause, owners_that_count
-from replay.verdict.episodes import Episode
-from replay.verdict.judge import judge, worst_episode
+from replay.verdict.episodes import Episode, worst_episode
+from replay.verdict.judge import judge
 
 _POOLS_NAMED_MAX = 8
 

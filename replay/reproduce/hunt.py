@@ -4,7 +4,7 @@
     replay.run.swarm       faults of every kind that can have an effect there, on every other seed; on
                        the others the fewer kinds that schedules draw themselves
 
-A case is found when an oracle holds something against the pair (`replay.verdict.oracles.findings_of`), and
+A case is found when an oracle holds something against the pair (`replay.verdict.rules.objections`), and
 nothing alike happens without the bugs that are hunted.
 """
 
@@ -26,7 +26,7 @@ from replay.shrink.case import Case, plain_rule, settings_of
 from replay.shrink.in_memory import replay_in_memory
 from replay.shrink.outcome import outcome_of
 from replay.shrink.search import Goal
-from replay.verdict.oracles import findings_of
+from replay.verdict.rules import objections
 
 #: The profile that is no engine's: a schedule may draw any of its fields.
 _DESIGN = "hardened"
@@ -79,7 +79,7 @@ def _try(seed: int, base: EngineProfile, defects: tuple[str, ...]) -> Find | Non
         # Such as a topology that this engine cannot be deployed in.
         return None
     outcome = outcome_of(verdict.summary, recording.run)
-    if outcome is None or not findings_of(verdict.summary):
+    if outcome is None or not objections(verdict.summary):
         return None
     goal = Goal(outcome, defects)
     return Find(seed, case, goal) if goal.holds(case) else None

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from replay.recording.event_results import has_missed
 from replay.shrink.case import Case
 from replay.shrink.in_memory import MemoryRecording, replay_in_memory
-from replay.verdict.judge import Verdict, worst_episode
+from replay.verdict.episodes import worst_episode
+from replay.verdict.judge import Verdict
 
 
 @dataclass(frozen=True, slots=True)

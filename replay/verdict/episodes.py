@@ -118,6 +118,11 @@ def kind_of(share: str, closed: bool, can_progress: bool) -> str:
     return share
 
 
+def worst_episode(episodes: Sequence[Episode]) -> Episode | None:
+    """The worst episode: an open one before a closed one, then the widest, then the first."""
+    return max(episodes, key=lambda each: each.badness, default=None)
+
+
 def find_episodes(
     spans: Sequence[GapSpan],
     owners: Sequence[Owner],
@@ -186,20 +191,7 @@ def _causes(
 
 def read_owners(table: pa.Table) -> list[Owner]:
     """The rows of owners.parquet, in the order in which they opened."""
-    names = (
-        "pool",
-        "request_id",
-        "share",
-        "pages",
-        "opened_audit",
-        "opened_us",
-        "closed_audit",
-        "can_progress",
-        "state",
-        "ended_by",
-        "closed_us",
-    )
-    columns = [table[name].to_pylist() for name in names]
+    columns = [table[name].to_pylist() for name in Owner.__match_args__]
     rows = [Owner(*row) for row in zip(*columns, strict=True)]
     rows.sort(key=lambda owner: (owner.opened_audit, owner.pool, owner.request_id, owner.share))
     return rows

@@ -14,7 +14,6 @@ verdict does not depend on row groups or on how the tables were written.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,28 +22,19 @@ from replay.recording.engine_messages import PoolCounts, token_pool_message
 from replay.recording.events import read_events
 from replay.recording.reader import Recording
 from replay.recording.tables import SUMMARY_SCHEMA
-from replay.verdict.blame import blame
-from replay.verdict.blame_without_gap import (
-    blame_crash,
-    blame_never_ended,
-    blame_wrong_contents,
-    blame_wrong_owners,
-)
-from replay.verdict.chain import evidence_of
+from replay.verdict.blame import evidence_of
 from replay.verdict.episodes import Episode, find_episodes, read_owners
 from replay.verdict.growth import gaps_at_end, growth_of_all, growth_of_pools
-from replay.verdict.oracles import Findings, read_findings
-from replay.verdict.rules import decide
+from replay.verdict.rules import Oracles, ask_oracles, decide, put_down_to
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a recording means: the summary, its episodes, and what no count shows."""
+    """What a recording means: the summary, its episodes, and what each oracle saw."""
 
     summary: dict[str, Any]
     episodes: tuple[Episode, ...]
-    #: What the oracles beside the count found.
-    findings: Findings
+    oracles: Oracles
 
 
 def judge(recording: Recording) -> Verdict:
@@ -59,18 +49,18 @@ def judge(recording: Recording) -> Verdict:
         growth_of_pools(run, audits),
         _last_audit_of_healing(audits),
     )
-    findings = read_findings(recording)
-    verdict, why = decide(run, episodes, findings)
-    worst = worst_episode(episodes)
+    oracles = ask_oracles(recording, episodes)
+    verdict, why = decide(run, oracles)
+    worst = oracles.count.worst
     mismatch = None if worst is None else _mismatch(recording, worst)
     summary = {
         "schema": SUMMARY_SCHEMA,
         "verdict": verdict,
         "why": why,
-        "blame": _blame(recording, worst, findings),
+        "blame": put_down_to(recording, oracles),
         "growth": growth_of_all(run, audits),
         "direction": None if worst is None else worst.direction,
-        "kinds": _kinds(episodes, findings),
+        "kinds": oracles.kinds(),
         "mismatch": mismatch,
         "evidence": None if worst is None else evidence_of(recording, worst),
         "final_gap": _final_gap(run, audits),
@@ -87,45 +77,19 @@ def judge(recording: Recording) -> Verdict:
             "rules_never_fired": run["faults"]["never_fired"],
             "rules_without_effect": run["faults"]["without_effect"],
         },
-        "requests": findings.requests,
+        "requests": oracles.liveness.requests,
         "oracles": {
             "count": len(episodes),
-            "ledger": findings.ledger.total,
-            "contents": findings.content_pages + findings.wrong_first_tokens,
-            "liveness": findings.requests["stuck"]
-            + findings.prefill_stuck
-            + findings.stuck_in_cycles,
+            "ledger": oracles.ledger.total,
+            "contents": oracles.contents.total,
+            "liveness": oracles.liveness.total,
         },
         "audits": audits.rows,
         "iterations": audits.iterations,
         "virtual_us": max((phase["end_us"] for phase in run["phases"]), default=0),
         "reproduce": run["reproduce"],
     }
-    return Verdict(summary, episodes, findings)
-
-
-def worst_episode(episodes: tuple[Episode, ...]) -> Episode | None:
-    """The worst episode: an open one before a closed one, then the widest, then the first."""
-    return max(episodes, key=lambda each: each.badness, default=None)
-
-
-def _blame(recording: Recording, worst: Episode | None, findings: Findings) -> str | None:
-    """One sentence about what the verdict is put down to, in the order of the rules that make it.
-
-    None where there is nothing to blame. A gap that closed is named only where nothing worse is:
-    who waits for ever is not to be put down to a fault that healed.
-    """
-    if findings.content_pages or findings.wrong_first_tokens:
-        return blame_wrong_contents(recording)
-    if worst is not None and (worst.is_open or worst.closed_too_late):
-        return blame(recording.run, worst)
-    if findings.requests["stuck"] or findings.prefill_stuck or findings.stuck_in_cycles:
-        return blame_never_ended(recording)
-    if findings.ledger.total:
-        return blame_wrong_owners(recording)
-    if findings.died_message is not None and (told := blame_crash(recording)):
-        return told
-    return None if worst is None else blame(recording.run, worst)
+    return Verdict(summary, episodes, oracles)
 
 
 def _mismatch(recording: Recording, worst: Episode) -> dict[str, Any]:
@@ -159,16 +123,6 @@ def _engine_message(run: dict[str, Any], mismatch: dict[str, Any] | None) -> str
         mismatch["available"], mismatch["evictable"], mismatch["protected"], mismatch["total"]
     )
     return token_pool_message(run["profile"]["message_style"], counts)
-
-
-def _kinds(episodes: tuple[Episode, ...], findings: Findings) -> dict[str, int]:
-    """Pages by kind: of what is still open, or of everything when nothing is."""
-    still_open = [episode for episode in episodes if episode.is_open]
-    kinds: Counter[str] = Counter()
-    for episode in still_open or episodes:
-        kinds.update(episode.kinds)
-    kinds.update(findings.kinds())
-    return dict(sorted(kinds.items()))
 
 
 def _final_gap(run: dict[str, Any], audits: AuditSeries) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from reports.reconcile import Check
 
 if TYPE_CHECKING:
     from replay.verdict.findings.finding import Finding
-    from replay.verdict.findings.matching import Accepted
+    from replay.verdict.findings.suppressions import Accepted
     from reports.section import Section
 
 REPORT_SCHEMA = "kvreplay.report/1"
@@ -114,7 +114,7 @@ def _recording(evidence: Evidence, section: Section, accepted: Accepted | None) 
         "virtual_us": summary["virtual_us"],
         "phases": run["phases"],
         "findings": [
-            _finding(finding) for finding in judge_evidence(evidence, accepted).outcome.findings
+            _finding(finding) for finding in judge_evidence(evidence, accepted).matched.findings
         ],
         "episodes": _listed(
             [
@@ -187,7 +187,7 @@ def _tables(evidence: Evidence) -> dict[str, Any]:
     """Rows of the recording's own tables that the page shows, by what they are about."""
     import pyarrow.compute as pc
 
-    from replay.verdict.oracles import DECODE_ENDED
+    from replay.verdict.liveness import DECODE_ENDED
 
     owners, events, requests = (evidence.tables[name] for name in ("owners", "events", "requests"))
     guilty = [] if evidence.worst is None else requests_of(evidence.worst)

@@ -22,7 +22,7 @@ from traces.files.writing import write
 from traces.text import json_text
 
 if TYPE_CHECKING:
-    from replay.verdict.findings.matching import Accepted
+    from replay.verdict.findings.suppressions import Accepted
     from reports.compare.comparison import Comparison
     from reports.evidence import Evidence
     from reports.section import Section

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from replay.verdict.findings.categories import CATEGORIES, MEANINGS, NEVER_ENDED, SUPPRESSED
-from replay.verdict.findings.finding import Block, Finding
+from replay.verdict.findings.finding import (
+    CATEGORIES,
+    MEANINGS,
+    NEVER_ENDED,
+    SUPPRESSED,
+    Block,
+    Finding,
+)
 from replay.verdict.findings.gate import Judged, unused
-from replay.verdict.findings.matching import Accepted, Outcome, accept
+from replay.verdict.findings.suppressions import Accepted, Matched, accept
 from reports.evidence import Evidence
 from reports.parts.tables import Table, make_table
 from reports.words import NOTHING, counted, number, plain_seconds, shown
@@ -71,15 +77,15 @@ class FindingsPart:
 def judge_evidence(evidence: Evidence, accepted: Accepted | None) -> Judged:
     """The findings of a recording with what accepts each; without a file nothing does."""
     if accepted is None:
-        return Judged(evidence.name, evidence.summary, Outcome(evidence.findings))
-    outcome = accept(evidence.findings, evidence.run["profile"]["name"], accepted)
-    return Judged(evidence.name, evidence.summary, outcome)
+        return Judged(evidence.name, evidence.summary, Matched(evidence.findings))
+    matched = accept(evidence.findings, evidence.run["profile"]["name"], accepted)
+    return Judged(evidence.name, evidence.summary, matched)
 
 
 def make_findings(evidence: Evidence, accepted: Accepted | None = None) -> FindingsPart:
     """The leak summary and the loss records of a recording."""
     judged = judge_evidence(evidence, accepted)
-    found = judged.outcome.findings
+    found = judged.matched.findings
     records = [
         (finding, _record(finding, place, len(found), accepted))
         for place, finding in enumerate(found[:RECORDS_MAX], start=1)
@@ -241,6 +247,6 @@ def _alarms(judged: Judged, accepted: Accepted) -> tuple[str, ...]:
         f"{entry.name} ({accepted.suppressions.where(entry)}) accepts at most "
         f"{counted(entry.pages_max or 0, 'page')}, and {number(pages)} match it: it suppresses "
         "nothing."
-        for entry, pages in judged.outcome.outgrown
+        for entry, pages in judged.matched.outgrown
     ]
     return (*expired, *outgrown)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from replay.verdict.blame import blame
 from replay.verdict.episodes import Episode, kind_of
-from replay.verdict.oracles import DECODE_ENDED
+from replay.verdict.liveness import DECODE_ENDED
 from reports.evidence import Evidence
 from reports.words import NOTHING, by_count, number, plain_seconds, shown
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 from replay.cli import cli
 from replay.recording.verdict_words import KindName
-from replay.verdict.findings.categories import (
+from replay.verdict.findings.finding import (
     MEANINGS,
     NEVER_ENDED,
     RELEASED_BY_ANOTHER,

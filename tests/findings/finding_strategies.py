@@ -5,9 +5,8 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from replay.verdict.findings.categories import NEVER_ENDED, RELEASED_BY_ANOTHER, category_of
-from replay.verdict.findings.finding import Block
-from replay.verdict.findings.grouping import group
+from replay.verdict.findings.collect import group
+from replay.verdict.findings.finding import NEVER_ENDED, RELEASED_BY_ANOTHER, Block, category_of
 from replay.verdict.findings.suppressions import Suppression, Suppressions
 
 KINDS = (

@@ -2,8 +2,8 @@
 
 import pytest
 
+from replay.verdict.count import Count
 from replay.verdict.episodes import Episode, Owner
-from replay.verdict.findings.gaps import blocks_of_gaps
 
 
 def owner(share="departed", pages=5, closed=None, can_progress=False, name="r1"):
@@ -34,15 +34,20 @@ def episode(*owners, number=0, closed=None):
     ],
 )
 def test_what_came_back_was_only_held(share, pages, can_progress, lasting, back):
-    (block,) = blocks_of_gaps([episode(owner(share, pages, None, can_progress))])
+    (block,) = Count((episode(owner(share, pages, None, can_progress)),)).blocks()
     assert (block.category, block.lasts, block.closed_us) == (lasting, True, None)
-    (block,) = blocks_of_gaps([episode(owner(share, pages, 7, can_progress), closed=7)])
+    (block,) = Count((episode(owner(share, pages, 7, can_progress), closed=7),)).blocks()
     assert (block.category, block.lasts, block.closed_us) == (back, False, 700)
 
 
 def test_a_stay_that_two_episodes_share_is_counted_once():
     shared, other = owner(), owner(name="r2")
-    blocks = blocks_of_gaps([episode(shared, closed=5), episode(shared, other, number=1)])
+    blocks = Count(
+        (
+            episode(shared, closed=5),
+            episode(shared, other, number=1),
+        )
+    ).blocks()
     assert [(block.request_id, block.episodes) for block in blocks] == [
         ("r1", (0, 1)),
         ("r2", (1,)),
@@ -50,5 +55,5 @@ def test_a_stay_that_two_episodes_share_is_counted_once():
 
 
 def test_pages_that_nobody_has_have_no_owner():
-    (block,) = blocks_of_gaps([episode(owner("counter-drift", name="(nobody)"))])
+    (block,) = Count((episode(owner("counter-drift", name="(nobody)")),)).blocks()
     assert block.request_id is None

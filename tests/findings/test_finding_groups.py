@@ -9,7 +9,7 @@ from finding_strategies import KINDS, PAGE_SIZE, blocks, findings, grouped
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.verdict.findings.categories import CATEGORIES, MEANINGS, SUPPRESSED, category_of
+from replay.verdict.findings.finding import CATEGORIES, MEANINGS, SUPPRESSED, category_of
 from reports.parts.findings import findings_line, leak_summary
 
 

@@ -63,7 +63,7 @@ def test_a_page_too_many_or_a_finding_too_few_is_found_out(leaky):
 
 
 def test_a_request_that_nobody_tells_of_is_found_out(tmp_path):
-    from replay.verdict.findings.categories import NEVER_ENDED
+    from replay.verdict.findings.finding import NEVER_ENDED
 
     run_schedule(0, ("ranks-poll-alone",), keep=tmp_path / "recording")
     evidence = load(tmp_path / "recording")

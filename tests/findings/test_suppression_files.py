@@ -10,9 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.errors import SuppressionError
-from replay.verdict.findings.generating import suppressions_text
-from replay.verdict.findings.matching import Accepted, accept
-from replay.verdict.findings.suppressions import parse_suppressions, read_suppressions
+from replay.verdict.findings.gate import suppressions_text
+from replay.verdict.findings.suppressions import (
+    Accepted,
+    accept,
+    parse_suppressions,
+    read_suppressions,
+)
 
 GOOD = """\
 [[suppression]]

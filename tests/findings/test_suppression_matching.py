@@ -8,8 +8,13 @@ from hypothesis import given
 
 from replay.verdict.findings.finding import Block
 from replay.verdict.findings.gate import Judged, gate
-from replay.verdict.findings.matching import Accepted, accept, matches
-from replay.verdict.findings.suppressions import Suppression, Suppressions
+from replay.verdict.findings.suppressions import (
+    Accepted,
+    Suppression,
+    Suppressions,
+    accept,
+    matches,
+)
 
 PROFILE = "sglang-0.4.6.post4"
 SUMMARY = {

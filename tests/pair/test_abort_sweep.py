@@ -14,7 +14,7 @@ from engine_helpers import HARDENED, replay_small
 from faults.rule import FaultRule
 from replay.pair.decode_rank import DecodeRank
 from replay.pair.prefill_rank import PrefillRank
-from replay.verdict.oracles import findings_of
+from replay.verdict.rules import objections
 from traces.schema import TraceRequest
 
 #: One scene has so much time; nothing in it takes longer.
@@ -106,7 +106,7 @@ def sweep(folder, *rules, cancels_us=CANCELS_US, shares_prefix=False, **fields):
     }
     assert unended == {}
     assert len(run.requests) == len(requests)
-    assert findings_of(run.summary) == []
+    assert objections(run.summary) == []
     assert pq.read_table(folder / "recording" / "contents.parquet").num_rows == 0
     last = {row["pool"]: row for row in run.audits}
     assert set(last) == {"prefill0/dp0", "decode0/dp0"}

@@ -11,7 +11,7 @@ from faults.rule import FaultRule
 from replay.pair.running_batch import RunningBatch
 from replay.pool.pool import KvPool
 from replay.profiles.defects import all_defects
-from replay.verdict.oracles import findings_of
+from replay.verdict.rules import objections
 from traces.schema import TraceRequest
 
 
@@ -35,7 +35,7 @@ def test_prefill_admits_as_many_as_it_has_first_token_buffers(tmp_path, slots):
     requests = [TraceRequest(f"r{n}", n, 100, 5) for n in range(6)]
     run = replay_small(tmp_path, HARDENED, requests, prefill_metadata_slots=slots)
     rows = [run.requests[f"r{n}"] for n in range(6)]
-    assert findings_of(run.summary) == []
+    assert objections(run.summary) == []
     assert {row["decode_state"] for row in rows} == {"finished"}
     for number, row in enumerate(rows):
         before = [each["landed_us"] for each in rows[:number]]
@@ -101,7 +101,7 @@ def test_of_two_that_have_decoded_alike_the_profile_says_who_is_retracted(
     assert victims == [(victim, ["long", "short"])]
     other = {"long": "short", "short": "long"}[victim]
     assert run.requests[other]["ended_us"] < run.requests[victim]["ended_us"]
-    assert findings_of(run.summary) == []
+    assert objections(run.summary) == []
 
 
 @given(
@@ -152,7 +152,7 @@ def test_a_retracted_request_resumes_with_its_contents(tmp_path, victims, page_s
     )
     assert len({who for who, _ in victims}) >= 2
     assert {row["decode_state"] for row in run.requests.values()} == {"finished"}
-    assert findings_of(run.summary) == []
+    assert objections(run.summary) == []
     assert run.verdict == "clean"
 
 
@@ -183,4 +183,4 @@ def test_however_tight_the_pool_everybody_ends_with_the_right_contents(
         retracts_first=order,
     )
     assert {row["decode_state"] for row in run.requests.values()} == {"finished"}
-    assert findings_of(run.summary) == []
+    assert objections(run.summary) == []

@@ -7,7 +7,7 @@ from engine_helpers import HARDENED, replay_small
 from faults.rule import FaultRule
 from replay.pool.storage import KvStorage
 from replay.profiles.defects import all_defects
-from replay.verdict.oracles import findings_of
+from replay.verdict.rules import objections
 from traces.schema import TraceRequest
 
 #: What a prefill batch of 250 tokens takes, and how long a chunk of 250 pages moves by default.
@@ -236,7 +236,7 @@ def test_rooms_that_are_used_again_at_once_are_harmless_on_hardened(
     )
     fields = {"bootstrap_rooms": rooms, "decode_allocates": decode_allocates}
     run = replay_small(tmp_path, HARDENED, requests, *rules, **fields)
-    assert findings_of(run.summary) == []
+    assert objections(run.summary) == []
     assert run.summary["requests"]["stuck"] == 0
     confused = events(tmp_path) + events(tmp_path, "prefill")
     assert not [row for row in confused if "another request" in row["result"]]
@@ -253,7 +253,7 @@ def test_dp_ranks_in_lockstep_hang_together_where_tp_ranks_poll_alone(tmp_path):
     for name, changes in (("together", {}), ("alone", defect("ranks-poll-alone"))):
         (folder := tmp_path / name).mkdir()
         runs[name] = replay_small(folder, HARDENED, two, late, **sizes, **changes)
-    assert findings_of(runs["together"].summary) == []
+    assert objections(runs["together"].summary) == []
     assert {row["decode_state"] for row in runs["together"].requests.values()} == {"finished"}
     pools = {row["decode_pool"] for row in runs["alone"].requests.values()}
     assert pools == {"decode0/dp0", "decode0/dp1"}

@@ -8,7 +8,7 @@ import pytest
 
 from replay.recording.reader import Recording
 from replay.verdict.judge import judge
-from replay.verdict.oracles import findings_of
+from replay.verdict.rules import objections
 from traces.schema import TraceRequest
 
 SMALL = [
@@ -104,7 +104,7 @@ def test_what_nobody_has_noticed_yet_is_a_finding_although_every_count_balances(
         "contents": 0,
         "liveness": 0,
     }
-    assert [line.split(":")[0] for line in findings_of(summary)] == ["ledger"]
+    assert [line.split(":")[0] for line in objections(summary)] == ["ledger"]
 
 
 def test_prompt_pages_that_the_cache_keeps_may_be_read_after_the_release(write_trace, run_json):

@@ -12,7 +12,7 @@ from faults.rule import FaultPlan
 from replay.profiles.catalogue import builtin_profiles, find_profile
 from replay.run.replay_once import ReplayRequest, replay
 from replay.run.session import SessionOptions
-from replay.verdict.oracles import findings_of
+from replay.verdict.rules import objections
 from traces.dataset import TraceWriter, open_trace
 
 REQUESTS = int(os.environ.get("KVREPLAY_MOONCAKE_REQUESTS", "40"))
@@ -46,5 +46,5 @@ def test_no_topology_loses_a_page(beginning, profile, decode_dp, prefill_tp, pag
     )
     summary = replay(request)
     assert summary["verdict"] == "clean", summary["why"]
-    assert findings_of(summary) == []
+    assert objections(summary) == []
     assert summary["requests"]["finished"] == beginning.request_count

@@ -14,7 +14,7 @@ from schedule_runs import fitted, run_schedule
 
 from replay.profiles.defects import all_defects, with_defects
 from replay.reproduce.schedules import draw_schedule
-from replay.verdict.oracles import findings_of
+from replay.verdict.rules import objections
 
 SCHEDULES = int(os.environ.get("KVREPLAY_SCHEDULES", "200"))
 #: Schedules of one test, so that workers share them and a failure names few.
@@ -41,7 +41,7 @@ def test_the_hardened_pair_survives_every_schedule(first):
         with tempfile.TemporaryDirectory() as directory:
             recording = Path(directory) / "recording"
             summary = run_schedule(seed, every_step=True, keep=recording)
-            assert findings_of(summary) == [], f"seed {seed}: {summary['why']}"
+            assert objections(summary) == [], f"seed {seed}: {summary['why']}"
             assert summary["verdict"] != "persistent", f"seed {seed}: {summary['why']}"
             assert_conserved(recording)
 
@@ -49,7 +49,7 @@ def test_the_hardened_pair_survives_every_schedule(first):
 @pytest.mark.parametrize("defect", sorted(all_defects()))
 def test_every_bug_is_caught_by_schedules_that_do_not_know_of_it(defect):
     for seed in range(SEEDS_MAX):
-        if findings_of(run_schedule(seed, (defect,))):
+        if objections(run_schedule(seed, (defect,))):
             return
     pytest.fail(f"no oracle saw {defect} in {SEEDS_MAX} schedules")
 

@@ -8,8 +8,8 @@ import pytest
 
 from replay.errors import RecordingError
 from replay.recording.reader import Recording
-from replay.verdict.episodes import Episode, kind_of
-from replay.verdict.judge import judge, worst_episode
+from replay.verdict.episodes import Episode, kind_of, worst_episode
+from replay.verdict.judge import judge
 
 
 @pytest.fixture

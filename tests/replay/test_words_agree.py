@@ -7,13 +7,13 @@ from replay.commands.printing import summary as summary_text
 from replay.pair.request import DECODE_ENDED, PREFILL_ENDED
 from replay.pool.account import ShareKind
 from replay.recording.verdict_words import KindName, VerdictName
-from replay.verdict import oracles
+from replay.verdict import liveness
 from reports import words
 
 
 def test_states_in_which_a_side_is_done_are_the_engines():
-    assert set(oracles.DECODE_ENDED) == {state.value for state in DECODE_ENDED}
-    assert set(oracles.PREFILL_ENDED) == {state.value for state in PREFILL_ENDED}
+    assert set(liveness.DECODE_ENDED) == {state.value for state in DECODE_ENDED}
+    assert set(liveness.PREFILL_ENDED) == {state.value for state in PREFILL_ENDED}
 
 
 def test_every_verdict_has_a_sign_everywhere():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from million_audits import make_long_recording
 from report_helpers import HOSTILE
 
-from replay.verdict.judge import worst_episode
+from replay.verdict.episodes import worst_episode
 from reports.charts.checks import check_charts
 from reports.charts.detail import choose_detail
 from reports.charts.figures import make_charts

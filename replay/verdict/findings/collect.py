@@ -1,19 +1,12 @@
-"""From a recording and its verdict to its findings."""
+"""From a recording and its verdict to its findings: one for each category, kind, pool and fault."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from replay.recording.reader import Recording
-from replay.verdict.findings.finding import Block, Finding
-from replay.verdict.findings.gaps import blame_of_blocks, blocks_of_gaps
-from replay.verdict.findings.grouping import group
-from replay.verdict.findings.without_gap import (
-    blocks_of_contents,
-    blocks_of_false_alarm,
-    blocks_of_ledger,
-    blocks_of_never_ended,
-)
+from replay.verdict.count import blame_of_blocks
+from replay.verdict.findings.finding import Block, Finding, worst_first
 from replay.verdict.judge import Verdict
 
 
@@ -26,16 +19,15 @@ def find_findings(recording: Recording, verdict: Verdict) -> tuple[Finding, ...]
     Raises:
         RecordingError: a table is missing or broken.
     """
-    run, found = recording.run, verdict.findings
-    in_gaps = blocks_of_gaps(verdict.episodes)
+    run, oracles = recording.run, verdict.oracles
+    in_gaps = oracles.count.blocks()
     over_freed_pages = sum(-block.pages for block in in_gaps if block.pages < 0)
-    told = blocks_of_contents(recording)
-    told += blocks_of_ledger(recording, found, over_freed_pages)
-    told += blocks_of_false_alarm(run, found)
-    if verdict.summary["oracles"]["liveness"]:
-        owners = {block.request_id for block in in_gaps if block.lasts and block.request_id}
-        told += blocks_of_never_ended(recording, owners)
-    sentences = dict(told)
+    stuck = {block.request_id for block in in_gaps if block.lasts and block.request_id}
+    blamed = oracles.contents.blocks(recording)
+    blamed += oracles.ledger.blocks(recording, over_freed_pages)
+    blamed += oracles.engine_check.blocks()
+    blamed += oracles.liveness.blocks(recording, stuck)
+    sentences = dict(blamed)
     episodes = {episode.number: episode for episode in verdict.episodes}
 
     def blame_of(blocks: Sequence[Block]) -> str:
@@ -43,5 +35,49 @@ def find_findings(recording: Recording, verdict: Verdict) -> tuple[Finding, ...]
             return blame_of_blocks(run, episodes, blocks)
         return sentences[blocks[0]]
 
-    blocks = (*in_gaps, *(block for block, _ in told))
+    blocks = (*in_gaps, *(block for block, _ in blamed))
     return group(blocks, run["profile"]["page_size"], blame_of)
+
+
+def group(
+    blocks: Iterable[Block], page_size: int, blame_of: Callable[[Sequence[Block]], str]
+) -> tuple[Finding, ...]:
+    """Put blocks together; every block is in exactly one finding, whatever their order.
+
+    Args:
+        blocks: of one recording.
+        page_size: tokens of a page.
+        blame_of: one sentence about the blocks of one finding, which come largest first.
+    """
+    groups: dict[tuple[object, ...], list[Block]] = {}
+    for block in blocks:
+        key = (
+            block.category, block.kind, block.pool, block.lasts, block.faults, block.rules
+        )  # fmt: skip
+        groups.setdefault(key, []).append(block)
+    findings = []
+    for mine in groups.values():
+        mine.sort(key=_largest_first)
+        one = mine[0]
+        findings.append(
+            Finding(
+                category=one.category,
+                kind=one.kind,
+                pool=one.pool,
+                lasts=one.lasts,
+                faults=one.faults,
+                rules=one.rules,
+                blocks=tuple(mine),
+                page_size=page_size,
+                blame=blame_of(mine),
+            )
+        )
+    return tuple(sorted(findings, key=worst_first))
+
+
+def _largest_first(block: Block) -> tuple[object, ...]:
+    return (
+        -abs(block.pages), block.opened_us or 0, block.request_id or "", block.pages,
+        block.closed_us or 0, block.opened_audit or 0, block.closed_audit or 0, block.state,
+        block.episodes,
+    )  # fmt: skip
