@@ -81,10 +81,11 @@ class FaultInjector:
         self._counts: dict[str, Counter[str]] = {rule.name: Counter() for rule in plan.rules}
         #: For rules that lose parts of transfers: the number of each transfer that they counted.
         self._transfers: dict[str, dict[str, int]] = {rule.name: {} for rule in plan.rules}
+        #: What every rule has met and planned; what came of it is counted where events arrive.
         self.journal = FaultJournal({rule.name: RuleJournal() for rule in plan.rules})
         #: Whether events must be shown to `decide_early`, and requests to `aim`.
         self.looks_ahead = bool(self._early)
-        self.takes_aim = bool(self._aimed)
+        self.has_aimed_rules = bool(self._aimed)
 
     def disarm(self) -> None:
         """Let every later event through untouched."""
@@ -111,7 +112,6 @@ class FaultInjector:
         if lost_by:
             if came_early:
                 return Outcome(())
-            self.note_landed(lost_by)
             return Outcome((), lost_by)
         original = self._original(hits, event)
         copies = self._copies(hits, event, original)
@@ -126,21 +126,6 @@ class FaultInjector:
                 wait_us = self._draw_us(rule, moment.identity, "delay")
                 strikes.append(Strike(rule, moment.at_us + wait_us))
         return tuple(strikes)
-
-    def note_landed(self, rules: tuple[FaultRule, ...]) -> None:
-        """Record that what these rules did to one event has come about."""
-        for rule in rules:
-            self.journal.rules[rule.name].landed += 1
-
-    def note_observed(self, rules: tuple[FaultRule, ...]) -> None:
-        """Record that an engine could see what these rules did."""
-        for rule in rules:
-            self.journal.rules[rule.name].observed += 1
-
-    def note_struck(self, rule: FaultRule) -> None:
-        """Record that an aimed fault found its request in the state it was aimed at."""
-        self.note_landed((rule,))
-        self.note_observed((rule,))
 
     # What the rules that hit an event make of it.
 

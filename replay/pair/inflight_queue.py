@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from faults.events import CompletionEvent
 from replay.pair.prompt_memory import PromptMemory
 from replay.pair.request import PrefillState, Request, TransferState
 from replay.profiles.profile import EngineProfile
@@ -61,41 +62,41 @@ class InFlightQueue:
 
     # What arrives from outside, between iterations.
 
-    def acknowledge(self, request: Request, sender: int, event: int, failed: bool) -> str:
-        """Take one acknowledgement in and say what became of it."""
+    def complete(self, request: Request, event: CompletionEvent, number: int, failed: bool) -> str:
+        """Take one acknowledgement in, by its number, and say what became of it."""
         if request.prefill_state is not PrefillState.INFLIGHT:
-            return self._acknowledge_again(request, event)
+            return self._acknowledge_again(request, number)
         if failed:
             self._failed.append(request)
             return ACCEPTED
-        awaiting = request.awaiting_acknowledgements
+        awaiting, sender = request.awaiting_acknowledgements, event.prefill_tp_rank
         if awaiting and self._profile.counts_completions == "by-number":
             sender = next(iter(awaiting))
         if sender not in awaiting:
-            return self._acknowledge_again(request, event)
+            return self._acknowledge_again(request, number)
         awaiting.discard(sender)
         if not awaiting:
-            request.released_by_event = event
+            request.released_by_event = number
             self._to_release.append(request)
         return ACCEPTED
 
-    def awaits(self, request: Request, sender: int) -> bool:
-        """Whether the acknowledgement of this sender would tell it something new."""
+    def awaits(self, request: Request, event: CompletionEvent) -> bool:
+        """Whether this acknowledgement would tell it something new."""
         awaiting = request.awaiting_acknowledgements
         if self._profile.counts_completions == "by-number":
             return request.ordinal in self.open and bool(awaiting)
-        return request.ordinal in self.open and sender in awaiting
+        return request.ordinal in self.open and event.prefill_tp_rank in awaiting
 
     def in_room(self, room: int) -> Request | None:
         """The request that is held under this room, if any is; O(queue)."""
         return next((each for each in self.open.values() if each.room == room), None)
 
-    def receive_misrouted(self, request: Request, event: int) -> str:
+    def receive_misrouted(self, request: Request, number: int) -> str:
         """Take in an acknowledgement that arrived as a receive completion."""
         if self._profile.misrouted_acknowledgement == "ignore":
             return ignored("nothing is received here")
         if request.prefill_state is PrefillState.INFLIGHT:
-            request.released_by_event = event
+            request.released_by_event = number
             self._to_release.append(request)
             return accepted("released without its acknowledgement")
         return ignored("request had moved on")
@@ -108,7 +109,7 @@ class InFlightQueue:
             return CRASHED
         return ignored("not held here")
 
-    def come_due(self, request: Request) -> None:
+    def check_overdue(self, request: Request) -> None:
         """Every acknowledgement should be here by now; the next poll will tell."""
         self._due.append(request)
 
@@ -116,13 +117,13 @@ class InFlightQueue:
         """Release a request that nobody waits for: cancelled, or its acknowledgement never came."""
         self._to_release.append(request)
 
-    def _acknowledge_again(self, request: Request, event: int) -> str:
+    def _acknowledge_again(self, request: Request, number: int) -> str:
         rule = self._profile.duplicate_acknowledgement
         if rule == "free-again" and (
             request.prefill_state in (PrefillState.INFLIGHT, PrefillState.DONE)
         ):
             self._to_release_again.append(request)
-            self.freed_again_by_event = event
+            self.freed_again_by_event = number
             return f"{ACCEPTED} again"
         if rule == "crash" and request.prefill_ended:
             # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from faults.events import Direction, RequestState
 from replay.pool.arrays import Array
 from replay.pool.storage import write_tag, writer_code
 
@@ -76,6 +77,20 @@ class TransferState(Enum):
     NOT_STARTED = "not-started"
     MOVING = "moving"
     LANDED = "landed"
+
+
+#: The states at which a fault may be aimed, as plans call them.
+_TRANSFER_STATES: dict[TransferState, RequestState] = {
+    TransferState.NOT_STARTED: "transfer",
+    TransferState.MOVING: "moving",
+    TransferState.LANDED: "landed",
+}
+_PREFILL_STATES: dict[PrefillState, RequestState] = {
+    PrefillState.BOOTSTRAP: "bootstrap",
+    PrefillState.WAITING: "prefill-waiting",
+    PrefillState.RUNNING: "prefilling",
+    PrefillState.INFLIGHT: "in-flight",
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -172,9 +187,17 @@ class Request:
         self.epoch += 1
         self.tag = write_tag(self.ordinal, self.epoch)
 
-    def drop_what_is_large(self) -> None:
+    def drop_arrays(self) -> None:
         """Let go of arrays that nobody reads once both sides are done with the request."""
         self.content, self.block_hashes, self.cache_keys = None, None, None
+
+    def state_on(self, side: Direction) -> str:
+        """A `RequestState` of that side, or how the request has ended there."""
+        if side == "prefill":
+            return _PREFILL_STATES.get(self.prefill_state) or str(self.prefill_state.value)
+        if self.decode_state is DecodeState.TRANSFER:
+            return _TRANSFER_STATES[self.transfer_state]
+        return str(self.decode_state.value)
 
     @property
     def writer(self) -> int:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from faults.events import RequestState
+from faults.events import CompletionEvent, RequestState
 from replay.pair.decode_memory import DecodeMemory
 from replay.pair.metadata_slots import EMPTY
 from replay.pair.ports import Link
@@ -101,10 +101,9 @@ class TransferQueue:
 
     # What arrives from outside, between iterations.
 
-    def complete(
-        self, sent_for: Request, sender: int, receiver: int, event: int, failed: bool
-    ) -> str:
-        """Take one completion event in and say what became of it."""
+    def complete(self, sent_for: Request, event: CompletionEvent, number: int, failed: bool) -> str:
+        """Take one completion event in, by its number, and say what became of it."""
+        sender, receiver = event.prefill_tp_rank, event.decode_tp_rank
         request = self._addressee(sent_for)
         if request is None or request.receipt is None:
             return self._unexpected(sent_for)
@@ -121,15 +120,16 @@ class TransferQueue:
             return ignored("already counted")
         elif self._profile.status_only_rises:
             request.receipt.failed_ranks.discard(receiver)
-        request.completed_by_event = event
+        request.completed_by_event = number
         if failed or request.receipt.is_done or not self._profile.ranks_agree:
             self._note(request)
         return ACCEPTED if request is sent_for else accepted("for another request of its room")
 
-    def awaits(self, request: Request, sender: int, receiver: int) -> bool:
-        """Whether the completion of these two TP ranks would tell it something new."""
+    def awaits(self, request: Request, event: CompletionEvent) -> bool:
+        """Whether this completion would tell it something new."""
         is_open = request.decode_state in (DecodeState.TRANSFER, DecodeState.DEFERRED)
-        return is_open and request.receipt is not None and request.receipt.lacks(sender, receiver)
+        receipt = request.receipt if is_open else None
+        return receipt is not None and receipt.lacks(event.prefill_tp_rank, event.decode_tp_rank)
 
     def in_room(self, room: int) -> Request | None:
         """The request that waits for the transfer of this room, if any does."""
@@ -148,7 +148,7 @@ class TransferQueue:
             request.transfer_failed = True
             self._note(request)
 
-    def come_due(self, request: Request) -> None:
+    def check_overdue(self, request: Request) -> None:
         """Every completion of the request should be here by now; the next poll will tell."""
         self._due.append(request)
         self._calls.attend()

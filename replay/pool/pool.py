@@ -50,7 +50,7 @@ class KvPool:
         self.account = PoolAccount()
         self.held_pages: dict[int, int] = {}
 
-    def let_go(self) -> None:
+    def free_arrays(self) -> None:
         """Give the memory back; nothing can be asked of the pool afterwards."""
         del self.allocator, self.ledger, self.storage, self.table
 

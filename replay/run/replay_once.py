@@ -207,7 +207,7 @@ def observe(
         result = session.run()
     elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
     run = _run_document(request, session, result, device)
-    session.let_go()
+    session.free_pools()
     return Observed(run, elapsed_s, cpu_s, result.requests / elapsed_s if elapsed_s else 0.0)
 
 
@@ -228,7 +228,7 @@ def _run_document(
     request: ReplayRequest, session: Session, result: SessionResult, device: torch.device
 ) -> dict[str, Any]:
     """run.json: enough to replay the run, and what the tables do not hold."""
-    journal, auditor = session.injector.journal, session.auditor
+    journal, auditor = session.fault_journal(), session.auditor
     return {
         "schema": RUN_SCHEMA,
         "kvreplay": _own_version(),

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from faults.events import RequestState
 from faults.injector import FaultInjector
+from faults.journal import FaultJournal
 from faults.rule import FaultPlan
 from replay.pair.clock import Clock, Priority
 from replay.pair.request import PrefillState, Request
@@ -26,7 +27,7 @@ from replay.recording.writer import RecordingWriter
 from replay.run.deployment import Deployment, build_deployment
 from replay.watch.audit import Auditor, Rank
 from replay.watch.contents import ContentOracle
-from replay.wires.aimed_faults import Strikes
+from replay.wires.aimed_faults import AimedFaults
 from replay.wires.link import TransferLink
 from traces.schema import TraceRequest
 
@@ -103,7 +104,7 @@ class Session:
         self._link = TransferLink(
             profile, self.clock, self.injector, recorder, self.entered, self.timed_out
         )
-        self._strikes = Strikes(self.clock, self.injector, recorder, self._link, self._cancel)
+        self._aimed_faults = AimedFaults(self.clock, self.injector, self._link, self._cancel)
         self.contents = ContentOracle(recorder, arrays, self._link.strays)
         self._pair: Deployment = build_deployment(
             profile,
@@ -132,6 +133,10 @@ class Session:
             (rank.name, rank.pool.total_pages * rank.pool.page_size) for rank in self._pair.ranks()
         ]
 
+    def fault_journal(self) -> FaultJournal:
+        """What every rule did."""
+        return self._link.completions.effects.journal(self.injector.journal)
+
     def ledger_violations(self) -> LedgerViolations:
         """Pages that changed hands as in no correct engine, over all pools."""
         found = [rank.pool.ledger.violations() for rank in self._pair.ranks()]
@@ -142,12 +147,12 @@ class Session:
         )
         return sum(found[1:], start=dataclasses.replace(found[0], slots_written_by_another=slots))
 
-    def let_go(self) -> None:
+    def free_pools(self) -> None:
         """Give the pools' memory back at once: schedulers and link refer to each other in circles,
         which a later collection may find or not.
         """
         for rank in self._pair.ranks():
-            rank.pool.let_go()
+            rank.pool.free_arrays()
 
     def run(self) -> SessionResult:
         """Replay the trace through all phases."""
@@ -159,7 +164,7 @@ class Session:
 
         start, self.auditor.phase = self.clock.now_us, "heal"
         self.injector.disarm()
-        self._link.completions.held.begin_healing()
+        self._link.completions.begin_healing()
         deadline = start + self._options.heal_budget_us
         while not self._stop and self._is_anything_left() and self.clock.run_next(deadline):
             pass
@@ -190,7 +195,7 @@ class Session:
             return True
         self._link.timeouts.forget_those_done()
         # A late copy for a request that has ended counts as well: it may free its pages again.
-        return self._link.outlook.is_anything_pending
+        return self._link.pending.is_anything_pending
 
     def _run_until_quiet(self) -> None:
         """Run until no healthy work is left; what is late or timed may still come."""
@@ -210,7 +215,7 @@ class Session:
 
     def _close(self) -> None:
         self._link.timeouts.forget_those_done()
-        self._link.completions.close()
+        self._link.completions.effects.close()
         self.auditor.close(self._can_progress)
         for request in list(self._requests.values()):
             if not (request.decode_ended and request.prefill_ended):
@@ -286,7 +291,7 @@ class Session:
     def rank_changed(self, rank: Rank, iterations: int) -> None:
         """Audit the rank's pool."""
         self.auditor.audit(rank, iterations)
-        self._link.completions.held.look(rank.name)
+        self._link.completions.accounting_changed(rank.name)
         if self._lingering:
             lingering, self._lingering = self._lingering, []
             for request in lingering:
@@ -321,8 +326,8 @@ class Session:
 
     def entered(self, request: Request, state: RequestState) -> None:
         """Let aborts and timeouts take aim."""
-        if self.injector.takes_aim:
-            self._strikes.entered(request, state)
+        if self.injector.has_aimed_rules:
+            self._aimed_faults.entered(request, state)
 
     def timed_out(self, request: Request, state: RequestState) -> None:
         """Nothing to do when a wait ends: what it leads to is seen. A watched session notes it."""
@@ -334,7 +339,7 @@ class Session:
         if not (request.decode_ended and request.prefill_ended):
             return
         self._write_request(request)
-        request.drop_what_is_large()
+        request.drop_arrays()
         self._let_go(request)
 
     # Helpers.
@@ -357,7 +362,7 @@ class Session:
         request = self._requests.get(ordinal)
         if request is None or (request.decode_ended and request.prefill_ended):
             return False
-        return self._link.outlook.can_progress(ordinal)
+        return self._link.pending.can_progress(ordinal)
 
     def _find(self, ordinal: int) -> Request:
         return self._requests[ordinal]

@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from faults.events import DECODE_STATES, CompletionEvent, Direction, Moment, RequestState
-from faults.injector import FaultInjector, Strike
+from faults.injector import Delivery, FaultInjector, Strike
 from replay.pair.clock import Clock, Priority
 from replay.pair.request import Request
 from replay.recording.event_results import has_missed, missed
-from replay.recording.writer import EventRow, RecordingWriter
-from replay.wires.event_router import state_of
 from replay.wires.link import TransferLink
 
 #: Stands for a TP rank where an event is not between TP ranks.
 _NO_RANK = -1
 
 
-class Strikes:
+class AimedFaults:
     """Carries out the aimed faults of one replay.
 
     Args:
@@ -33,14 +31,14 @@ class Strikes:
         self,
         clock: Clock,
         injector: FaultInjector,
-        recorder: RecordingWriter,
         link: TransferLink,
         cancel: Callable[[Request], None],
     ) -> None:
         self._clock = clock
         self._injector = injector
-        self._recorder = recorder
         self._link = link
+        self._events = link.completions.events
+        self._effects = link.completions.effects
         self._cancel = cancel
         #: What waits for a request's bytes to land, because the engine's clock starts then.
         self._until_landed: dict[int, list[Callable[[], None]]] = {}
@@ -78,24 +76,22 @@ class Strikes:
             due_us=strike.at_us,
             state=state,
         )
-        number = self._link.completions.take_number()
-        row = EventRow(number, 0, event, False, (strike.rule,))
-        self._recorder.expect(row)
+        sent = self._events.number(request, event)
+        copy = self._events.send_off(sent, Delivery(strike.at_us, False, (strike.rule,)))
 
         def hit() -> None:
             if strike.rule.fault == "timeout" and self._link.timeouts.starts_later(request, state):
                 self._until_landed.setdefault(request.ordinal, []).append(hit)
                 return
             result = self._hit(request, side, strike)
-            has_hit = not has_missed(result)
-            if has_hit:
-                self._injector.note_struck(strike.rule)
-            self._recorder.delivered(row, self._clock.now_us, result, has_hit)
+            self._effects.aimed_fault_ended(
+                copy, self._clock.now_us, result, has_hit=not has_missed(result)
+            )
 
         self._clock.schedule(strike.at_us, Priority.DELIVERY, hit)
 
     def _hit(self, request: Request, side: Direction, strike: Strike) -> str:
-        aimed_at, found = strike.rule.when, state_of(request, side)
+        aimed_at, found = strike.rule.when, request.state_on(side)
         if aimed_at is None or found != aimed_at:
             return missed(f"it was {found} by then")
         if strike.rule.fault == "abort":

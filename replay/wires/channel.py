@@ -17,15 +17,17 @@ from replay.pair.clock import Clock, Priority
 from replay.pair.request import Request
 from replay.pool.arrays import Array
 from replay.profiles.profile import EngineProfile
-from replay.recording.writer import EventRow, RecordingWriter
-from replay.wires.effects import Observations, SentEvent
-from replay.wires.event_router import Receivers, state_of
-from replay.wires.held_events import HeldEvent, HeldEvents
-from replay.wires.timers import Outlook
+from replay.profiles.routing import decode_places, prefill_places
+from replay.recording.writer import RecordingWriter
+from replay.wires.effects import FaultEffects
+from replay.wires.event_router import EventRouter
+from replay.wires.held_events import HeldEvents
+from replay.wires.in_flight import EventCopy, EventTable, InFlight
+from replay.wires.timeouts import PendingWork
 
 
 class CompletionChannel:
-    """Sends completion events of both directions and records what became of each."""
+    """Sends completion events of both directions."""
 
     def __init__(
         self,
@@ -33,36 +35,28 @@ class CompletionChannel:
         clock: Clock,
         injector: FaultInjector,
         recorder: RecordingWriter,
-        outlook: Outlook,
+        pending: PendingWork,
         wake: Callable[[Request, Direction], None],
     ) -> None:
-        self.receivers = Receivers(profile)
-        self.held = HeldEvents(rooms_come_again=bool(profile.bootstrap_rooms))
-        self._observations = Observations(injector, recorder, self.receivers)
+        self.events = EventTable(recorder)
+        self.router = EventRouter(profile)
+        self.effects = FaultEffects(self.events, self.router)
+        self._held = HeldEvents(rooms_come_again=bool(profile.bootstrap_rooms))
         self._profile = profile
         self._clock = clock
         self._injector = injector
-        self._recorder = recorder
-        self._outlook = outlook
+        self._pending = pending
         self._wake = wake
-        self._events_sent = 0
         #: Events that came early, by identity, until they would have been sent.
-        self._early: dict[str, SentEvent] = {}
+        self._early: dict[str, InFlight] = {}
         parties = profile.parties()
         self._parts: dict[Direction, dict[tuple[int, int], int]] = {
             "decode": {pair: part for part, pair in enumerate(parties.completions)},
             "prefill": {(sender, 0): part for part, sender in enumerate(parties.real_senders)},
         }
-
-    @property
-    def next_number(self) -> int:
-        """The number of the event that is sent next."""
-        return self._events_sent
-
-    def take_number(self) -> int:
-        """The number of the next event, which is thereby taken."""
-        self._events_sent += 1
-        return self._events_sent - 1
+        self._dp_ranks = {"decode": profile.decode_dp, "prefill": profile.prefill_dp}
+        #: How far apart the rooms are that one receiver serves.
+        self._places = {"decode": decode_places(profile), "prefill": prefill_places(profile)}
 
     # Sending.
 
@@ -74,10 +68,9 @@ class CompletionChannel:
         event = self._event(request, direction, prefill_tp_rank, decode_tp_rank, now_us)
         early = self._early.pop(event.identity, None) if self._early else None
         outcome = self._injector.decide(event, early is not None)
-        number = self.take_number() if early is None else early.number
-        sent = early or SentEvent(number, request, event)
-        for copy, delivery in enumerate(outcome.deliveries, start=early is not None):
-            self._schedule_delivery(sent, copy, delivery)
+        sent = early or self.events.number(request, event)
+        for delivery in outcome.deliveries:
+            self._send_off(sent, delivery)
         if not outcome.is_untouched and early is None:
             self._watch_due(sent, outcome)
         return any(delivery.failed and not delivery.is_copy for delivery in outcome.deliveries)
@@ -95,14 +88,13 @@ class CompletionChannel:
         delivery = self._injector.decide_early(event, self._clock.now_us)
         if delivery is None:
             return
-        sent = SentEvent(self.take_number(), request, event)
-        self._early[event.identity] = sent
-        self._schedule_delivery(sent, 0, delivery)
-        waited = self.receivers.awaits(request, event)
-        self._observations.await_decision(sent)
+        sent = self._early[event.identity] = self.events.number(request, event)
+        copy = self._send_off(sent, delivery)
+        copy.is_early = True
+        was_awaited = self.router.awaits(request, event)
 
         def would_be_due() -> None:
-            self._observations.decide(sent, delivery, waited)
+            self.effects.early_is_due(copy, was_awaited)
 
         self._clock.schedule(event.due_us, Priority.HARNESS, would_be_due)
 
@@ -115,7 +107,8 @@ class CompletionChannel:
         sent_us: int,
     ) -> CompletionEvent:
         rank = request.decode if direction == "decode" else request.prefill
-        parts = self._parts[direction]
+        parts, rooms = self._parts[direction], self._profile.bootstrap_rooms
+        next_room = request.room + self._places[direction]
         return CompletionEvent(
             request_id=request.request_id,
             direction=direction,
@@ -128,58 +121,64 @@ class CompletionChannel:
             sent_us=sent_us,
             due_us=sent_us + self._profile.completion_latency_us,
             session_id=request.session_id,
-            state=state_of(request, direction),
+            state=request.state_on(direction),
             part=parts[prefill_tp_rank, decode_tp_rank],
             parts=len(parts),
-            dp_ranks=self.receivers.dp_ranks(direction),
-            next_room=self.receivers.next_room(request.room, direction),
+            dp_ranks=self._dp_ranks[direction],
+            next_room=next_room % rooms if rooms else next_room,
         )
 
     # Delivering.
 
-    def _schedule_delivery(self, sent: SentEvent, copy: int, delivery: Delivery) -> None:
-        event = sent.event
-        row = EventRow(sent.number, copy, event, delivery.failed, delivery.rules)
-        self._recorder.expect(row)
-        if delivery.rules:
-            self._observations.expect(sent, copy, delivery)
+    def _send_off(self, sent: InFlight, delivery: Delivery) -> EventCopy:
+        copy = self.events.send_off(sent, delivery)
         if not delivery.until:
-            self._deliver_at(delivery.at_us, sent, delivery, row)
-            return
-        pages = self._pages(sent.request, event) if "pages-reused" in delivery.until else None
+            self._deliver_at(delivery.at_us, copy)
+            return copy
+        if "pages-reused" in delivery.until:
+            copy.pages = _pages(sent)
+        if not self._held.hold(copy):
+            self._release([copy])
+        return copy
 
-        def go() -> None:
-            at_us = max(delivery.at_us, self._clock.now_us) + delivery.wait_us
-            self._deliver_at(at_us, sent, delivery, row)
+    def _release(self, held: list[EventCopy]) -> None:
+        """Let deliveries go on that were held back."""
+        for copy in held:
+            at_us = max(copy.delivery.at_us, self._clock.now_us)
+            self._deliver_at(at_us + copy.delivery.wait_us, copy)
 
-        self.held.hold(HeldEvent(sent.request, event, delivery.until, pages, go))
-
-    def _deliver_at(self, at_us: int, sent: SentEvent, delivery: Delivery, row: EventRow) -> None:
-        request, event = sent.request, sent.event
+    def _deliver_at(self, at_us: int, copy: EventCopy) -> None:
+        request, event, delivery = copy.of.request, copy.of.event, copy.delivery
         late = at_us > event.due_us
         if late:
-            self._outlook.expect(request)
+            self._pending.expect(request)
 
         def arrive() -> None:
             if late:
-                self._outlook.settle(request)
-            seen = self._observations.before(sent, delivery) if delivery.rules else ()
-            told = self.receivers.tell(
-                request, event, sent.number, delivery.failed, delivery.detour
-            )
-            self._observations.delivered(sent, delivery, row, self._clock.now_us, told, seen)
+                self._pending.settle(request)
+            seen = self.effects.seen_before(copy) if delivery.rules else ()
+            told = self.router.tell(copy.of, delivery)
+            self.effects.delivered(copy, self._clock.now_us, told, seen)
             if delivery.rules:
-                self.receivers.have_polled(request, event.direction)
+                self.router.force_poll(request, event.direction)
             self._wake(request, event.direction)
 
         self._clock.schedule(at_us, Priority.DELIVERY, arrive, is_work=not late)
 
     def bytes_landed(self, request: Request) -> None:
         """The last bytes of a request, or a share of them, are here: tell what was kept for them."""
-        for direction in self.receivers.bytes_landed(request):
+        for direction in self.router.bytes_landed(request):
             self._wake(request, direction)
 
-    def _watch_due(self, sent: SentEvent, outcome: Outcome) -> None:
+    def accounting_changed(self, pool: str) -> None:
+        """Let go of what was held back until now, as this pool's accounting has changed."""
+        self._release(self._held.take_due(pool))
+
+    def begin_healing(self) -> None:
+        """The inject phase is over."""
+        self._release(self._held.begin_healing())
+
+    def _watch_due(self, sent: InFlight, outcome: Outcome) -> None:
         """Have the harness look at the receiver when a lost, late or misrouted event was due."""
         request, event = sent.request, sent.event
         if any(
@@ -188,33 +187,30 @@ class CompletionChannel:
             for delivery in outcome.deliveries
         ):
             return
-        lost = EventRow(sent.number, 0, event, False, outcome.dropped_by)
+        lost = None
         if outcome.dropped_by:
-            self._recorder.expect(lost)
+            self.effects.note_landed(sent, outcome.dropped_by)
+            never = Delivery(event.due_us, False, outcome.dropped_by)
+            lost = self.events.send_off(sent, never)
 
-        def come_due() -> None:
-            sent.was_missed = self.receivers.awaits(request, event)
-            if outcome.dropped_by:
-                self._observations.lost(sent, lost)
-            self.receivers.come_due(request, event.direction)
+        def check_overdue() -> None:
+            sent.was_missed = self.router.awaits(request, event)
+            if lost is not None:
+                self.effects.lost_is_due(lost)
+            self.router.check_overdue(request, event.direction)
             self._wake(request, event.direction)
 
-        self._clock.schedule(event.due_us, Priority.HARNESS, come_due)
+        self._clock.schedule(event.due_us, Priority.HARNESS, check_overdue)
 
-    def close(self) -> None:
-        """Note what was missed of events that never arrived before the end."""
-        self._observations.close()
 
-    # Helpers.
-
-    @staticmethod
-    def _pages(request: Request, event: CompletionEvent) -> Array | None:
-        """The pages of the request on the receiver's side, int64 [n], if it still has them."""
-        if event.direction == "prefill":
-            if request.prefill_ended:
-                return None
-            return request.prefill.memory.prompt_pages(request, 0, event.pages)
-        if request.decode_row < 0:
+def _pages(sent: InFlight) -> Array | None:
+    """The pages of the request on the receiver's side, int64 [n], if it still has them."""
+    request, event = sent.request, sent.event
+    if event.direction == "prefill":
+        if request.prefill_ended:
             return None
-        pool = request.decode.pool
-        return pool.arrays.copy(pool.table.read(request.decode_row, 0, event.pages))
+        return request.prefill.memory.prompt_pages(request, 0, event.pages)
+    if request.decode_row < 0:
+        return None
+    pool = request.decode.pool
+    return pool.arrays.copy(pool.table.read(request.decode_row, 0, event.pages))

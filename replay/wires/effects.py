@@ -7,66 +7,51 @@ counts once, however many of its copies were seen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import replace
 
-from faults.events import CompletionEvent, Direction
-from faults.injector import Delivery, FaultInjector
+from faults.events import Direction
+from faults.journal import FaultJournal
 from faults.rule import FaultRule
-from replay.pair.request import Request
 from replay.recording.event_results import was_ignored
-from replay.recording.writer import EventRow, RecordingWriter
-from replay.wires.event_router import Receivers
+from replay.wires.event_router import EventRouter
+from replay.wires.in_flight import EventCopy, EventTable, InFlight
 
 #: Faults that are seen although, and because, the event never arrived.
 _HOLDING_UP = ("delay", "reorder")
 
 
-@dataclass(slots=True, eq=False)
-class SentEvent:
-    """An event from the moment it is sent, or came early."""
+class FaultEffects:
+    """Judges every delivery of one replay, has it written down, and counts what rules achieved."""
 
-    number: int
-    request: Request
-    event: CompletionEvent
-    #: Whether its receiver waited for it when it was due, and it was not there.
-    was_missed: bool = False
-    #: When the original was delivered, -1 before that.
-    told_us: int = -1
-    #: Rules of which something has come about, and was seen: an event is one fault to a rule.
-    landed: tuple[str, ...] = ()
-    observed: tuple[str, ...] = ()
-    #: How it was delivered, if it came early, until it is known whether anybody looked.
-    came_early: tuple[EventRow, int, str] | None = None
-
-
-class Observations:
-    """Judges every touched delivery of one replay and writes it down."""
-
-    def __init__(
-        self, injector: FaultInjector, recorder: RecordingWriter, receivers: Receivers
-    ) -> None:
-        self._injector = injector
-        self._recorder = recorder
-        self._receivers = receivers
-        #: Touched deliveries under way, by (number, copy).
-        self._under_way: dict[tuple[int, int], tuple[SentEvent, Delivery]] = {}
-        #: Events that may come early, until it is known whether anybody looked, by number.
-        self._undecided: dict[int, SentEvent] = {}
+    def __init__(self, events: EventTable, router: EventRouter) -> None:
+        self._events = events
+        self._router = router
+        self._landed: Counter[str] = Counter()
+        self._observed: Counter[str] = Counter()
         #: By pool and direction, when the latest event due of those delivered was due.
         self._latest_due_us: dict[tuple[str, Direction], int] = {}
 
-    def expect(self, sent: SentEvent, copy: int, delivery: Delivery) -> None:
-        """A touched delivery is on its way, or held."""
-        self._under_way[sent.number, copy] = sent, delivery
+    def journal(self, decided: FaultJournal) -> FaultJournal:
+        """What every rule did: what was decided, and what came of it."""
+        return FaultJournal(
+            {
+                name: replace(rule, landed=self._landed[name], observed=self._observed[name])
+                for name, rule in decided.rules.items()
+            }
+        )
 
-    def before(self, sent: SentEvent, delivery: Delivery) -> tuple[FaultRule, ...]:
+    # What receivers could see.
+
+    def seen_before(self, copy: EventCopy) -> tuple[FaultRule, ...]:
         """The rules whose effect the receiver could see before this delivery reaches it."""
+        sent, delivery = copy.of, copy.delivery
         polled_us, event = self._polled_us(sent), sent.event
         if delivery.is_copy:
             was_told = 0 <= sent.told_us <= polled_us
             return delivery.rules if was_told else ()
         if delivery.detour is not None:
-            waits = self._receivers.awaits(sent.request, event)
+            waits = self._router.awaits(sent.request, event)
             return delivery.rules if waits or sent.was_missed else ()
         was_late = sent.was_missed and polled_us >= event.due_us
         was_overtaken = self._latest_due_us.get((event.pool, event.direction), 0) > event.due_us
@@ -77,91 +62,93 @@ class Observations:
             or (rule.fault == "reorder" and was_overtaken)
         )
 
+    # What became of each event.
+
     def delivered(
-        self,
-        sent: SentEvent,
-        delivery: Delivery,
-        row: EventRow,
-        now_us: int,
-        told: str,
-        seen_before: tuple[FaultRule, ...],
+        self, copy: EventCopy, now_us: int, told: str, seen_before: tuple[FaultRule, ...]
     ) -> None:
-        """Write a delivery and what came of it; `seen_before` is what `before` said of it."""
+        """Judge a delivery; `seen_before` is what the method of that name said of it."""
+        sent, delivery = copy.of, copy.delivery
         if not delivery.is_copy:
             sent.told_us = now_us
             key = sent.event.pool, sent.event.direction
             self._latest_due_us[key] = max(self._latest_due_us.get(key, 0), sent.event.due_us)
         if not delivery.rules:
-            self._recorder.delivered(row, now_us, told, False)
+            self._events.delivered(copy, now_us, told, False)
             return
-        del self._under_way[row.number, row.copy]
-        self._note_landed(sent, delivery.rules)
-        seen = (*seen_before, *_what_it_did(told, delivery, seen_before))
+        self.note_landed(sent, delivery.rules)
+        seen = (*seen_before, *_what_it_did(copy, told, seen_before))
         self._note_observed(sent, seen)
-        if row.copy == 0 and row.number in self._undecided:
-            sent.came_early = row, now_us, told
+        if copy.is_early:
+            # Whether anybody looked before it was due is not known yet.
+            copy.told = now_us, told
         else:
-            self._recorder.delivered(row, now_us, told, bool(seen))
+            self._events.delivered(copy, now_us, told, bool(seen))
 
-    def lost(self, sent: SentEvent, row: EventRow) -> None:
-        """Write an event that was lost, when it was due."""
-        if sent.was_missed:
-            self._note_observed(sent, row.rules)
-        self._recorder.lost(row, sent.was_missed)
+    def early_is_due(self, copy: EventCopy, was_awaited: bool) -> None:
+        """Judge an event that came early, at the time at which it would have been due."""
+        if was_awaited and self._polled_us(copy.of) >= copy.delivery.at_us:
+            self._note_observed(copy.of, copy.delivery.rules)
+        copy.is_early = False
+        self._write_early(copy)
 
-    def await_decision(self, sent: SentEvent) -> None:
-        """The event comes early; whether anybody looks before it was due is yet to be seen."""
-        self._undecided[sent.number] = sent
+    def lost_is_due(self, copy: EventCopy) -> None:
+        """Judge an event that was lost, at the time at which it would have been due."""
+        was_missed = copy.of.was_missed
+        if was_missed:
+            self._note_observed(copy.of, copy.delivery.rules)
+        self._events.lost(copy, was_missed)
 
-    def decide(self, sent: SentEvent, delivery: Delivery, was_awaited: bool) -> None:
-        """Write an event that came early, when it would have been due."""
-        if was_awaited and self._polled_us(sent) >= delivery.at_us:
-            self._note_observed(sent, delivery.rules)
-        self._write_early(sent)
+    def aimed_fault_ended(self, copy: EventCopy, now_us: int, result: str, has_hit: bool) -> None:
+        """Count an abort or a timeout that was aimed at a state."""
+        if has_hit:
+            self.note_landed(copy.of, copy.delivery.rules)
+            self._note_observed(copy.of, copy.delivery.rules)
+        self._events.delivered(copy, now_us, result, has_hit)
 
     def close(self) -> None:
-        """Note what was missed of events that never arrived before the end."""
-        for (number, copy), (sent, delivery) in sorted(
-            self._under_way.items(), key=lambda item: item[0]
-        ):
-            held_up = tuple(rule for rule in delivery.rules if rule.fault in _HOLDING_UP)
-            if sent.was_missed and held_up and not delivery.is_copy:
+        """Judge events that never arrived before the end, and have them written."""
+        under_way = self._events.under_way()
+        for copy in under_way:
+            sent = copy.of
+            held_up = tuple(rule for rule in copy.delivery.rules if rule.fault in _HOLDING_UP)
+            if sent.was_missed and held_up and not copy.delivery.is_copy:
                 # What other rules would have made of it nobody has seen.
-                self._note_landed(sent, held_up)
+                self.note_landed(sent, held_up)
                 self._note_observed(sent, held_up)
-                self._recorder.never_arrived(number, copy, observed=True)
-        self._under_way.clear()
-        for sent in list(self._undecided.values()):
-            self._write_early(sent)
+                self._events.never_arrived(copy, observed=True)
+        for copy in under_way:
+            self._write_early(copy)
+        self._events.close()
 
-    def _write_early(self, sent: SentEvent) -> None:
-        del self._undecided[sent.number]
-        if sent.came_early is not None:
-            row, delivered_us, told = sent.came_early
-            self._recorder.delivered(row, delivered_us, told, bool(sent.observed))
+    def _write_early(self, copy: EventCopy) -> None:
+        if copy.told is not None:
+            self._events.delivered(copy, *copy.told, bool(copy.of.observed))
 
-    def _note_landed(self, sent: SentEvent, rules: tuple[FaultRule, ...]) -> None:
-        new = tuple(rule for rule in rules if rule.name not in sent.landed)
-        sent.landed += tuple(rule.name for rule in new)
-        self._injector.note_landed(new)
+    # Counting.
 
-    def _note_observed(self, sent: SentEvent, rules: tuple[FaultRule, ...]) -> None:
-        new = tuple(rule for rule in rules if rule.name not in sent.observed)
-        sent.observed += tuple(rule.name for rule in new)
-        self._injector.note_observed(new)
+    def note_landed(self, sent: InFlight, rules: tuple[FaultRule, ...]) -> None:
+        """What these rules did to an event has come about."""
+        new = [rule.name for rule in rules if rule.name not in sent.landed]
+        sent.landed += tuple(new)
+        self._landed.update(new)
 
-    def _polled_us(self, sent: SentEvent) -> int:
-        return self._receivers.polled_us(sent.request, sent.event.direction)
+    def _note_observed(self, sent: InFlight, rules: tuple[FaultRule, ...]) -> None:
+        """An engine could see what these rules did to an event."""
+        new = [rule.name for rule in rules if rule.name not in sent.observed]
+        sent.observed += tuple(new)
+        self._observed.update(new)
+
+    def _polled_us(self, sent: InFlight) -> int:
+        return self._router.polled_us(sent.request, sent.event.direction)
 
 
-def _what_it_did(
-    told: str, delivery: Delivery, seen: tuple[FaultRule, ...]
-) -> tuple[FaultRule, ...]:
+def _what_it_did(copy: EventCopy, told: str, seen: tuple[FaultRule, ...]) -> tuple[FaultRule, ...]:
     """The other rules whose effect is that the receiver did not ignore this delivery."""
     if was_ignored(told):
         return ()
     return tuple(
         rule
-        for rule in delivery.rules
-        if rule not in seen and (delivery.is_copy or rule.fault in ("fail", "misroute"))
+        for rule in copy.delivery.rules
+        if rule not in seen and (copy.delivery.is_copy or rule.fault in ("fail", "misroute"))
     )

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from faults.events import Direction, RequestState
 from faults.injector import FaultInjector
@@ -29,8 +30,7 @@ from replay.profiles.parties import TransferParties
 from replay.profiles.profile import EngineProfile
 from replay.recording.writer import RecordingWriter
 from replay.wires.channel import CompletionChannel
-from replay.wires.timers import Outlook
-from replay.wires.transfer_timeouts import TransferTimeouts
+from replay.wires.timeouts import PendingWork, TransferTimeouts
 
 #: Where the number of an event stands, and there is none.
 NO_EVENT = -1
@@ -48,6 +48,19 @@ class _Wire:
     busy_until_us: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chunk:
+    """Prompt pages in motion, from position `start` of the prompt on; one transfer's last, or not."""
+
+    request: Request
+    wire: _Wire | None
+    start: int
+    pages: Array
+    is_last: bool
+    #: How many shares it lands in: one, or one for each pair of TP ranks.
+    shares: int
+
+
 class TransferLink:
     """Carries metadata, bytes and notices; implements `replay.pair.ports.Link`."""
 
@@ -60,7 +73,7 @@ class TransferLink:
         entered: Callable[[Request, RequestState], None],
         timed_out: Callable[[Request, RequestState], None],
     ) -> None:
-        self.outlook = Outlook()
+        self.pending = PendingWork()
         #: Transfers whose bytes landed after decode had let go of their pages: writer -> (request,
         #: number of the first event sent for it, `NO_EVENT` when none is).
         self.strays: dict[int, tuple[str, int]] = {}
@@ -73,14 +86,14 @@ class TransferLink:
         self._entered = entered
         self._looks_ahead = injector.looks_ahead
         self.completions = CompletionChannel(
-            profile, clock, injector, recorder, self.outlook, self._wake
+            profile, clock, injector, recorder, self.pending, self._wake
         )
-        self.timeouts = TransferTimeouts(profile, clock, self.outlook, self._wake, timed_out)
+        self.timeouts = TransferTimeouts(profile, clock, self.pending, self._wake, timed_out)
 
     def connect(self, prefills: list[PrefillInstance], decodes: list[DecodeInstance]) -> None:
         """Know the instances to wake."""
         self._prefills, self._decodes = prefills, decodes
-        self.completions.receivers.connect(prefills, decodes)
+        self.completions.router.connect(prefills, decodes)
 
     # What the schedulers ask for.
 
@@ -132,7 +145,7 @@ class TransferLink:
                 request.decode.writer_stopped(request)
             else:
                 # Nobody says so; but from now on the request waits for something that cannot come.
-                request.decode.transfers.come_due(request)
+                request.decode.transfers.check_overdue(request)
             self._wake(request, "decode")
 
         self._wires.pop(request.ordinal, None)
@@ -142,13 +155,13 @@ class TransferLink:
     def never_asked_for(self, request: Request) -> None:
         """Have the harness look at prefill when a notice, had there been one, was due."""
 
-        def come_due() -> None:
-            request.prefill.inflight.come_due(request)
+        def check_overdue() -> None:
+            request.prefill.inflight.check_overdue(request)
             self._wake(request, "prefill")
 
         if request.prefill_state is PrefillState.INFLIGHT:
             due_us = self._clock.now_us + self._profile.control_latency_us
-            self._clock.schedule(due_us, Priority.HARNESS, come_due)
+            self._clock.schedule(due_us, Priority.HARNESS, check_overdue)
 
     # The bytes.
 
@@ -166,73 +179,71 @@ class TransferLink:
             wire.busy_until_us = land_us
         shares = len(self._parties.completions) if profile.transfer_skew_us else 1
         request.chunks_moving += 1
+        chunk = _Chunk(request, wire, start, pages, is_last, shares)
         for share in range(shares):
-            is_end = share == shares - 1
-
-            def land(share: int = share, is_end: bool = is_end) -> None:
-                self._land(request, wire, start, pages, (share, shares), is_last, is_end)
-
             at_us = land_us + share * profile.transfer_skew_us
-            self._clock.schedule(at_us, Priority.DELIVERY, land)
+            self._clock.schedule(at_us, Priority.DELIVERY, partial(self._land, chunk, share))
         if is_last and profile.completion_sent == "submitted":
-            self._send_completions(request, (0, 1))
+            self._send_completions(request, 0, 1)
         if is_last and self._looks_ahead:
             self._announce(request, land_us, shares)
 
-    def _land(
-        self,
-        request: Request,
-        wire: _Wire | None,
-        start: int,
-        pages: Array,
-        share: tuple[int, int],
-        is_last: bool,
-        is_end: bool,
-    ) -> None:
+    def _land(self, chunk: _Chunk, share: int) -> None:
         """The bytes of a chunk, or a pair of TP ranks' share of them, arrive."""
+        request = chunk.request
+        self._note_landing(chunk, share)
+        has_failed = chunk.is_last and self._send_events(chunk, share)
+        if not has_failed:
+            self._copy(chunk, share)
+        if not request.chunks_moving and request.prefill.chunks_landed(request):
+            self._wake(request, "prefill")
+
+    def _note_landing(self, chunk: _Chunk, share: int) -> None:
+        """Keep the books of one share's landing."""
+        request, is_end = chunk.request, share == chunk.shares - 1
         if is_end:
             request.chunks_moving -= 1
-        if is_last:
+        if chunk.is_last:
             request.shares_landed += 1
-        if is_last and is_end:
+        if chunk.is_last and is_end:
             request.transfer_state = TransferState.LANDED
             request.landed_us = self._clock.now_us
             self._entered(request, "landed")
             self._wires.pop(request.ordinal, None)
-        if wire is not None and request.decode_state is not DecodeState.TRANSFER:
-            number = self.completions.next_number if is_last else NO_EVENT
-            self.strays[wire.writer] = (request.request_id, number)
-        has_failed = False
-        if is_last:
-            self.completions.bytes_landed(request)
-            if self._profile.completion_sent == "landed":
-                has_failed = self._send_completions(request, share)
-            if is_end:
-                self._send_acknowledgements(request)
-        if wire is not None and not has_failed:
-            decode, source = request.decode, request.prefill.pool
-            target = wire.pages[start : start + len(pages)]
-            if is_end:
-                _note_access(request, target, pages)
-            decode.pool.storage.receive(
-                target,
-                source.storage,
-                pages,
-                wire.tag,
-                wire.writer,
-                share,
-            )
-            if is_last and share[0] == 0:
-                # Each TP rank has a buffer of its own; the first to be written stands for them.
-                decode.memory.metadata_slots.write(wire.metadata_slot, wire.writer)
-                if decode.transfers.metadata_landed(request):
-                    self._wake(request, "decode")
-        if not request.chunks_moving and request.prefill.chunks_landed(request):
-            self._wake(request, "prefill")
+        if chunk.wire is not None and request.decode_state is not DecodeState.TRANSFER:
+            number = self.completions.events.next_number if chunk.is_last else NO_EVENT
+            self.strays[chunk.wire.writer] = (request.request_id, number)
 
-    def _send_completions(self, request: Request, share: tuple[int, int]) -> bool:
+    def _send_events(self, chunk: _Chunk, share: int) -> bool:
+        """Send what a share of the last bytes brings about; whether any says that it failed."""
+        request, has_failed = chunk.request, False
+        self.completions.bytes_landed(request)
+        if self._profile.completion_sent == "landed":
+            has_failed = self._send_completions(request, share, chunk.shares)
+        if share == chunk.shares - 1:
+            self._send_acknowledgements(request)
+        return has_failed
+
+    def _copy(self, chunk: _Chunk, share: int) -> None:
+        """Write one share of a chunk where decode has asked for it."""
+        request, wire, pages = chunk.request, chunk.wire, chunk.pages
+        if wire is None:
+            return
+        decode, source = request.decode, request.prefill.pool
+        target = wire.pages[chunk.start : chunk.start + len(pages)]
+        if share == chunk.shares - 1:
+            _note_access(request, target, pages)
+        decode.pool.storage.receive(
+            target, source.storage, pages, wire.tag, wire.writer, (share, chunk.shares)
+        )
+        if chunk.is_last and share == 0:
+            # Each TP rank has a buffer of its own; the first to be written stands for them.
+            decode.memory.metadata_slots.write(wire.metadata_slot, wire.writer)
+            if decode.transfers.metadata_landed(request):
+                self._wake(request, "decode")
+
+    def _send_completions(self, request: Request, part: int, parts: int) -> bool:
         """Tell decode what one share of the pairs has done; returns whether any failed."""
-        part, parts = share
         has_failed = False
         for prefill_tp_rank, decode_tp_rank in self._parties.completions[part::parts]:
             has_failed |= self.completions.send(request, "decode", prefill_tp_rank, decode_tp_rank)
@@ -260,12 +271,12 @@ class TransferLink:
     def _watch_dummies(self, request: Request) -> None:
         """Have the harness look when the last completion was due, though more are waited for."""
 
-        def come_due() -> None:
-            request.decode.transfers.come_due(request)
+        def check_overdue() -> None:
+            request.decode.transfers.check_overdue(request)
             self._wake(request, "decode")
 
         due_us = self._clock.now_us + self._profile.completion_latency_us
-        self._clock.schedule(due_us, Priority.HARNESS, come_due)
+        self._clock.schedule(due_us, Priority.HARNESS, check_overdue)
 
     # Helpers.
 

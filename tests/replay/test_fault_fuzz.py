@@ -59,7 +59,7 @@ def test_any_plan_on_any_engine(tenth):
         if not summary["why"].startswith("the replay stopped"):
             channel = session._link.completions
             assert not channel._early, note
-            assert not channel.receivers._kept, note
+            assert not channel.router._kept, note
         if case.profile.name == "hardened":
             assert summary["verdict"] != "persistent", (summary["why"], note)
         if number % 5 == 0:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.pair.clock import Clock, Priority
-from replay.wires.timers import Outlook, TimeoutQueue
+from replay.wires.timeouts import PendingWork, TimeoutQueue
 from traces.schema import TraceRequest
 
 
@@ -46,12 +46,12 @@ class Bench:
     """A queue over waiters that stop waiting when told to, and wait again as often as they like."""
 
     def __init__(self, timeout_us, again=None):
-        self.clock, self.outlook = CountingClock(), Outlook()
+        self.clock, self.pending = CountingClock(), PendingWork()
         self.over, self.again = set(), dict(again or {})
         self.expired = []
         self.queue = TimeoutQueue(
             self.clock,
-            self.outlook,
+            self.pending,
             timeout_us,
             lambda waiter: waiter.ordinal not in self.over,
             self._expire,
@@ -86,7 +86,7 @@ def test_none_waits_for_ever_and_is_nothing_to_look_forward_to():
     bench = Bench(None)
     bench.watch_at(0, 1)
     assert bench.run() == []
-    assert not bench.outlook.can_progress(1)
+    assert not bench.pending.can_progress(1)
     assert not bench.clock.has_events()
 
 
@@ -117,7 +117,7 @@ def test_one_may_wait_twice_and_stay_in_view_until_the_second_wait_is_over():
     bench.watch_at(40, 1)
     views = []
     for at_us in (99, 120, 141):
-        bench.at(at_us, lambda: views.append(bench.outlook.can_progress(1)))
+        bench.at(at_us, lambda: views.append(bench.pending.can_progress(1)))
     assert bench.run() == [(100, 1), (140, 1)]
     assert views == [True, True, False]
 
@@ -152,7 +152,7 @@ def test_the_queue_stays_short_while_waits_end_early():
     assert bench.run() == []
     # A hundred begin in one timeout's time; those before them must be gone.
     assert max(lengths) <= 2 * 1_000 // 10 + 2
-    assert not any(bench.outlook.can_progress(number) for number in range(5_000))
+    assert not any(bench.pending.can_progress(number) for number in range(5_000))
 
 
 def naive(timeout_us, steps, again):
@@ -193,21 +193,21 @@ def test_it_does_what_a_timer_for_each_would_do(timeout_us, steps, again):
             bench.at(at_us, lambda who=who: bench.over.add(who))
     assert bench.run() == naive(timeout_us, steps, again)
     assert bench.clock.most_timers <= 1
-    assert not any(bench.outlook.can_progress(who) for who in range(6))
+    assert not any(bench.pending.can_progress(who) for who in range(6))
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 3)), max_size=40))
-def test_the_outlook_is_what_was_set_going_and_has_not_happened(steps):
-    outlook, pending = Outlook(), [0, 0, 0, 0]
+def test_pending_work_is_what_was_set_going_and_has_not_happened(steps):
+    pending, counts = PendingWork(), [0, 0, 0, 0]
     for is_new, who in steps:
         if is_new:
-            outlook.expect(Waiter(who))
-            pending[who] += 1
-        elif pending[who]:
-            outlook.settle(Waiter(who))
-            pending[who] -= 1
-        for each, count in enumerate(pending):
-            assert outlook.can_progress(each) == (count > 0)
+            pending.expect(Waiter(who))
+            counts[who] += 1
+        elif counts[who]:
+            pending.settle(Waiter(who))
+            counts[who] -= 1
+        for each, count in enumerate(counts):
+            assert pending.can_progress(each) == (count > 0)
 
 
 @pytest.mark.parametrize("timeout_us", [1, 100])
@@ -222,7 +222,7 @@ def test_waits_may_begin_while_another_ends(timeout_us):
             queue.watch(Waiter(waiter.ordinal + 1))
         return False
 
-    queue = TimeoutQueue(bench.clock, bench.outlook, timeout_us, lambda waiter: True, expire)
+    queue = TimeoutQueue(bench.clock, bench.pending, timeout_us, lambda waiter: True, expire)
     bench.at(0, lambda: queue.watch(Waiter(0)))
     assert bench.run() == [((number + 1) * timeout_us, number) for number in range(6)]
     assert bench.clock.most_timers == 1

@@ -81,7 +81,7 @@ def find_truth(request: ReplayRequest) -> Truth:
         )
         session.run()
         truth = session.truth
-        session.let_go()
+        session.free_pools()
     return truth
 
 

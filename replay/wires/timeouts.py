@@ -6,18 +6,112 @@
     decode, deferred      the writer's word  -> decode releases the pages without it
     prefill, in flight    acknowledgements   -> prefill releases the prompt
 
-A timeout of None waits for ever.
+A timeout of None waits for ever. All waits of one kind last equally long, so they end in the order in
+which they began: one queue and one timer a kind, whatever the number of requests that wait.
 """
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Callable
 
 from faults.events import Direction, RequestState
 from replay.pair.clock import Clock, Priority
 from replay.pair.request import DecodeState, PrefillState, Request, TransferState
 from replay.profiles.profile import EngineProfile
-from replay.wires.timers import Outlook, TimeoutQueue
+
+
+class PendingWork:
+    """Requests that something under way could still move on, by ordinal."""
+
+    __slots__ = ("_pending",)
+
+    def __init__(self) -> None:
+        self._pending: Counter[int] = Counter()
+
+    def expect(self, request: Request) -> None:
+        """Something that concerns the request has been set going."""
+        self._pending[request.ordinal] += 1
+
+    def settle(self, request: Request) -> None:
+        """It has happened, or cannot happen any more."""
+        self._pending[request.ordinal] -= 1
+        if self._pending[request.ordinal] == 0:
+            del self._pending[request.ordinal]
+
+    @property
+    def is_anything_pending(self) -> bool:
+        """Whether anything is under way for anybody."""
+        return bool(self._pending)
+
+    def can_progress(self, ordinal: int) -> bool:
+        """Whether anything is still under way for this request."""
+        return self._pending[ordinal] > 0
+
+
+class TimeoutQueue:
+    """Requests that wait for the same thing, each for the same time.
+
+    Args:
+        timeout_us: how long each waits; None waits for ever, and the queue stays empty.
+        still_waits: whether the timeout still concerns a request.
+        expire: what happens to one that has waited too long; returns True to let it wait again.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        pending: PendingWork,
+        timeout_us: int | None,
+        still_waits: Callable[[Request], bool],
+        expire: Callable[[Request], bool],
+    ) -> None:
+        self._clock = clock
+        self._pending = pending
+        self._timeout_us = timeout_us
+        self._still_waits = still_waits
+        self._expire = expire
+        self._waiting: deque[tuple[int, Request]] = deque()
+        self._is_armed = False
+
+    def watch(self, request: Request) -> None:
+        """Start the request's wait."""
+        if self._timeout_us is None:
+            return
+        self._drop_those_done()
+        self._pending.expect(request)
+        self._waiting.append((self._clock.now_us + self._timeout_us, request))
+        if not self._is_armed:
+            self._arm()
+
+    def forget_those_done(self) -> None:
+        """Let go of every request that waits for nothing any more; O(queue)."""
+        still = [entry for entry in self._waiting if self._still_waits(entry[1])]
+        for _, request in self._waiting:
+            if not self._still_waits(request):
+                self._pending.settle(request)
+        self._waiting = deque(still)
+
+    def _drop_those_done(self) -> None:
+        """Let go of the first in the queue as long as they wait for nothing any more."""
+        while self._waiting and not self._still_waits(self._waiting[0][1]):
+            self._pending.settle(self._waiting.popleft()[1])
+
+    def _arm(self) -> None:
+        """Set the one timer, for whoever is first now; who comes first later has longer to wait."""
+        self._is_armed = True
+        self._clock.schedule(self._waiting[0][0], Priority.HARNESS, self._fire, is_work=False)
+
+    def _fire(self) -> None:
+        self._is_armed = False
+        self._drop_those_done()
+        while self._waiting and self._waiting[0][0] <= self._clock.now_us:
+            _, request = self._waiting.popleft()
+            self._pending.settle(request)
+            if self._still_waits(request) and self._expire(request):
+                self.watch(request)
+        if self._waiting and not self._is_armed:
+            self._arm()
 
 
 class TransferTimeouts:
@@ -27,7 +121,7 @@ class TransferTimeouts:
         self,
         profile: EngineProfile,
         clock: Clock,
-        outlook: Outlook,
+        pending: PendingWork,
         wake: Callable[[Request, Direction], None],
         timed_out: Callable[[Request, RequestState], None],
     ) -> None:
@@ -35,7 +129,7 @@ class TransferTimeouts:
         self._timed_out = timed_out
         self._profile = profile
         self._clock = clock
-        self._outlook = outlook
+        self._pending = pending
         self._wake = wake
 
         def queue(
@@ -43,7 +137,7 @@ class TransferTimeouts:
             still_waits: Callable[[Request], bool],
             expire: Callable[[Request], bool],
         ) -> TimeoutQueue:
-            return TimeoutQueue(clock, outlook, timeout_us, still_waits, expire)
+            return TimeoutQueue(clock, pending, timeout_us, still_waits, expire)
 
         self._bootstraps = queue(
             profile.bootstrap_timeout_us, _awaits_decode_pages, self._end_bootstrap
@@ -87,10 +181,10 @@ class TransferTimeouts:
             self._arm(request, profile.acknowledgement_timeout_us, self._end_hold)
 
     def _arm(self, request: Request, after_us: int, expire: Callable[[Request], bool]) -> None:
-        self._outlook.expect(request)
+        self._pending.expect(request)
 
         def fire() -> None:
-            self._outlook.settle(request)
+            self._pending.settle(request)
             expire(request)
 
         self._clock.schedule(self._clock.now_us + after_us, Priority.HARNESS, fire, is_work=False)
