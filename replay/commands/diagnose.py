@@ -11,8 +11,8 @@ from replay.commands.options import VERDICTS, FiniteRange, progress_bar, say, sa
 from replay.commands.standard_streams import is_output_read
 
 if TYPE_CHECKING:
+    from replay.diagnosis.diagnose import Follower
     from replay.diagnosis.diagnosis import Diagnosis
-    from replay.diagnosis.follow import Follower
 
 _EXIT_OTHER_VERDICT, _EXIT_INCONCLUSIVE = 1, 3
 
@@ -78,26 +78,26 @@ def exit_code(diagnosis: Diagnosis, expect: str | None) -> int:
 
 
 def _diagnose(logs: tuple[str, ...], metrics: tuple[str, ...]) -> Diagnosis:
-    from replay.diagnosis.logs.source import check_readable, open_logs
+    from replay.diagnosis.reading.sources import check_readable, open_logs
 
     sources = open_logs(logs) if logs else []
     for name in metrics:
         check_readable(name)
     # Loads polars: after what can be wrong.
-    from replay.diagnosis.diagnose import diagnose_all
+    from replay.diagnosis.diagnose import diagnose
 
     total = sum(source.size_bytes or 0 for source in sources)
     with progress_bar("bytes", total) as advance:
-        return diagnose_all(sources, metrics, advance)
+        return diagnose(sources, metrics, advance)
 
 
 def _follow(name: str, poll_s: float, as_json: bool, expect: str | None) -> int:
     import time
 
-    from replay.diagnosis.logs.source import check_readable
+    from replay.diagnosis.reading.sources import check_readable
 
     check_readable(name)
-    from replay.diagnosis.follow import Follower
+    from replay.diagnosis.diagnose import Follower
 
     follower = Follower(name)
     last: list[Diagnosis] = []

@@ -5,25 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from replay.diagnosis.judging.finding import Finding
+from replay.diagnosis.judging.assessment import Assessment
 from replay.diagnosis.judging.page_sizes import page_fits
+from replay.diagnosis.judging.series import SeriesKey
 from replay.server_lines.records import Crash, Observation, Place, Transfer
 
 SCHEMA = "kvreplay.diagnosis/1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeriesVerdict:
+class SeriesVerdict(SeriesKey):
     """The verdict on one rank's pool, or on the transfers of one server (pool empty)."""
 
-    engine: str
-    server: str
-    instance: str
-    rank: str
-    pool: str
     observations: int
     loads: int
-    finding: Finding
+    assessment: Assessment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +27,7 @@ class Diagnosis:
     """What logs say, the worst first."""
 
     engine: str
-    worst: Finding
+    worst: Assessment
     reproduce: str
     #: Other ranks that print the same gap as the worst: one gap, not several.
     same_gap_ranks: tuple[str, ...]
@@ -72,11 +68,7 @@ class Diagnosis:
         return {
             "schema": SCHEMA,
             "engine": self.engine,
-            "verdict": worst.verdict,
-            "direction": worst.direction,
-            "growth": worst.growth,
-            "kind": worst.kind,
-            "why": worst.why,
+            **_fields(worst, "verdict", "direction", "growth", "kind", "why"),
             "next": list(worst.next),
             "reproduce": self.reproduce,
             "gap": self.gap_tokens,
@@ -98,58 +90,31 @@ class Diagnosis:
         }
 
 
+def _fields(each: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(each, name) for name in names}
+
+
 def _place(place: Place) -> dict[str, Any]:
-    return {
-        "source": place.source,
-        "line": place.line,
-        "time": place.time,
-        "rank": place.rank,
-        "instance": place.instance,
-    }
+    return _fields(place, "source", "line", "time", "rank", "instance")
 
 
 def _observation(each: Observation) -> dict[str, Any]:
-    return {
-        **_place(each.place),
-        "pool": each.pool,
-        "available": each.available,
-        "evictable": each.evictable,
-        "protected": each.protected,
-        "session_held": each.session_held,
-        "uncached": each.uncached,
-        "total": each.total,
-        "gap": each.gap,
-        "busy": each.busy,
-        "raised": each.raised,
-    }
+    counts = ("available", "evictable", "protected", "session_held", "uncached", "total", "gap")
+    return _place(each.place) | _fields(each, "pool", *counts, "busy", "raised")
 
 
 def _transfer(each: Transfer) -> dict[str, Any]:
-    return {
-        **_place(each.place),
-        "room": each.room,
-        "request_id": each.request_id,
-        "trouble": str(each.trouble),
-        "reason": each.reason,
-        "timeout_s": each.timeout_s,
-        "pages": each.pages,
-    }
+    names = ("room", "request_id", "trouble", "reason", "timeout_s", "pages")
+    return _place(each.place) | _fields(each, *names) | {"trouble": str(each.trouble)}
 
 
 def _series(each: SeriesVerdict) -> dict[str, Any]:
-    finding = each.finding
+    found = each.assessment
+    gap = found.observation.gap if found.observation else found.gap_tokens
     return {
-        "engine": each.engine,
-        "server": each.server,
-        "instance": each.instance,
-        "rank": each.rank,
-        "pool": each.pool,
-        "verdict": finding.verdict,
-        "direction": finding.direction,
-        "growth": finding.growth,
-        "kind": finding.kind,
-        "gap": finding.observation.gap if finding.observation else finding.gap_tokens,
-        "why": finding.why,
-        "observations": each.observations,
-        "loads": each.loads,
+        **_fields(each, "engine", "server", "instance", "rank", "pool"),
+        **_fields(found, "verdict", "direction", "growth", "kind"),
+        "gap": gap,
+        "why": found.why,
+        **_fields(each, "observations", "loads"),
     }

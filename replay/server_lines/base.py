@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from replay.server_lines.lines import Line
+from replay.server_lines.log_line import LogLine
 from replay.server_lines.records import Place, Record, Transfer, TransferTrouble
 
 #: Makes the place of a line, for an engine and, where the line has no tag, the rank it names itself.
@@ -23,7 +23,7 @@ REASON_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class Family:
     """Lines of one family, each complete in itself.
 
     Attributes:
@@ -35,7 +35,7 @@ class Format:
 
     name: str
     words: tuple[str, ...]
-    read: Callable[[Line, PlaceOf], Iterator[Record]]
+    read: Callable[[LogLine, PlaceOf], Iterator[Record]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,12 @@ class TransferLine:
     pattern: re.Pattern[str]
 
 
-def transfer_reader(lines: Sequence[TransferLine]) -> Callable[[Line, PlaceOf], Iterator[Record]]:
+def transfer_reader(
+    lines: Sequence[TransferLine],
+) -> Callable[[LogLine, PlaceOf], Iterator[Record]]:
     """Reads lines by the first pattern that fits."""
 
-    def read(line: Line, place_of: PlaceOf) -> Iterator[Record]:
+    def read(line: LogLine, place_of: PlaceOf) -> Iterator[Record]:
         for one in lines:
             found = one.pattern.search(line.text)
             if found is None:

@@ -14,7 +14,7 @@ from replay.server_lines.base import (
     PAGES,
     REQUEST,
     SECONDS,
-    Format,
+    Family,
     TransferLine,
     transfer_reader,
 )
@@ -25,7 +25,7 @@ def _line(engine: str, trouble: TransferTrouble, pattern: str) -> TransferLine:
     return TransferLine(engine, trouble, re.compile(pattern))
 
 
-ASCEND = Format(
+ASCEND = Family(
     "vllm-ascend transfer",
     (
         "Delaying free of",
@@ -62,7 +62,7 @@ ASCEND = Format(
     ),
 )
 
-TRTLLM = Format(
+TRTLLM = Family(
     "trtllm transfer",
     ("KV cache transfer after", "KV cache transfer timeout"),
     transfer_reader(
@@ -83,7 +83,7 @@ TRTLLM = Format(
     ),
 )
 
-LMCACHE = Format(
+LMCACHE = Family(
     "lmcache transfer",
     # Not every "Failed to allocate memory": kernels' workspaces fail with these words as well.
     (

@@ -12,6 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+#: Pools that are counted in tokens; the others are counted in requests.
+TOKEN_POOLS = ("full", "swa")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from replay.server_lines.base import Format
+from replay.server_lines.base import Family
 from replay.server_lines.connectors import ASCEND, LMCACHE, TRTLLM
 from replay.server_lines.sglang_transfers import SGLANG_FAILURES, SGLANG_TRANSFERS
 from replay.server_lines.vllm import VLLM_LOAD, VLLM_TRANSFERS
 
-FORMATS: tuple[Format, ...] = (
+FAMILIES: tuple[Family, ...] = (
     VLLM_LOAD,
     SGLANG_FAILURES,
     SGLANG_TRANSFERS,

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 
 from replay.server_lines.base import PlaceOf
-from replay.server_lines.lines import Line
+from replay.server_lines.log_line import LogLine
 from replay.server_lines.records import Load
 
 #: `[123]` is the iteration, which SGLANG_LOG_FORWARD_ITERS adds.
@@ -31,7 +31,7 @@ _POOLS = (
 )
 
 
-def read_status(line: Line, place_of: PlaceOf) -> list[Load]:
+def read_status(line: LogLine, place_of: PlaceOf) -> list[Load]:
     """What a status line says of each pool; empty for another line."""
     found = _STATUS.search(line.text)
     if found is None:

@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from replay.server_lines.base import (
     REASON_CHARACTERS,
     SECONDS,
-    Format,
+    Family,
     PlaceOf,
     TransferLine,
     transfer_reader,
 )
-from replay.server_lines.lines import Line
+from replay.server_lines.log_line import LogLine
 from replay.server_lines.records import Record, Transfer, TransferTrouble
 
 _ROOM = re.compile(r"bootstrap_room=(-?\d+)")
@@ -43,7 +43,7 @@ _TROUBLES = (
 )
 
 
-def _read_failure(line: Line, place_of: PlaceOf) -> Iterator[Record]:
+def _read_failure(line: LogLine, place_of: PlaceOf) -> Iterator[Record]:
     text = line.text
     failed = _FAILED.search(text)
     if failed is None:
@@ -66,7 +66,7 @@ def _read_failure(line: Line, place_of: PlaceOf) -> Iterator[Record]:
     )
 
 
-SGLANG_FAILURES = Format(
+SGLANG_FAILURES = Family(
     "sglang transfer failure",
     # A line cut short may lack the exception, a bare exception the words before it.
     (" failed for request", "KVTransferError"),
@@ -78,7 +78,7 @@ def _line(trouble: TransferTrouble, pattern: str) -> TransferLine:
     return TransferLine("sglang", trouble, re.compile(pattern))
 
 
-SGLANG_TRANSFERS = Format(
+SGLANG_TRANSFERS = Family(
     "sglang transfer",
     (
         "transfer done signal",

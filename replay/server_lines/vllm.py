@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from replay.server_lines.base import (
     REQUEST,
     SECONDS,
-    Format,
+    Family,
     PlaceOf,
     TransferLine,
     transfer_reader,
 )
-from replay.server_lines.lines import Line
+from replay.server_lines.log_line import LogLine
 from replay.server_lines.records import Load, Record, TransferTrouble
 
 _ENGINE = re.compile(r"\bEngine (\d{1,6}): ")
@@ -30,7 +30,7 @@ _WAITING = re.compile(r"\b(?:Waiting|Pending): (\d{1,12})")
 _USAGE = re.compile(r"(?<!CPU )\bKV cache usage: (\d{1,3}(?:\.\d{1,9})?)%")
 
 
-def _read_load(line: Line, place_of: PlaceOf) -> Iterator[Record]:
+def _read_load(line: LogLine, place_of: PlaceOf) -> Iterator[Record]:
     text = line.text
     running, usage = _RUNNING.search(text), _USAGE.search(text)
     if running is None and usage is None:
@@ -45,14 +45,14 @@ def _read_load(line: Line, place_of: PlaceOf) -> Iterator[Record]:
     )
 
 
-VLLM_LOAD = Format("vllm load", ("KV cache usage: ",), _read_load)
+VLLM_LOAD = Family("vllm load", ("KV cache usage: ",), _read_load)
 
 
 def _line(trouble: TransferTrouble, pattern: str) -> TransferLine:
     return TransferLine("vllm", trouble, re.compile(pattern))
 
 
-VLLM_TRANSFERS = Format(
+VLLM_TRANSFERS = Family(
     "vllm transfer",
     (
         "expired KV blocks",

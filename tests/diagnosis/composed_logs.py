@@ -1,6 +1,6 @@
 """Lines as engines write them, composed from numbers, for tests of reading."""
 
-from replay.diagnosis.logs.reading import LineReader
+from replay.diagnosis.reading.log_reader import LineReader
 
 
 def read(text, source="server.log"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from replay.diagnosis.diagnosis import Diagnosis
-from replay.diagnosis.judging.finding import Finding
+from replay.diagnosis.judging.assessment import Assessment
 from replay.diagnosis.judging.judge import Judge
 from replay.server_lines.records import (
     Crash,
@@ -65,7 +65,7 @@ def diagnosed(records: Iterable[Record]) -> Diagnosis:
     return judge.diagnosis()
 
 
-def verdict(records: Iterable[Record]) -> Finding:
+def verdict(records: Iterable[Record]) -> Assessment:
     return diagnosed(records).worst
 
 

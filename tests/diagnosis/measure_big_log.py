@@ -105,8 +105,8 @@ def measured(job, path):
 
 def run_job(job, path):
     from replay.diagnosis.diagnose import diagnose
-    from replay.diagnosis.logs.reading import read_records
-    from replay.diagnosis.logs.source import open_logs
+    from replay.diagnosis.reading.log_reader import read_records
+    from replay.diagnosis.reading.sources import open_logs
 
     started = time.process_time()
     if job == "baseline":

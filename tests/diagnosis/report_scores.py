@@ -15,7 +15,7 @@ from typing import Any
 
 from replay.diagnosis.diagnosis import Diagnosis
 from replay.diagnosis.judging.judge import Judge
-from replay.diagnosis.logs.reading import LineReader
+from replay.diagnosis.reading.log_reader import LineReader
 
 DATA = Path(os.environ.get("KVREPLAY_DATA", Path(__file__).parents[3] / "shared" / "data"))
 REPORTS = DATA / "field-reports"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.diagnosis.judging.judge import Judge
-from replay.diagnosis.logs.reading import LineReader
+from replay.diagnosis.reading.log_reader import LineReader
 
 _LEAK = "token_to_kv_pool_allocator memory leak detected! available_size={left}, protected_size=0, "
 _LEAK += "self.max_total_num_tokens=4096\nself.token_to_kv_pool_allocator.available_size()={left}\n"

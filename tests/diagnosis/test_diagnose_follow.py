@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from replay.commands.diagnose import watch
+from replay.diagnosis.diagnose import Follower
 from replay.diagnosis.diagnosis import Diagnosis
-from replay.diagnosis.follow import Follower
 
 TOTAL = 4096
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from replay.cli import run_command_line
-from replay.diagnosis.logs.tally import ReadingTally
-from replay.diagnosis.metrics.scrapes import read_metrics
+from replay.diagnosis.reading.log_reader import ReadingTally
+from replay.diagnosis.reading.metrics import read_metrics
 
 START_S = 1_760_000_000
 SGLANG = 'model_name="m",engine_type="decode",tp_rank="0",pp_rank="0"'

@@ -178,7 +178,7 @@ def test_the_worst_rank_gives_the_verdict() -> None:
     records = [*checks(64, 64, 64, rank="DP1 TP1"), *checks(64, 0, 0, rank="DP2 TP2")]
     found = diagnosed(records)
     assert found.worst.verdict == "persistent"
-    assert [each.finding.verdict for each in found.series] == ["persistent", "transient"]
+    assert [each.assessment.verdict for each in found.series] == ["persistent", "transient"]
 
 
 def test_thousands_of_checks_are_listed_by_the_hundred() -> None:
@@ -208,8 +208,8 @@ def test_how_ranks_are_interleaved_changes_nothing(one: list[int], two: list[int
         mixed.append(source.pop(0))
     apart, together = diagnosed([*first, *second]), diagnosed(mixed)
     assert together.summary == apart.summary
-    assert {each.rank: each.finding for each in together.series} == {
-        each.rank: each.finding for each in apart.series
+    assert {each.rank: each.assessment for each in together.series} == {
+        each.rank: each.assessment for each in apart.series
     }
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from composed_logs import decode_line
 
-from replay.diagnosis.logs.reading import read_records
-from replay.diagnosis.logs.source import open_logs
-from replay.diagnosis.logs.tally import ReadingTally
+from replay.diagnosis.reading.log_reader import ReadingTally, read_records
+from replay.diagnosis.reading.sources import open_logs
 from replay.errors import LogError
 
 

@@ -17,11 +17,9 @@ from composed_logs import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.diagnosis.logs.blocks import BlockCutter
-from replay.diagnosis.logs.log_reader import WORDS
-from replay.diagnosis.logs.reading import LineReader
-from replay.diagnosis.logs.tally import ReadingTally
-from replay.server_lines.lines import LINE_BYTES_MAX
+from replay.diagnosis.reading.blocks import BlockCutter
+from replay.diagnosis.reading.log_reader import WORDS, LineReader, ReadingTally
+from replay.server_lines.log_line import LINE_BYTES_MAX
 
 FUZZ_CASES = int(os.environ.get("KVREPLAY_FUZZ_CASES", "150"))
 

@@ -6,12 +6,10 @@ from composed_logs import decode_line, head, new_terms
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.diagnosis.logs import reading
-from replay.diagnosis.logs.log_reader import WORDS
-from replay.diagnosis.logs.reading import LineReader
-from replay.diagnosis.logs.scan import Scanner
-from replay.diagnosis.logs.status_lines import _parsed, find_status_lines
-from replay.diagnosis.logs.thinning import FEW_LINES, STRETCH_LINES
+from replay.diagnosis.reading import log_reader
+from replay.diagnosis.reading.log_reader import WORDS, LineReader
+from replay.diagnosis.reading.scan import Scanner
+from replay.diagnosis.reading.thinning import FEW_LINES, STRETCH_LINES, _parsed, find_status_lines
 from replay.server_lines.records import Load, Observation
 
 RANKS = ("DP0 TP0", "DP1 TP1", "DP10 TP10")
@@ -20,7 +18,7 @@ CHECK = f"pool memory leak detected! {new_terms('full', 1, 2, 9)}\n"
 
 @pytest.fixture
 def thin_at_once(monkeypatch):
-    monkeypatch.setattr(reading, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(log_reader, "WHOLE_BYTES", 0)
 
 
 def records_of(lines):

@@ -12,9 +12,9 @@ from composed_logs import decode_line
 from test_diagnose_follow import followed, warning
 
 from replay.cli import run_command_line
-from replay.diagnosis.diagnose import diagnose_all
-from replay.diagnosis.logs.reading import read_records
-from replay.diagnosis.logs.source import open_logs
+from replay.diagnosis.diagnose import diagnose
+from replay.diagnosis.reading.log_reader import read_records
+from replay.diagnosis.reading.sources import open_logs
 
 MARKS = {
     "utf-8": codecs.BOM_UTF8,
@@ -123,7 +123,7 @@ def test_it_takes_no_more_memory_however_long_the_log_is(tmp_path):
         for _ in range(40):
             file.write(line * (2**20 // len(line)))
     tracemalloc.start()
-    diagnose_all(open_logs([str(path)]), [])
+    diagnose(open_logs([str(path)]))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert path.stat().st_size > 35 * 2**20

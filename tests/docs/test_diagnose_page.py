@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import get_args
 
 from replay.diagnosis.diagnosis import SCHEMA
-from replay.diagnosis.judging.finding import DiagnosisKind
+from replay.diagnosis.judging.assessment import DiagnosisKind
 from replay.diagnosis.judging.judge import Judge
-from replay.diagnosis.logs.reading import LineReader
+from replay.diagnosis.reading.log_reader import LineReader
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "diagnose.md").read_text(encoding="utf-8")
 #: What only a replay can tell, and no log.

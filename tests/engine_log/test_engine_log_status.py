@@ -13,7 +13,7 @@ from logged_runs import SMALL, logged, logged_schedule
 from faults.rule import FaultRule
 from replay.cli import run_command_line
 from replay.diagnosis.diagnose import diagnose
-from replay.diagnosis.logs.source import open_logs
+from replay.diagnosis.reading.sources import open_logs
 from replay.run.session import SessionOptions
 from traces.schema import TraceRequest
 

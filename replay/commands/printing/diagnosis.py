@@ -35,8 +35,8 @@ def _print_series(series: tuple[SeriesVerdict, ...]) -> None:
     if len(series) < 2:
         return
     for each in series[:_SERIES_SHOWN]:
-        finding = each.finding
-        say(f"  [{finding.verdict}, {finding.kind}] {finding.why}")
+        found = each.assessment
+        say(f"  [{found.verdict}, {found.kind}] {found.why}")
     if len(series) > _SERIES_SHOWN:
         say(f"  showing {_SERIES_SHOWN} of {len(series)} series; --json has them all")
 

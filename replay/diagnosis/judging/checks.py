@@ -10,15 +10,21 @@ three or more, never smaller                            persistent     one-off o
 
 from __future__ import annotations
 
-from replay.diagnosis.judging.finding import DiagnosisKind, Finding, Growth, direction_of
+from replay.diagnosis.judging.assessment import (
+    Assessment,
+    DiagnosisKind,
+    Growth,
+    clean,
+    direction_of,
+)
 from replay.diagnosis.judging.gap_run import GapRun, seconds_between
 from replay.diagnosis.judging.load_watch import waiting_requests
 from replay.diagnosis.judging.next_steps import steps_for_gap
 from replay.diagnosis.judging.page_sizes import pages_text
-from replay.diagnosis.judging.series import TOKEN_POOLS, Checks, Series, who
+from replay.diagnosis.judging.series import Checks, Series, who
 from replay.recording.verdict_words import GROWTH_CYCLES_MIN
 from replay.recording.words import counted
-from replay.server_lines.records import Load, Observation
+from replay.server_lines.records import TOKEN_POOLS, Load, Observation
 
 #: Checks that must agree before a gap is called persistent.
 _PERSISTENT_CHECKS_MIN = 2
@@ -28,27 +34,23 @@ _JUST_BEFORE_S = 2.0
 _COUNTERS = ("available", "evictable", "protected", "session_held", "uncached")
 
 
-def judge_checks(series: Series) -> Finding | None:
-    """The finding of a pool's accounting checks in the latest life that had any; None without."""
+def judge_checks(series: Series) -> Assessment | None:
+    """The assessment of a pool's accounting checks in the latest life that had any; None without."""
     lives = [life for life, _ in series.earlier] + [series.checks]
-    findings = [found for life in lives if (found := _judge_life(life, series)) is not None]
-    if not findings:
+    assessments = [found for life in lives if (found := _judge_life(life, series)) is not None]
+    if not assessments:
         return None
     # An engine that died of a gap and was started again has not healed.
-    return max(reversed(findings), key=lambda found: found.weight)
+    return max(reversed(assessments), key=lambda found: found.weight)
 
 
-def _judge_life(checks: Checks, series: Series) -> Finding | None:
+def _judge_life(checks: Checks, series: Series) -> Assessment | None:
     shown = checks.widest
     if shown is None:
         balanced = checks.quiet.clean_checks + checks.busy.clean_checks
         if not balanced:
             return None
-        return Finding(
-            verdict="clean",
-            kind="none",
-            why=f"{who(series)}: every check balances ({counted(balanced, 'check')})",
-        )
+        return clean(f"{who(series)}: every check balances ({counted(balanced, 'check')})")
     if not checks.quiet.is_open and not checks.busy.is_open:
         return (
             _gone(checks, shown, series)
@@ -60,7 +62,7 @@ def _judge_life(checks: Checks, series: Series) -> Finding | None:
     stays = run is checks.quiet and _stays(run)
     growth = _growth(run) if stays else "unknown"
     kind = _kind(checks, last, stays)
-    return Finding(
+    return Assessment(
         verdict="persistent" if stays else "inconclusive",
         kind=kind,
         growth=growth,
@@ -85,7 +87,7 @@ def _growth(run: GapRun) -> Growth:
     return "growing" if abs(run.last) > abs(run.first) else "one-off"
 
 
-def _gone(checks: Checks, shown: Observation, series: Series) -> Finding:
+def _gone(checks: Checks, shown: Observation, series: Series) -> Assessment:
     closed = checks.quiet.closed_at or checks.busy.closed_at
     where = "" if closed is None else f" at line {closed.line}"
     if checks.disproof is not None:
@@ -97,7 +99,7 @@ def _gone(checks: Checks, shown: Observation, series: Series) -> Finding:
         how = f"the equation holds again{where}"
     worked = _work_before(checks, shown)
     alarm = worked is not None and checks.quiet.closed + checks.busy.closed == 1
-    return Finding(
+    return Assessment(
         verdict="transient",
         kind="check-false-alarm" if alarm else "held",
         direction=direction_of(shown.gap),
@@ -107,9 +109,9 @@ def _gone(checks: Checks, shown: Observation, series: Series) -> Finding:
     )
 
 
-def _doubted(shown: Observation, load: Load, series: Series) -> Finding:
+def _doubted(shown: Observation, load: Load, series: Series) -> Assessment:
     """What was missing and what then ran are nearly the same."""
-    return Finding(
+    return Assessment(
         verdict="inconclusive",
         kind="check-false-alarm",
         direction=direction_of(shown.gap),

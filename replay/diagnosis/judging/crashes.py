@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from replay.diagnosis.judging.finding import Finding
-from replay.diagnosis.judging.kept import Kept
+from replay.diagnosis.judging.assessment import Assessment, unclear
+from replay.diagnosis.judging.bounded_history import BoundedHistory
 from replay.server_lines.records import Crash
 
 
@@ -18,7 +18,7 @@ class CrashWatch:
     """The crashes of one server."""
 
     engine: str
-    kept: Kept[Crash] = field(default_factory=lambda: Kept(_message))
+    kept: BoundedHistory[Crash] = field(default_factory=lambda: BoundedHistory(_message))
     last: Crash | None = None
     #: Deaths with life between them; one death is told by several lines.
     deaths: int = 0
@@ -36,19 +36,17 @@ class CrashWatch:
         self._is_dead = False
 
 
-def judge_crashes(watch: CrashWatch) -> Finding | None:
+def judge_crashes(watch: CrashWatch) -> Assessment | None:
     """What a server died of; whether pages were lost then nobody looked at."""
     last = watch.last
     if last is None:
         return None
     times = "" if watch.deaths < 2 else f" {watch.deaths} times"
-    return Finding(
-        verdict="inconclusive",
-        kind="crash",
-        growth="unknown",
-        why=f"{watch.engine}: the engine died{times}, at line {last.place.line} of: {last.message}; "
+    return unclear(
+        "crash",
+        f"{watch.engine}: the engine died{times}, at line {last.place.line} of: {last.message}; "
         "no check looked at the pool afterwards",
-        next=(
+        (
             "diagnose the lines of both sides before the crash: a transfer that failed, timed out "
             "or was completed twice names the request",
             "replay it: `kvreplay run TRACE --profile P --duplicate 0.01` and `--delay` show which "

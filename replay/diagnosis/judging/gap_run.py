@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from replay.diagnosis.logs.source import family_of
+from replay.diagnosis.reading.sources import family_of
 from replay.server_lines.records import Place
 
 #: Two equal checks closer than this say no more than one: an idle engine checks in every turn.

@@ -1,28 +1,30 @@
 """From records, in the order of the log, to a diagnosis at any moment: bounded state, no input.
 
 record --> series of its rank and pool (checks, loads), transfers of its server, crashes
-diagnosis() --> one finding each --> the worst is the verdict
+diagnosis() --> one assessment each --> the worst is the verdict
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TypeVar
 
 from replay.diagnosis.diagnosis import Diagnosis, SeriesVerdict
-from replay.diagnosis.judging.busy import silent_log
+from replay.diagnosis.judging.assessment import Assessment, DiagnosisKind, Weight, unclear
+from replay.diagnosis.judging.bounded_history import BoundedHistory
 from replay.diagnosis.judging.checks import judge_checks
+from replay.diagnosis.judging.combine import combine_checks_and_loads, doubt_untagged, follow_tokens
 from replay.diagnosis.judging.crashes import CrashWatch, judge_crashes
-from replay.diagnosis.judging.finding import DiagnosisKind, Finding, Weight
-from replay.diagnosis.judging.kept import Kept
-from replay.diagnosis.judging.loads import judge_loads
-from replay.diagnosis.judging.next_steps import steps_for_transfers, steps_without_lines
-from replay.diagnosis.judging.reproduce_line import reproduce_line
+from replay.diagnosis.judging.loads import judge_loads, silent_log
+from replay.diagnosis.judging.next_steps import (
+    reproduce_line,
+    steps_for_transfers,
+    steps_without_lines,
+)
 from replay.diagnosis.judging.series import Series, SeriesKey, dp_rank
-from replay.diagnosis.judging.settled import doubt_untagged, follow_tokens, settle
-from replay.diagnosis.judging.transfer_watch import ENDED, TransferWatch
-from replay.diagnosis.judging.transfers import judge_transfers
-from replay.diagnosis.logs.source import family_of
+from replay.diagnosis.judging.transfers import ENDED, TransferWatch, judge_transfers
+from replay.diagnosis.reading.sources import family_of
 from replay.server_lines.records import Crash, Load, Observation, Place, Record, Transfer
 
 Shown = TypeVar("Shown", Observation, Transfer, Crash)
@@ -90,8 +92,8 @@ class Judge:
         crashes = [each.kept for each in self._crashes.values()]
         return Diagnosis(
             engine=worst.engine,
-            worst=worst.finding,
-            reproduce=reproduce_line(worst.finding, worst.engine),
+            worst=worst.assessment,
+            reproduce=reproduce_line(worst.assessment, worst.engine),
             same_gap_ranks=_same_gap(worst, verdicts),
             series=tuple(verdicts),
             observations=self._in_order(observations),
@@ -139,22 +141,22 @@ class Judge:
         verdicts = []
         for series in self._series.values():
             checks, loads = judge_checks(series), judge_loads(series)
-            finding = settle(series, checks, loads)
-            if finding is not None:
+            assessment = combine_checks_and_loads(series, checks, loads)
+            if assessment is not None:
                 count, lines = series.observations.total, series.loads_total
-                verdicts.append(_verdict(series.key, finding, count, lines))
+                verdicts.append(_verdict(series.key, assessment, count, lines))
         verdicts = doubt_untagged(follow_tokens(verdicts))
         for (server, instance), watch in self._transfers.items():
             found = judge_transfers(watch, self._well_again(server, instance, watch, verdicts))
             if found is not None:
                 key = SeriesKey(watch.engine, server, instance, "", "")
-                verdicts.append(_verdict(key, found, 0, 0))
+                verdicts.append(_verdict(key, found))
         verdicts += self._silent(verdicts)
         for (server, instance), crashed in self._crashes.items():
             found = judge_crashes(crashed)
             if found is not None:
                 key = SeriesKey(crashed.engine, server, instance, "", "")
-                verdicts.append(_verdict(key, found, 0, 0))
+                verdicts.append(_verdict(key, found))
         return sorted(verdicts, key=_badness)
 
     def _silent(self, verdicts: list[SeriesVerdict]) -> list[SeriesVerdict]:
@@ -165,7 +167,7 @@ class Judge:
         spoke |= {server for watches in (self._transfers, self._crashes) for server, _ in watches}
         engine = verdicts[0].engine
         return [
-            _verdict(SeriesKey(engine, server, "", "", ""), silent_log(server, engine), 0, 0)
+            _verdict(SeriesKey(engine, server, "", "", ""), silent_log(server, engine))
             for server in dict.fromkeys(self._given)
             if server not in spoke
         ]
@@ -178,7 +180,7 @@ class Judge:
         if last is None:
             return None
         here = [each for each in verdicts if (each.server, each.instance) == (server, instance)]
-        if any(each.finding.weight > Weight.TRANSIENT for each in here):
+        if any(each.assessment.weight > Weight.TRANSIENT for each in here):
             return None
         places = [
             place
@@ -190,7 +192,7 @@ class Judge:
         ]
         return max(places, key=self._where, default=None)
 
-    def _in_order(self, kept: Iterable[Kept[Shown]]) -> tuple[Shown, ...]:
+    def _in_order(self, kept: Iterable[BoundedHistory[Shown]]) -> tuple[Shown, ...]:
         """What is shown of several series, in the order of the logs."""
         items = [item for each in kept for item in each.items()]
         return tuple(sorted(items, key=lambda item: self._where(item.place)))
@@ -215,34 +217,29 @@ class Judge:
                 f"{engine}: nothing but pages held until the other side has read them; whether "
                 "they came back these lines do not say"
             )
-        finding = Finding(verdict="inconclusive", kind=kind, growth="unknown", why=why, next=steps)
-        return _verdict(SeriesKey(engine, "", "", "", ""), finding, 0, 0)
+        key = SeriesKey(engine, "", "", "", "")
+        return _verdict(key, unclear(kind, why, steps))
 
 
 def _server(place: Place) -> tuple[str, str]:
     return (family_of(place.source), place.instance)
 
 
-def _verdict(key: SeriesKey, finding: Finding, observations: int, loads: int) -> SeriesVerdict:
+def _verdict(
+    key: SeriesKey, assessment: Assessment, observations: int = 0, loads: int = 0
+) -> SeriesVerdict:
     return SeriesVerdict(
-        engine=key.engine,
-        server=key.server,
-        instance=key.instance,
-        rank=key.rank,
-        pool=key.pool,
-        observations=observations,
-        loads=loads,
-        finding=finding,
+        **asdict(key), observations=observations, loads=loads, assessment=assessment
     )
 
 
 def _badness(verdict: SeriesVerdict) -> tuple[int, int, int, str, str, str, str]:
     """The worst first; among equals accounting before the rest, the widest gap, then by name."""
-    finding = verdict.finding
+    assessment = verdict.assessment
     return (
-        -finding.weight,
-        -int(finding.observation is not None and finding.observation.gap != 0),
-        -abs(finding.observation.gap if finding.observation else finding.gap_tokens),
+        -assessment.weight,
+        -int(assessment.observation is not None and assessment.observation.gap != 0),
+        -abs(assessment.observation.gap if assessment.observation else assessment.gap_tokens),
         verdict.server,
         verdict.instance,
         verdict.rank,
@@ -252,7 +249,7 @@ def _badness(verdict: SeriesVerdict) -> tuple[int, int, int, str, str, str, str]
 
 def _same_gap(worst: SeriesVerdict, verdicts: list[SeriesVerdict]) -> tuple[str, ...]:
     """Ranks of the same server and DP rank that print the same numbers: they share one pool's fate."""
-    shown = worst.finding.observation
+    shown = worst.assessment.observation
     if shown is None:
         return ()
     return tuple(
@@ -261,7 +258,7 @@ def _same_gap(worst: SeriesVerdict, verdicts: list[SeriesVerdict]) -> tuple[str,
         if other is not worst
         and (other.server, other.instance, other.pool) == (worst.server, worst.instance, worst.pool)
         and dp_rank(other.rank) == dp_rank(worst.rank)
-        and other.finding.observation is not None
-        and other.finding.observation.gap == shown.gap
-        and other.finding.observation.total == shown.total
+        and other.assessment.observation is not None
+        and other.assessment.observation.gap == shown.gap
+        and other.assessment.observation.total == shown.total
     )

@@ -1,4 +1,8 @@
-"""What to collect next when the lines of a log do not settle it: concrete, for the engine at hand.
+"""What to collect next when the lines of a log leave it open: concrete, for the engine at hand.
+
+And the `kvreplay reproduce` line for its numbers: a gap of whole pages in a token pool with nothing
+evictable. So evictable, protected and held tokens count as available there, which leaves the gap as it
+was; request slots and states of other pools are not pages, and there is no line for them.
 
 Settings: sglang 0.5.23 `srt/environ.py` (SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE and
 ..._DURING_BUSY, SGLANG_DISAGGREGATION_WAITING_TIMEOUT), 0.4.6.post4 `managers/scheduler.py`
@@ -8,8 +12,12 @@ engine are DEBUG).
 
 from __future__ import annotations
 
-from replay.diagnosis.judging.finding import DiagnosisKind
-from replay.server_lines.records import Observation
+import shlex
+
+from replay.diagnosis.judging.assessment import Assessment, DiagnosisKind
+from replay.diagnosis.judging.page_sizes import likely_page_size
+from replay.reproduce.wanted_gap import GAP_PAGES_MAX
+from replay.server_lines.records import TOKEN_POOLS, Observation
 
 _THREE_CHECKS = (
     "let the server go idle at least three times, with traffic in between, and diagnose the longer "
@@ -87,3 +95,33 @@ def steps_without_lines() -> tuple[str, ...]:
         "of a scrape of /metrics, look for `sglang:num_used_tokens`, `sglang:token_usage` or "
         "`vllm:kv_cache_usage_perc`, and give it with --prometheus",
     )
+
+
+#: Engine -> the profile to take; the others are served by the default of `reproduce`.
+_PROFILES = {"vllm": "vllm-0.33", "vllm-ascend": "vllm-0.33"}
+
+
+def reproduce_line(assessment: Assessment, engine: str) -> str:
+    """A line that works when pasted, or an empty one where no replay can make these numbers."""
+    shown = assessment.observation
+    if assessment.kind == "counter-drift":
+        # A counter that is wrong is not a page that is lost.
+        return ""
+    if shown is not None and shown.pool in TOKEN_POOLS:
+        gap, total = shown.gap, shown.total
+    elif assessment.stuck_of_total is not None:
+        gap, total = assessment.stuck_of_total
+    else:
+        return ""
+    if not gap or total - gap < 0 or total < 1:
+        return ""
+    page_size = likely_page_size(gap, total)
+    if abs(gap) // page_size > GAP_PAGES_MAX:
+        return ""
+    words: list[object] = ["kvreplay", "reproduce", "--available", total - gap, "--total", total]
+    words += ["--page-size", page_size]
+    if assessment.verdict == "transient" and gap > 0:
+        words += ["--as", "transient"]
+    if engine in _PROFILES:
+        words += ["--profile", _PROFILES[engine]]
+    return shlex.join(map(str, words))

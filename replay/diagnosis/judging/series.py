@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from replay.diagnosis.judging.bounded_history import BoundedHistory
 from replay.diagnosis.judging.gap_run import GapRun
-from replay.diagnosis.judging.kept import Kept
 from replay.diagnosis.judging.load_watch import LoadWatch
-from replay.server_lines.records import Load, Observation
+from replay.server_lines.records import TOKEN_POOLS, Load, Observation
 
-#: Pools that are counted in tokens; the others are counted in requests.
-TOKEN_POOLS = ("full", "swa")
 #: A request that runs has more than this, as a rule.
 SHORT_REQUEST_TOKENS = 64
 #: Earlier lives of an engine whose last check is remembered.
@@ -106,7 +104,9 @@ class Series:
     """Everything kept of one rank's pool."""
 
     key: SeriesKey
-    observations: Kept[Observation] = field(default_factory=lambda: Kept(_counts))
+    observations: BoundedHistory[Observation] = field(
+        default_factory=lambda: BoundedHistory(_counts)
+    )
     checks: Checks = field(default_factory=Checks)
     loads: LoadWatch = field(default_factory=LoadWatch)
     #: What checks and loads of earlier lives came to, the latest few.

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from replay.diagnosis.judging.assessment import Assessment, unclear
 from replay.diagnosis.judging.gap_run import seconds_between
+from replay.diagnosis.judging.next_steps import steps_for_load
 from replay.server_lines.records import Load, Place
 
 #: Levels kept at once; a queue of more requests than this is one of a loaded server.
@@ -98,3 +100,63 @@ def in_transfer(load: Load) -> int | None:
         # Versions that print no number print the share of the pool, in whole percent.
         return round(load.preallocated_usage * 100)
     return None
+
+
+#: Lines at exactly the level, and their share of all lines since.
+_LINES_AT_MIN = 3
+_SHARE_AT_MIN = 0.2
+#: How much longer than any time that the queue was busy before, in time.
+_TIMES_LONGER = 3.0
+_LASTS_S_MIN = 30.0
+#: A stretch that ended is called late when it was this long, and so many times the others' mean.
+_LATE_S_MIN = 10.0
+_LATE_TIMES = 5.0
+_STRETCHES_MIN = 4
+
+
+def judge_floor(floor: TransferFloor, who: str, engine: str) -> Assessment | None:
+    """The assessment of the lowest level that the queue has not been below; None if it is zero."""
+    if not floor.levels:
+        return None
+    level = floor.levels[0]
+    if level.lines < _LINES_AT_MIN:
+        return None
+    lasted_s = seconds_between(level.since, level.last)
+    told = (
+        f"{who}: since line {level.since.line} never fewer than {level.requests} in transfer, on "
+        f"{level.lines} lines, {level.at} of them exactly that"
+    )
+    if lasted_s is not None:
+        told += f", for {lasted_s:.0f} s"
+    if _is_stuck(floor, level, lasted_s):
+        return Assessment(
+            verdict="persistent",
+            kind="hang",
+            growth="unknown",
+            why=f"{told}; before, the queue was empty on {floor.at_zero} lines and busy for "
+            f"{floor.longest_s:.0f} s at most: their completions are lost",
+        )
+    return unclear("hang", f"{told}; a busy server looks like that as well", steps_for_load(engine))
+
+
+def _is_stuck(floor: TransferFloor, level: Level, lasted_s: float | None) -> bool:
+    if level.at < _LINES_AT_MIN or level.at < _SHARE_AT_MIN * level.lines:
+        return False
+    if not floor.at_zero or lasted_s is None:
+        return False
+    return lasted_s > max(_LASTS_S_MIN, _TIMES_LONGER * floor.longest_s)
+
+
+def judge_late(floor: TransferFloor, who: str) -> Assessment | None:
+    """Transfers that came much later than the others, and did come."""
+    if floor.stretches < _STRETCHES_MIN or floor.longest_s < _LATE_S_MIN:
+        return None
+    if floor.longest_s < _LATE_TIMES * floor.mean_other_s or floor.longest_end is None:
+        return None
+    return Assessment(
+        verdict="transient",
+        kind="held",
+        why=f"{who}: transfers were under way for {floor.longest_s:.0f} s, where "
+        f"{floor.mean_other_s:.1f} s are usual here, and were done by line "
+        f"{floor.longest_end.line}",
+    )

@@ -77,7 +77,7 @@ def run_trial(message: Mapping[str, Any]) -> dict[str, Any]:
 
 def _try(cell: LabelledCell, directory: Path) -> Outcome:
     from replay.diagnosis.diagnose import diagnose
-    from replay.diagnosis.logs.source import open_logs
+    from replay.diagnosis.reading.sources import open_logs
     from replay.engine_log.writing import log_names
     from replay.recording.reader import Recording
     from replay.run.replay_once import ReplayRequest, replay

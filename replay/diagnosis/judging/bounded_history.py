@@ -14,7 +14,7 @@ LAST_KEPT = 16
 CHANGES_KEPT = 64
 
 
-class Kept(Generic[Item]):
+class BoundedHistory(Generic[Item]):
     """Bounded memory of a series: first, last and changing items, in order, with a count of all."""
 
     def __init__(self, what: Callable[[Item], object]) -> None:

@@ -14,8 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from replay.server_lines.heads import Head
-from replay.server_lines.lines import Line
+from replay.server_lines.log_line import LinePrefix, LogLine
 from replay.server_lines.records import Crash
 
 #: Not a bare "Error": access lines have "500 Internal Server Error".
@@ -56,7 +55,7 @@ _ASSERT = re.compile(_BEFORE_MESSAGE + r"(assert [^\"].*)$")
 
 @dataclass(frozen=True, slots=True)
 class _Death:
-    head: Head
+    head: LinePrefix
     engine: str
 
 
@@ -68,7 +67,7 @@ class Tracebacks:
         self._plain_line: int | None = None
         self._assert: tuple[int, str] = (-TRACEBACK_LINES, "")
 
-    def head_of(self, line: Line, head: Head) -> Head:
+    def head_of(self, line: LogLine, head: LinePrefix) -> LinePrefix:
         """The head of a traceback's last line, which has neither time nor rank of its own."""
         death = self._open_death(line, head)
         if death is None or head.rank or _exception(line) is None:
@@ -76,11 +75,11 @@ class Tracebacks:
         said = death.head
         return replace(head, stamp=said.stamp, time_s=said.time_s, rank=said.rank)
 
-    def is_raised(self, line: Line) -> bool:
+    def is_raised(self, line: LogLine) -> bool:
         """Whether a line ends a traceback."""
         return _exception(line) is not None
 
-    def read(self, line: Line, head: Head, is_check: bool) -> Crash | None:
+    def read(self, line: LogLine, head: LinePrefix, is_check: bool) -> Crash | None:
         """Take in a line; the crash that it ends, unless it is a check."""
         text = line.text
         if found := _WATCHDOG.search(text):
@@ -106,7 +105,7 @@ class Tracebacks:
         return self._crash(line, head, death, found)
 
     def _crash(
-        self, line: Line, head: Head, death: _Death | None, found: re.Match[str]
+        self, line: LogLine, head: LinePrefix, death: _Death | None, found: re.Match[str]
     ) -> Crash | None:
         said = found[1]
         assert_line, asserted = self._assert
@@ -124,7 +123,7 @@ class Tracebacks:
         engine = "vllm" if follows_assert and "sglang" not in said else "sglang"
         return Crash(place=head.place(engine), message=said[:MESSAGE_CHARACTERS])
 
-    def _open_death(self, line: Line, head: Head) -> _Death | None:
+    def _open_death(self, line: LogLine, head: LinePrefix) -> _Death | None:
         death = self._death
         if death is None or line.number - death.head.number > TRACEBACK_LINES:
             return None
@@ -133,6 +132,6 @@ class Tracebacks:
         return death
 
 
-def _exception(line: Line) -> re.Match[str] | None:
+def _exception(line: LogLine) -> re.Match[str] | None:
     found = _EXCEPTION.search(line.text)
     return None if found is None or "Warning" in found[2] else found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from replay.server_lines.lines import LINE_BYTES_MAX
+from replay.server_lines.log_line import LINE_BYTES_MAX
 
 #: Pieces that wait to be joined.
 _PARTS_MAX = 1024

@@ -18,6 +18,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from replay.server_lines.records import Place
+from replay.server_lines.times import LogClock, Stamp
+
 #: What is looked at of a line; a longer one is examined as if it ended here.
 LINE_BYTES_MAX = 64 * 1024
 #: Times, ranks and pods stand within this many characters of a line's start.
@@ -46,7 +49,7 @@ _INSTANCE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """A line that may say something.
 
     Attributes:
@@ -65,7 +68,7 @@ class Line:
         return self.text[:HEAD_CHARACTERS]
 
 
-def clean_lines(number: int, raw: bytes) -> Iterator[Line]:
+def clean_lines(number: int, raw: bytes) -> Iterator[LogLine]:
     """The lines in one line of a file: several where carriage returns or a JSON wrapper hold them."""
     text = raw[:LINE_BYTES_MAX].decode("utf-8", errors="replace")
     outer_time = ""
@@ -73,13 +76,13 @@ def clean_lines(number: int, raw: bytes) -> Iterator[Line]:
         text, outer_time = _unwrapped(stripped)
     if text.isprintable():
         if text := text.rstrip():
-            yield Line(number, text, outer_time)
+            yield LogLine(number, text, outer_time)
         return
     text = _COLOURS.sub("", text)
     for part in re.split(r"[\r\n]+", text):
         part = _CONTROLS.sub("", part).rstrip()
         if part:
-            yield Line(number, part, outer_time)
+            yield LogLine(number, part, outer_time)
 
 
 def _unwrapped(text: str) -> tuple[str, str]:
@@ -103,13 +106,13 @@ def _unwrapped(text: str) -> tuple[str, str]:
     return message, ""
 
 
-def plain_head(line: Line) -> tuple[str, str] | None:
+def plain_head(line: LogLine) -> tuple[str, str] | None:
     """Time and ranks of a line that begins as sglang's do; None for others."""
     found = _PLAIN.match(line.text)
     return None if found is None else (found[1], found[2][1:])
 
 
-def rank_of(line: Line) -> str:
+def rank_of(line: LogLine) -> str:
     """Ranks as the engine tags them, such as "DP6 TP6 EP6"; empty where untagged."""
     head = line.head
     if found := _RANK_BRACKET.search(head):
@@ -121,7 +124,60 @@ def rank_of(line: Line) -> str:
     return ""
 
 
-def instance_of(line: Line) -> str:
+def instance_of(line: LogLine) -> str:
     """Which of several servers in one log this is, where a collector says so; else empty."""
     found = _INSTANCE.match(line.head)
     return "" if found is None else next(group for group in found.groups() if group)
+
+
+@dataclass(frozen=True, slots=True)
+class LinePrefix:
+    """What a line's head says, and when it was written.
+
+    Attributes:
+        stamp: its own time; None where it has none.
+        time_s: that time, or the time of the last line before it that has one.
+        rank: as tagged; empty where untagged.
+    """
+
+    source: str
+    number: int
+    stamp: Stamp | None
+    time_s: float | None
+    rank: str
+    instance: str
+
+    def place(self, engine: str, rank_said: str = "") -> Place:
+        """The place of this line, for an engine and the rank that its message names."""
+        return Place(
+            source=self.source,
+            line=self.number,
+            time_s=self.time_s,
+            time=None if self.stamp is None else self.stamp.time,
+            rank=self.rank or rank_said,
+            engine=engine,
+            instance=self.instance,
+        )
+
+
+class PrefixReader:
+    """Reads the heads of one log's lines, in order."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._clock = LogClock()
+        self._last_s: float | None = None
+
+    def read(self, line: LogLine) -> LinePrefix:
+        """The head of the next line."""
+        plain = None if line.outer_time else plain_head(line)
+        if plain is not None:
+            stamp = self._clock.read(plain[0])
+            self._last_s = self._last_s if stamp is None else stamp.time_s
+            return LinePrefix(self._source, line.number, stamp, self._last_s, plain[1], "")
+        stamp = self._clock.read(line.outer_time or line.head)
+        if stamp is not None:
+            self._last_s = stamp.time_s
+        return LinePrefix(
+            self._source, line.number, stamp, self._last_s, rank_of(line), instance_of(line)
+        )

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from replay.errors import LogError
-from replay.server_lines.lines import clean_lines
+from replay.server_lines.log_line import clean_lines
 from replay.server_lines.times import LogClock
 from traces.byte_order import AsUtf8
 

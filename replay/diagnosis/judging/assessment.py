@@ -18,7 +18,7 @@ Growth = GrowthName | Literal["unknown", "none"]
 
 
 class Weight(IntEnum):
-    """How much a finding says, the worst last."""
+    """How much a assessment says, the worst last."""
 
     CLEAN = 0
     #: Lines were read, none of them of an idle moment: neither good nor bad.
@@ -38,7 +38,7 @@ _WEIGHTS: dict[VerdictName, Weight] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Assessment:
     """A verdict on one series (or on the transfers of one server) with its reasons."""
 
     verdict: VerdictName
@@ -50,7 +50,7 @@ class Finding:
     next: tuple[str, ...] = ()
     #: The accounting line that shows it best.
     observation: Observation | None = None
-    #: Tokens missing (or too many), for choosing among findings of one weight.
+    #: Tokens missing (or too many), for choosing among assessments of one weight.
     gap_tokens: int = 0
     #: Size of the pool and what of it cannot be explained, where no accounting line says so.
     stuck_of_total: tuple[int, int] | None = None
@@ -59,8 +59,20 @@ class Finding:
 
     @property
     def weight(self) -> Weight:
-        """Its place among other findings."""
+        """Its place among other assessments."""
         return _WEIGHTS[self.verdict] if self.own_weight is None else self.own_weight
+
+
+def clean(why: str) -> Assessment:
+    """Nothing wrong was seen, by moments that would have shown it."""
+    return Assessment(verdict="clean", kind="none", why=why)
+
+
+def unclear(
+    kind: DiagnosisKind, why: str, steps: tuple[str, ...], growth: Growth = "unknown"
+) -> Assessment:
+    """The lines cannot tell; `steps` would."""
+    return Assessment(verdict="inconclusive", kind=kind, growth=growth, why=why, next=steps)
 
 
 def direction_of(gap: int) -> Direction:

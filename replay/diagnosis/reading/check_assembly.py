@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from replay.diagnosis.logs.crashes import MESSAGE_CHARACTERS
-from replay.server_lines.heads import Head
-from replay.server_lines.lines import Line
+from replay.server_lines.crashes import MESSAGE_CHARACTERS
+from replay.server_lines.log_line import LinePrefix, LogLine
 from replay.server_lines.records import Crash, Observation, Place
 from replay.server_lines.sglang_checks import (
     AVAILABLE,
@@ -125,7 +124,7 @@ class CheckAssembly:
         self._open: list[OpenCheck] = []
         self._watchdog_line: int | None = None
 
-    def read(self, line: Line, head: Head, is_raised: bool) -> OpenCheck | None:
+    def read(self, line: LogLine, head: LinePrefix, is_raised: bool) -> OpenCheck | None:
         """Take in a line with one of `CHECK_WORDS`: a check that begins with it, if one does."""
         text = line.text
         if _WATCHDOG_WORD in text:
@@ -151,7 +150,9 @@ class CheckAssembly:
         """A later print of a check, if there is one."""
         return next((one for one in self._open if one is not check and check.is_same_as(one)), None)
 
-    def _begin(self, line: Line, head: Head, pools: list[PoolTerms], is_raised: bool) -> OpenCheck:
+    def _begin(
+        self, line: LogLine, head: LinePrefix, pools: list[PoolTerms], is_raised: bool
+    ) -> OpenCheck:
         text = line.text
         engine = "sglang-jax" if "full_avail=" in text else "sglang"
         terms = {pool.pool: pool.terms for pool in pools}
@@ -177,7 +178,7 @@ class CheckAssembly:
         self._open.append(check)
         return check
 
-    def _continues(self, line: Line, head: Head, pools: list[PoolTerms]) -> bool:
+    def _continues(self, line: LogLine, head: LinePrefix, pools: list[PoolTerms]) -> bool:
         """Whether an open check took in a line without words of its own."""
         named = named_rank(line.text)
         candidates = [
@@ -199,7 +200,7 @@ class CheckAssembly:
                     break
         return taken
 
-    def _busy_terms(self, head: Head, accounted: int, total: int) -> dict[str, int]:
+    def _busy_terms(self, head: LinePrefix, accounted: int, total: int) -> dict[str, int]:
         """The terms of a busy check: those of the line before it, where it was printed.
 
         What the sum has more is held by sessions, which that line leaves out.
@@ -213,14 +214,14 @@ class CheckAssembly:
                 return {**known, SESSION_HELD: known.get(SESSION_HELD, 0) + rest, TOTAL: total}
         return {AVAILABLE: accounted, TOTAL: total}
 
-    def _is_raised_for_ranks(self, line: Line) -> bool:
+    def _is_raised_for_ranks(self, line: LogLine) -> bool:
         """Whether a line is of a further rank of an error that lists several."""
         return named_rank(line.text) != "" and any(
             check.is_raised and check.named_rank and line.number - check.last_line <= WAIT_LINES
             for check in self._open
         )
 
-    def _is_watchdog(self, line: Line) -> bool:
+    def _is_watchdog(self, line: LogLine) -> bool:
         last = self._watchdog_line
         return last is not None and line.number - last <= _WATCHDOG_LINES
 

@@ -17,9 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from replay.diagnosis.logs.status_lines import find_status_lines
-from replay.diagnosis.logs.thinning import kept_status_lines
-from replay.server_lines.lines import LINE_BYTES_MAX
+from replay.diagnosis.reading.thinning import find_status_lines, kept_status_lines
+from replay.server_lines.log_line import LINE_BYTES_MAX
 
 _NEWLINE = 10
 _PADDING = b"\n" * 64

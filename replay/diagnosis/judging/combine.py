@@ -1,4 +1,4 @@
-"""One finding of a rank's pool from its accounting checks and its status lines.
+"""One assessment of a rank's pool from its accounting checks and its status lines.
 
 Status lines say how many tokens are in use, not how many request slots. So what they show of a gap in
 tokens goes for the slots that were missing at the same check.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 
 from replay.diagnosis.diagnosis import SeriesVerdict
-from replay.diagnosis.judging.finding import Finding, Weight
+from replay.diagnosis.judging.assessment import Assessment, Weight
 from replay.diagnosis.judging.next_steps import steps_for_gap
 from replay.diagnosis.judging.series import Series, dp_rank
 
 
-def settle(series: Series, checks: Finding | None, loads: Finding | None) -> Finding | None:
+def combine_checks_and_loads(
+    series: Series, checks: Assessment | None, loads: Assessment | None
+) -> Assessment | None:
     """The worse of the two, in favour of the checks, which count exactly."""
     if checks is None or loads is None:
         return checks or loads
@@ -26,7 +28,7 @@ def settle(series: Series, checks: Finding | None, loads: Finding | None) -> Fin
     return checks
 
 
-def _with(loads: Finding, checks: Finding) -> Finding:
+def _with(loads: Assessment, checks: Assessment) -> Assessment:
     """Status lines that say more than a single check: its numbers, their verdict."""
     if loads.verdict != "persistent" or checks.direction == "none":
         return loads
@@ -54,17 +56,17 @@ def doubt_untagged(verdicts: list[SeriesVerdict]) -> list[SeriesVerdict]:
 
 
 def _of_some_rank(untagged: SeriesVerdict, ranks: int) -> SeriesVerdict:
-    finding = untagged.finding
-    if ranks < 2 or finding.verdict != "persistent" or finding.observation is None:
+    assessment = untagged.assessment
+    if ranks < 2 or assessment.verdict != "persistent" or assessment.observation is None:
         return untagged
     return dataclasses.replace(
         untagged,
-        finding=dataclasses.replace(
-            finding,
+        assessment=dataclasses.replace(
+            assessment,
             verdict="inconclusive",
             growth="unknown",
-            next=steps_for_gap(finding.observation, finding.kind),
-            why=f"{finding.why}; but these lines name no rank and the server has {ranks} DP ranks, "
+            next=steps_for_gap(assessment.observation, assessment.kind),
+            why=f"{assessment.why}; but these lines name no rank and the server has {ranks} DP ranks, "
             "so they may be of different pools",
         ),
     )
@@ -77,9 +79,9 @@ _SAME_CHECK_LINES = 4
 def follow_tokens(verdicts: list[SeriesVerdict]) -> list[SeriesVerdict]:
     """Slots that stay missing only as long as tokens which are not known to stay are not either."""
     tokens = {
-        (each.server, each.instance, each.rank): each.finding
+        (each.server, each.instance, each.rank): each.assessment
         for each in verdicts
-        if each.pool == "full" and each.finding.observation is not None
+        if each.pool == "full" and each.assessment.observation is not None
     }
     return [
         _following(each, tokens.get((each.server, each.instance, each.rank)))
@@ -89,23 +91,23 @@ def follow_tokens(verdicts: list[SeriesVerdict]) -> list[SeriesVerdict]:
     ]
 
 
-def _following(slots: SeriesVerdict, tokens: Finding | None) -> SeriesVerdict:
-    finding = slots.finding
-    if tokens is None or tokens.observation is None or finding.observation is None:
+def _following(slots: SeriesVerdict, tokens: Assessment | None) -> SeriesVerdict:
+    assessment = slots.assessment
+    if tokens is None or tokens.observation is None or assessment.observation is None:
         return slots
-    if finding.verdict != "persistent" or tokens.verdict == "persistent":
+    if assessment.verdict != "persistent" or tokens.verdict == "persistent":
         return slots
-    apart = finding.observation.place.line - tokens.observation.place.line
+    apart = assessment.observation.place.line - tokens.observation.place.line
     if not 0 <= apart <= _SAME_CHECK_LINES:
         return slots
     return dataclasses.replace(
         slots,
-        finding=dataclasses.replace(
-            finding,
+        assessment=dataclasses.replace(
+            assessment,
             verdict=tokens.verdict,
             growth=tokens.growth,
             kind=tokens.kind,
             next=tokens.next,
-            why=f"{finding.why}; but the tokens of the same check need not stay missing",
+            why=f"{assessment.why}; but the tokens of the same check need not stay missing",
         ),
     )

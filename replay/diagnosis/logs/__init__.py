@@ -1,1 +1,0 @@
-"""From the bytes of servers' logs to records."""

@@ -1,1 +1,0 @@
-"""From scraped metrics to records."""

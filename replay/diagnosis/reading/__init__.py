@@ -1,0 +1,1 @@
+"""From the bytes of logs and scraped metrics to records."""
