@@ -5,35 +5,19 @@ import re
 from pathlib import Path
 from typing import get_args
 
-import pytest
-
 from replay.cli import run_command_line
 from replay.explain.steps import StepKind
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "explain.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line.removesuffix(" || true").split()[1:]
-    for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.M | re.S)
-    for line in block.splitlines()
-]
 
 
-@pytest.fixture
-def outputs(tmp_path, monkeypatch, capsys):
-    """What every command of the page prints, in order."""
-    monkeypatch.chdir(tmp_path)
-    printed = []
-    for words in COMMANDS:
-        assert run_command_line(words) in (0, 1), words
-        printed.append(capsys.readouterr().out)
-    return printed
-
-
-def test_the_example_is_what_comes_out(outputs, capsys):
+def test_the_example_is_what_comes_out(ran, monkeypatch, capsys):
+    folder, outcomes = ran("docs/explain.md")
     shown = re.findall(r"^```text\n(.*?)^```$", PAGE, re.M | re.S)
     assert shown == [
-        text for text, words in zip(outputs, COMMANDS, strict=True) if words[0] == "explain"
+        outcome.out for outcome in outcomes if outcome.line.startswith("kvreplay explain")
     ]
+    monkeypatch.chdir(folder)
     run_command_line(["explain", "dropped", "--json"])
     life = json.loads(capsys.readouterr().out)
     keys = re.findall(r"^\| (`[a-z_]+`(?:, `[a-z_]+`)*) \|", PAGE, re.M)

@@ -1,11 +1,9 @@
 """docs/findings.md: every category, kind and key has its row, and the file it shows is read."""
 
 import re
-import shlex
 from pathlib import Path
 from typing import get_args
 
-from replay.cli import cli
 from replay.recording.verdict_words import KindName
 from replay.verdict.findings.finding import (
     MEANINGS,
@@ -45,13 +43,3 @@ def test_every_key_of_the_file_is_told():
 def test_the_example_is_read():
     (text,) = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.M | re.S)
     assert len(parse_suppressions(text, Path("accepted.toml")).entries) == 2
-
-
-def test_the_commands_have_these_options():
-    lines = re.findall(r"^    (kvreplay [^>\n]*)", PAGE, re.M)
-    assert len(lines) == 3
-    for line in lines:
-        words = shlex.split(line)[1:]
-        command = cli.get_command(None, words[0])
-        with command.make_context(words[0], words[1:]) as context:
-            assert context.params

@@ -10,7 +10,6 @@ import pytest
 from replay.cli import run_command_line
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
-[LINES] = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.M | re.S)
 
 
 def keys_after(heading):
@@ -20,21 +19,15 @@ def keys_after(heading):
     return [key for cell in cells for key in re.findall(r"`([a-z_]+)`", cell)]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """What the lines of the page leave behind; charts are not what is looked at here."""
-    root = tmp_path_factory.mktemp("docs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.setattr("reports.section._charts", lambda *_: (None, ()))
-        for line in LINES.splitlines():
-            assert run_command_line(line.removesuffix(" || true").split()[1:]) in (0, 1), line
-    return root
+@pytest.fixture
+def made(ran):
+    """The folder in which the commands of the page have run."""
+    return ran("docs/report.md")[0]
 
 
 def test_every_key_of_the_document_is_told(made):
     told = json.loads((made / "fix.json").read_text())
-    assert keys_after("## The document") == list(told)
+    assert keys_after("## The JSON document") == list(told)
     assert sorted(keys_after("A recording:")) == sorted(told["recordings"][0])
     assert sorted(keys_after("A comparison:")) == sorted(told["comparison"])
     assert told["comparison"]["change"] == "gone"
