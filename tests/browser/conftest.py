@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from waiting import HANGS_S
 
 
 @pytest.fixture(scope="session")
@@ -14,5 +15,13 @@ def chromium():
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        new_context = browser.new_context
+
+        def new_patient_context(**options):
+            context = new_context(**options)
+            context.set_default_timeout(HANGS_S * 1000)
+            return context
+
+        browser.new_context = new_patient_context
         yield browser
         browser.close()

@@ -72,17 +72,16 @@ def test_the_filter_takes_words_of_any_axis_and_reacts_at_once(chromium, thousan
             assert page.evaluate(SHOWN) == shown
             assert page.get_by_role("status").inner_text() == f"{shown:,} of 1,000 cells shown"
             assert page.get_by_text("No cell has all of that.").is_visible() == (shown == 0)
-        spent_ms = page.evaluate(
+        before_ms = visit.cpu_ms()
+        page.evaluate(
             """() => { const field = document.getElementById("filter");
-                 const start = performance.now();
                  for (const words of ["l", "lo", "los", "lost", ""]) {
                    field.value = words;
                    field.dispatchEvent(new Event("input"));
                    document.body.offsetHeight;
-                 }
-                 return (performance.now() - start) / 5; }"""
+                 } }"""
         )
-        assert spent_ms < 200
+        assert (visit.cpu_ms() - before_ms) / 5 < 200
 
 
 def test_a_filtered_grid_keeps_only_the_rows_and_columns_that_it_needs(chromium, thousand):

@@ -53,6 +53,13 @@ class Visit:
     def __enter__(self):
         return self
 
+    def cpu_ms(self):
+        """CPU time that the page's process has had since it began, all threads together."""
+        tools = self.context.new_cdp_session(self.page)
+        tools.send("Performance.enable")
+        metrics = tools.send("Performance.getMetrics")["metrics"]
+        return 1000 * next(each["value"] for each in metrics if each["name"] == "ProcessTime")
+
     def __exit__(self, *_):
         self.context.close()
 

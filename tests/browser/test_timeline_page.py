@@ -5,6 +5,7 @@ import re
 import pytest
 from million_audits import make_long_recording
 from test_report_page import PROFILE, Visit
+from waiting import wait_until
 
 from replay.cli import run_command_line
 from reports.page import write_report
@@ -14,6 +15,8 @@ pytestmark = pytest.mark.browser
 #: The labels of the time axis of each live chart's last panel, and how the page is policed.
 TIMES = """() => [...document.querySelectorAll('.chart.live')].map(box =>
   [...box.querySelectorAll('text')].map(each => each.textContent).filter(each => / s$/.test(each)))"""
+#: All that was to be done at once is done.
+IDLE = "new Promise(done => requestIdleCallback(done))"
 POLICY = "document.querySelector('meta[http-equiv=Content-Security-Policy]').content"
 
 
@@ -139,15 +142,14 @@ def test_the_mouse_drags_and_the_wheel_leaves_the_page_alone(chromium, made):
         assert visit.window[0] > start
         narrow = visit.window[1] - visit.window[0]
         page.mouse.wheel(0, -200)
-        page.wait_for_timeout(100)
-        assert visit.window[1] - visit.window[0] < narrow
+        wait_until(lambda: visit.window[1] - visit.window[0] < narrow)
         # Without focus the wheel scrolls the page, over a chart as well.
         page.evaluate("document.activeElement.blur()")
         before, scrolled = visit.window, page.evaluate("scrollY")
         page.mouse.wheel(0, 200)
-        page.wait_for_timeout(200)
+        wait_until(lambda: page.evaluate("scrollY") > scrolled)
+        visit.press()
         assert visit.window == before
-        assert page.evaluate("scrollY") > scrolled
 
 
 @pytest.mark.parametrize("width", [360, 1280])
@@ -161,12 +163,12 @@ def test_nothing_moves_when_charts_come_to_life(chromium, made, width):
     )
     page.goto((made / "lost.html").as_uri())
     # What the rest of the page does while it loads is not looked at here.
-    page.wait_for_timeout(300)
+    page.evaluate(IDLE)
     page.evaluate("window.shift = 0")
     tall = page.evaluate("document.documentElement.scrollHeight")
     page.locator(".timeline").first.scroll_into_view_if_needed()
     page.wait_for_selector(".chart.live svg")
-    page.wait_for_timeout(200)
+    page.evaluate(IDLE)
     assert page.evaluate("window.shift") < 0.01
     assert abs(page.evaluate("document.documentElement.scrollHeight") - tall) <= 2
     assert page.evaluate("document.documentElement.scrollWidth") <= width

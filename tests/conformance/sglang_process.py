@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from waiting import HANGS_S
 from wheels import unpacked_wheel
 
 #: Interprets 0.4.6's kernels on a CPU. 0.5.23 has code of its own for a CPU and only imports it.
@@ -46,7 +47,7 @@ class RealSglang:
 
     def close(self) -> None:
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=HANGS_S)
         self._process.stdout.close()
 
     def _answer(self):

@@ -2,12 +2,14 @@
 
     python cut_off.py  <--stdin-- one JSON line for each run   --stdout--> one JSON line for each
 
-It imports all that a command needs but runs nothing, so that each fork has one thread. A step is
-whatever changes a file system: audit events of Python, and what has none, wrapped.
+It imports what its forks have had to import, so that the next find it there, but runs nothing, so that
+each fork has one thread. A step is whatever changes a file system: audit events of Python, and what has
+none, wrapped.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import io
@@ -32,37 +34,6 @@ import traces.formats.pipeline
 from traces.files.locks import let_go
 from traces.sorting import ArrivalSorter
 
-IMPORTED = (
-    "altair",
-    "jinja2",
-    "polars",
-    "pyarrow.parquet",
-    "replay.run.replay_once",
-    "replay.commands.demo",
-    "replay.commands.hunt",
-    "replay.commands.matrix.merge",
-    "replay.commands.matrix.run",
-    "replay.commands.report",
-    "replay.commands.reproduce",
-    "replay.commands.run",
-    "replay.commands.shrink",
-    "replay.commands.trace.import_log",
-    "replay.commands.trace.synth",
-    "replay.engine_log.writing",
-    "replay.reproduce.hunt",
-    "replay.matrix.merge",
-    "replay.matrix.runner",
-    "replay.shrink.shrinker",
-    "reports.charts.picture",
-    "reports.outputs.markdown_report",
-    "reports.outputs.matrix.junit",
-    "reports.outputs.matrix.markdown",
-    "reports.outputs.matrix.page",
-    "reports.outputs.together",
-    "reports.page",
-    "reports.outputs.perfetto.writing",
-    "traces.synthesis",
-)
 TIMEOUT_S = 120.0
 #: What takes no room.
 _FREEING = ("remove", "rmdir", "chmod", "ftruncate")
@@ -199,7 +170,7 @@ def command_line(words: list[str]) -> int:
 
 def child(order: dict, told: Path) -> int:
     """Run one command line as ordered; its exit code."""
-    root = order["cwd"]
+    root, before = order["cwd"], set(sys.modules)
     os.chdir(root)
     output = os.open(f"{told}.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     errors = os.open(f"{told}.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -221,8 +192,8 @@ def child(order: dict, told: Path) -> int:
         # As at the end of a process, but for what is its parent's.
         if (alive := end.peek()) is not None and alive[1] is let_go:
             end()
-    with open(f"{told}.steps", "w") as file:  # noqa: PTH123
-        json.dump(steps.names, file)
+    with open(f"{told}.end", "w") as file:  # noqa: PTH123
+        json.dump({"steps": steps.names, "imported": sorted(sys.modules.keys() - before)}, file)
     sys.stdout.flush()
     sys.stderr.flush()
     return code
@@ -255,18 +226,21 @@ def ended(pid: int, told: Path) -> dict:
     status = found[1]
     if os.WIFSTOPPED(status):
         return {"pid": pid, "has_stopped": True}
-    steps, errors = Path(f"{told}.steps"), Path(f"{told}.err")
+    end, errors = Path(f"{told}.end"), Path(f"{told}.err")
+    found = json.loads(end.read_text()) if end.exists() else {}
+    for name in found.get("imported", ()):
+        # Some are made while another is imported, and have no file.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     return {
         "pid": pid,
         "code": os.waitstatus_to_exitcode(status),
         "err": errors.read_text() if errors.exists() else "",
-        "steps": json.loads(steps.read_text()) if steps.exists() else None,
+        "steps": found.get("steps"),
     }
 
 
 def main() -> None:
-    for name in IMPORTED:
-        importlib.import_module(name)
     import torch
 
     torch.set_num_threads(1)

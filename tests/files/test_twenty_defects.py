@@ -16,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from waiting import wait_until
 
 from replay.cli import run_command_line
 from replay.recording.reader import Recording
@@ -276,9 +277,7 @@ def test_05_and_16_the_next_run_removes_what_a_killed_one_left(here, words):
     command = [sys.executable, "-m", "replay.cli", *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as work:
-        deadline = time.monotonic() + 60
-        while not list(here.glob(".kvreplay-*/1")) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: list(here.glob(".kvreplay-*/1")))
         work.send_signal(signal.SIGKILL)
     assert list(here.glob(".kvreplay-*"))
     assert not (here / words[words.index("-o" if "-o" in words else "--out") + 1]).exists()

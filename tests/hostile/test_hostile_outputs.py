@@ -511,22 +511,22 @@ def test_megabytes_of_a_name_are_not_printed(tmp_path, shown):
         for at in range(8):
             request_id = f"r{at}" if at % 4 else f"{at}{long}"
             writer.write(TraceRequest(request_id, at * 100_000, 200, 10, session_id=long))
-    began = time.perf_counter()
+    began = time.process_time()
     out, _ = shown("trace", "inspect", trace)
     assert len(out) < 30_000
     assert "more characters)" in re.sub(r"[│\s]+", " ", out)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     words = ("run", trace, "--profile", PROFILES[0], "--drop", 1, "--out", tmp_path / "r")
     assert sum(map(len, shown(*words, "--engine-log", tmp_path / "log"))) < 10_000
     assert max(map(len, (tmp_path / "log").read_text().splitlines())) < 20_000
     logged = Requests.of_pool(Recording.open(tmp_path / "r"), "prefill", "prefill0/dp0")
     assert max(map(len, logged.words["request_id"])) == 2_000
-    began = time.perf_counter()
+    began = time.process_time()
     told, _ = shown("explain", tmp_path / "r", "--tables-only", "--request", f"0{long}")
     assert len(told) < 10_000
     told = sum(map(len, shown("explain", tmp_path / "r", "--request", f"9{long}", codes=(2,))))
     assert told < 5_000
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
     outputs = [word for kind in ("md", "json", "html") for word in ("-o", tmp_path / f"r.{kind}")]
     shown("report", tmp_path / "r", *outputs, "--perfetto", tmp_path / "p.json")
     assert (tmp_path / "r.md").stat().st_size < 65_536

@@ -1,8 +1,12 @@
 """Run as a script: command lines in processes of their own, forked from one that has loaded little.
 
-python command_runner.py '["module to load first", ...]' < lines.json   ->   one JSON object a line
+    python command_runner.py '["module to load first", ...]' [learns]
+        <--stdin-- one line of JSON for each command line   --stdout--> one line of JSON for each
+
+If it learns, it imports what its forks have had to import, so that the next find it there.
 """
 
+import contextlib
 import importlib
 import io
 import json
@@ -72,6 +76,7 @@ def run_program(words, streams):
 def in_a_child(line):
     """The same in a child, which may die."""
     reads, writes = os.pipe()
+    before = set(sys.modules)
     child = os.fork()
     if child == 0:
         os.close(reads)
@@ -80,13 +85,23 @@ def in_a_child(line):
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
         with os.fdopen(writes, "w") as pipe:
             is_program = isinstance(line, dict)
-            json.dump(run_program(**line) if is_program else run_one(line), pipe)
+            answer = run_program(**line) if is_program else run_one(line)
+            json.dump(answer | {"imported": sorted(sys.modules.keys() - before)}, pipe)
         os._exit(0)
     os.close(writes)
     with os.fdopen(reads) as pipe:
         answer = pipe.read()
     _, status = os.waitpid(child, 0)
-    return json.loads(answer) if answer else {"code": -status, "out": "", "err": "", "heavy": []}
+    if answer:
+        return json.loads(answer)
+    return {"code": -status, "out": "", "err": "", "heavy": [], "imported": []}
+
+
+def learn(names):
+    """Import modules; some were made while another was imported, and have no file."""
+    for name in names:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 if __name__ == "__main__":
@@ -96,5 +111,9 @@ if __name__ == "__main__":
 
     for name in json.loads(sys.argv[1]):
         importlib.import_module(name)
-    for line in json.load(sys.stdin):
-        print(json.dumps(in_a_child(line)), flush=True)
+    for text in sys.stdin:
+        found = in_a_child(json.loads(text))
+        imported = found.pop("imported")
+        if sys.argv[2:] == ["learns"]:
+            learn(imported)
+        print(json.dumps(found), flush=True)

@@ -50,22 +50,50 @@ def inputs(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def run_lines(inputs):
-    """Run command lines, each in a process of its own, in the folder; what came of each."""
+class Runner:
+    """A process that runs command lines in the folder, each in a fork of its own."""
 
-    def run(lines, load=()):
-        done = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("command_runner.py")), json.dumps(load)],
-            input=json.dumps(lines),
-            cwd=inputs,
+    def __init__(self, folder, *words):
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("command_runner.py")), *words],
+            cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             text=True,
         )
-        assert done.returncode == 0, done.stderr
-        answers = [json.loads(line) for line in done.stdout.splitlines()]
-        assert len(answers) == len(lines)
+
+    def run(self, lines):
+        """What came of each line."""
+        return [self._answer(line) for line in lines]
+
+    def _answer(self, line):
+        self._process.stdin.write(f"{json.dumps(line)}\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, "the runner ended; see its stderr"
+        return json.loads(answer)
+
+    def end(self):
+        self._process.communicate()
+
+
+@pytest.fixture(scope="session")
+def run_lines(inputs):
+    """Run command lines, each in a process of its own, in the folder; what came of each."""
+    runner = Runner(inputs, "[]", "learns")
+    yield runner.run
+    runner.end()
+
+
+@pytest.fixture
+def run_lines_bare(inputs):
+    """The same in processes that have loaded nothing but what is named, and say what they load."""
+
+    def run(lines, load=()):
+        runner = Runner(inputs, json.dumps(load))
+        answers = runner.run(lines)
+        runner.end()
         return answers
 
     return run

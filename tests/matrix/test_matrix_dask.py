@@ -4,12 +4,12 @@ import concurrent.futures
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 from matrix_helpers import SMALL, bytes_without_timing, kill_workers_at_seed_one
+from waiting import wait_until
 
 from replay.errors import MatrixError
 from replay.matrix.workers.dask_pool import DaskPool
@@ -46,9 +46,7 @@ def test_the_same_results_although_a_worker_is_killed_on_the_way(
     killed = []
 
     def kill_one():
-        deadline = time.monotonic() + 60
-        while len(list(Path("M/cells").glob("*.json"))) < 4 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: len(list(Path("M/cells").glob("*.json"))) >= 4)
         nanny = next(iter(cluster.workers.values()))
         killed.append((nanny.process.pid, len(list(Path("M/cells").glob("*.json")))))
         os.kill(nanny.process.pid, signal.SIGKILL)

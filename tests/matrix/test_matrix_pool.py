@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from matrix_helpers import echo
+from waiting import HANGS_S, wait_until
 
 from replay.errors import MatrixError
 from replay.matrix.workers.local_pool import LocalPool
@@ -33,14 +34,14 @@ def test_every_job_is_answered_and_no_more_workers_are_used_than_asked_for():
         ("die", "crashed", "killed by SIGKILL, perhaps for want of memory"),
         ("abort", "crashed", "killed by SIGABRT"),
         ("exit", "crashed", "ended with exit code 7"),
-        ("hang", "timed-out", "took longer than its budget of 0.5 s"),
+        ("hang", "timed-out", "took longer than its budget of 3 s"),
         ("grow", "out-of-memory", "took more memory than its budget of 700 MB"),
     ],
 )
 def test_a_job_that_goes_wrong_is_told_apart_and_costs_no_other(deed, state, words):
     jobs = {"before": {"value": 1}, "bad": {"do": deed, "value": 2}}
     jobs |= {f"after{number}": {"value": number} for number in range(4)}
-    limits = {"hang": {"cell_s": 0.5}, "grow": {"memory_bytes": 700 * 2**20}}.get(deed, {})
+    limits = {"hang": {"cell_s": 3}, "grow": {"memory_bytes": 700 * 2**20}}.get(deed, {})
     for count in (1, 2):
         ended = run(jobs, count, **limits)
         assert set(ended) == set(jobs)
@@ -63,12 +64,14 @@ def test_jobs_are_taken_only_when_there_is_room():
 
 
 def test_nothing_goes_on_after_the_time_for_all():
-    started = time.monotonic()
     with LocalPool(echo, 2) as pool:
+        # How long workers take to start depends on what else the machine does.
+        list(pool.run([("first", {"value": 0})]))
+        started = time.monotonic()
         jobs = {"slow": {"do": "hang", "value": 2}, "quick": {"value": 1}}
         ended = [each.key for each in pool.run(jobs.items(), started + 6)]
     assert ended == ["quick"]
-    assert 6 <= time.monotonic() - started < 30
+    assert 6 <= time.monotonic() - started < HANGS_S
 
 
 def test_a_result_that_cannot_be_kept_ends_all_and_says_why():
@@ -94,10 +97,7 @@ def test_workers_die_with_a_parent_that_is_killed(tmp_path):
     assert all(map(alive, pids))
     parent.kill()
     parent.join()
-    deadline = time.monotonic() + 10
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, pids))
+    wait_until(lambda: not any(map(alive, pids)))
 
 
 def be_a_parent(directory):
@@ -107,10 +107,8 @@ def be_a_parent(directory):
         list(pool.run(jobs.items()))
 
 
-def wait_for_text(path, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+def wait_for_text(path):
+    wait_until(path.exists)
     return path.read_text()
 
 
@@ -131,14 +129,15 @@ def test_workers_that_are_killed_while_they_start_hold_nothing_open(tmp_path, wa
         time.sleep(wait_s)
     os.close(descriptor)
     with (tmp_path / "lock").open() as again:
-        deadline = time.monotonic() + 5
-        while True:
-            try:
-                fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except OSError:
-                assert time.monotonic() < deadline, "somebody still holds the lock"
-                time.sleep(0.05)
+        wait_until(lambda: is_free(again), "somebody still holds the lock")
+
+
+def is_free(file):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def test_a_worker_holds_the_lock_while_it_lives(tmp_path):

@@ -16,6 +16,7 @@ from matrix_helpers import (
     fill_the_disk_at_seed_one,
     rows_without_timing,
 )
+from waiting import HANGS_S, wait_until
 
 from replay.matrix.run_one import run_message
 from replay.recording.fingerprint import hash_recording
@@ -340,14 +341,12 @@ def test_ctrl_c_leaves_a_matrix_that_can_be_resumed(
     process = subprocess.Popen(
         [kvreplay_here, *words], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    deadline = time.monotonic() + 60
-    while len(cell_times()) < 3 and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: len(cell_times()) >= 3)
     for number in signals:
         # As a terminal does: to every process of the group.
         os.killpg(process.pid, number)
         time.sleep(0.2)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=HANGS_S)
     assert process.returncode == exit_code, err
     done = cell_times()
     assert f"interrupted; {len(done)} of 48 cells are done in M, go on with --resume" in err

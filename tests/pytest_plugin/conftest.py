@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 
 import pytest
 from plugin_helpers import FALSIFIED
+from waiting import HANGS_S
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Folder:
     def pytest(self, *words, cwd="."):
         """Run it to its end."""
         with self.start(*words, cwd=cwd) as running:
-            text, _ = running.communicate(timeout=120)
+            text, _ = running.communicate(timeout=HANGS_S)
         return Outcome(running.returncode, text)
 
 

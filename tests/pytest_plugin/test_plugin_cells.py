@@ -6,12 +6,12 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 from plugin_helpers import FALSIFIED_LINE, MATRIX, temporary
+from waiting import HANGS_S, wait_until
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_failed_cell_says_all_and_its_line_repeats_it(failed):
         cwd=folder.path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGS_S,
         check=False,
     )
     summary = json.loads(again.stdout)
@@ -139,12 +139,9 @@ def hang():
     folder.write("hangs.kvmatrix.toml", MATRIX)
     running = folder.start("-x")
     note = folder.path / "worker.pid"
-    deadline = time.monotonic() + 60
-    while not note.exists():
-        assert time.monotonic() < deadline and running.poll() is None
-        time.sleep(0.05)
+    wait_until(lambda: note.exists() or running.poll() is not None)
     running.send_signal(signal.SIGINT)
-    text, _ = running.communicate(timeout=30)
+    text, _ = running.communicate(timeout=HANGS_S)
     assert running.returncode == 2, text
     assert "KeyboardInterrupt" in text
     with pytest.raises(ProcessLookupError):

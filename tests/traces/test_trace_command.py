@@ -5,10 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import HANGS_S, wait_until
 
 from replay.cli import run_command_line
 from traces.dataset import TraceWriter, open_trace
@@ -155,10 +155,8 @@ def test_a_signal_leaves_nothing_half_written(tmp_path, name):
         stderr=subprocess.PIPE,
         preexec_fn=as_in_a_terminal,
     ) as work:
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(".kvreplay-*/1")) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_until(lambda: list(tmp_path.glob(".kvreplay-*/1")))
         work.send_signal(getattr(signal, name))
-        code = work.wait(60)
+        code = work.wait(HANGS_S)
     assert code == (130 if name == "SIGINT" else 128 + getattr(signal, name))
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]

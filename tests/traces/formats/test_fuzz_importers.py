@@ -137,7 +137,7 @@ def import_damaged(name: str, seed: int) -> str | None:
     with tempfile.TemporaryDirectory() as folder:
         log, out = Path(folder) / "log", Path(folder) / "out.parquet"
         log.write_bytes(damaged(SAMPLES[name], seed))
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             report = import_logs([log], out, numbers.choice([name, name, AUTO]), options)
         except TraceError as problem:
@@ -147,7 +147,7 @@ def import_damaged(name: str, seed: int) -> str | None:
             assert str(log) in message
             return message
         finally:
-            assert time.perf_counter() - started < SECONDS_MAX
+            assert time.process_time() - started < SECONDS_MAX
         assert {path.name for path in Path(folder).iterdir()} == {"log", "out.parquet"}
         trace = open_trace(out)
         trace.validate()
