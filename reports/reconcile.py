@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.recording.event_results import LOST
+from replay.recording.kinds import Outcome
 from replay.verdict.blame import episode_rows
 from reports.evidence import Evidence
 from reports.parts.rule_events import rule_events
@@ -175,7 +175,7 @@ def _events_balance(evidence: Evidence) -> Check:
     """Events are numbered from 0, so the highest number says how many were sent."""
     events = evidence.tables["events"]
     sent = (pc.max(events["event"]).as_py() + 1) if events.num_rows else 0
-    lost = pc.sum(pc.equal(events["result"], LOST)).as_py() or 0
+    lost = pc.sum(pc.equal(events["outcome"], Outcome.LOST.value)).as_py() or 0
     copies = pc.sum(pc.greater(events["copy"], 0)).as_py() or 0
     delivered = pc.sum(events["delivered_us"].is_valid()).as_py() or 0
     late = events.num_rows - lost - delivered

@@ -14,7 +14,7 @@ from typing import Any, get_args
 import click
 
 from faults.chance import PROBABILITY_WORDS, checked_probability
-from replay.recording.verdict_words import VerdictName
+from replay.recording.kinds import VerdictName
 from traces.text import json_text, shortened_lines
 
 #: A longer line is cut: an id may have megabytes. A command line has less than this.

@@ -16,10 +16,8 @@ from replay.engine_log.audit_rows import rows_of
 from replay.engine_log.presence import DecodeQueues
 from replay.engine_log.servers import Line, LogRank, Server, stamp, tagged
 from replay.engine_log.sglang_checks import check_messages
+from replay.recording.kinds import Outcome
 from replay.recording.reader import Recording
-
-#: What an event that no engine expects is written down with in a recording.
-_CRASHED = "crashed the scheduler"
 
 _SRT = "/sgl-workspace/sglang/python/sglang/srt"
 _VLLM = "/usr/local/lib/python3.12/dist-packages/vllm/v1"
@@ -70,9 +68,9 @@ def _first_death(run: dict[str, Any], server: Server) -> Death | None:
 def _crash(recording: Recording, server: Server) -> Death | None:
     """The first completion that crashed a scheduler here."""
     first: Death | None = None
-    for batch in recording.batches("events", ("pool", "delivered_us", "result")):
+    for batch in recording.batches("events", ("pool", "delivered_us", "outcome")):
         for row in batch.to_pylist():
-            rank = _rank_of(server, row["pool"]) if row["result"] == _CRASHED else None
+            rank = _rank_of(server, row["pool"]) if row["outcome"] == Outcome.CRASHED else None
             if rank is not None and (first is None or row["delivered_us"] < first.time_us):
                 words = "AssertionError: assert req_id in self.requests"
                 first = Death(row["delivered_us"], rank, words, of_check=False)

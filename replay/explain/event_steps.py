@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from replay.explain.steps import Order, Step
-from replay.recording.event_results import LOST, has_crashed
 from replay.recording.events import EventFact
+from replay.recording.kinds import Outcome
 from replay.recording.words import name_of_event, seconds, what_a_fault_did
 
 #: Faults that act when an event is sent; the others show when it arrives.
@@ -64,7 +64,7 @@ def _sent_step(deliveries: list[EventFact], sender: dict[str, str], foreign: boo
 def _delivered_step(event: EventFact, foreign: bool) -> Step:
     name = name_of_event(event)
     is_fault = event.rule is not None and not _is_held_back(event)
-    if event.result == LOST:
+    if event.outcome is Outcome.LOST:
         what = f"{name} was due, and never comes"
     elif event.delivered_us is None:
         what = f"{name} was due, and had not come when the replay ended"
@@ -76,7 +76,7 @@ def _delivered_step(event: EventFact, foreign: bool) -> Step:
         what = f"{name} arrives{again}{late}{failed}: {event.result}"
     if event.observed is False:
         what += " (the fault made no difference)"
-    is_fatal = has_crashed(event.result)
+    is_fatal = event.outcome is Outcome.CRASHED
     return Step(
         time_us=event.came_us,
         order=Order.DELIVERED,
@@ -120,13 +120,13 @@ def _is_held_back(event: EventFact) -> bool:
     """Whether the fault acted when the event was sent."""
     if event.rule is None or event.copy:
         return False
-    if event.result == LOST:
+    if event.outcome is Outcome.LOST:
         return True
     return any(fault in _HOLDING_BACK for fault in (event.fault or "").split(" + "))
 
 
 def _how_held_back(event: EventFact) -> str:
-    if event.result == LOST:
+    if event.outcome is Outcome.LOST:
         return "it is lost on its way"
     if event.delivered_us is None:
         return "it is held back and has not arrived when the replay ends"

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from replay.explain.sightings import Sighted
-from replay.pool.account import ShareKind
 from replay.pool.owner_codes import CACHE, FREE
+from replay.recording.kinds import ShareKind
 from replay.recording.reader import Recording
 from replay.recording.tables import OWNERS_SCHEMA
 

@@ -13,7 +13,7 @@ from typing import Any
 from replay.matrix.cells import Cell
 from replay.matrix.file import Expect, MatrixSource
 from replay.matrix.patterns import matches
-from replay.recording.verdict_words import GROWTH_CYCLES_MIN
+from replay.recording.kinds import GROWTH_CYCLES_MIN
 
 #: What a cell without an expectation may come to, as for `kvreplay run` without `--expect`.
 DEFAULT_VERDICTS = ("clean", "transient")

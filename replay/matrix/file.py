@@ -25,7 +25,7 @@ from faults.toml_errors import explain
 from faults.toml_lines import TomlPath, lines_of, nearest_line
 from faults.toml_reading import TomlError, parse_toml, toml_text
 from replay.errors import MatrixError
-from replay.recording.verdict_words import GrowthName, KindName, VerdictName
+from replay.recording.kinds import GrowthName, KindName, VerdictName
 from traces.synthesis_options import SynthesisOptions
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

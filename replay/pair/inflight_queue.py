@@ -19,7 +19,8 @@ from faults.events import CompletionEvent
 from replay.pair.prompt_memory import PromptMemory
 from replay.pair.request import PrefillState, Request, TransferState
 from replay.profiles.profile import EngineProfile
-from replay.recording.event_results import ACCEPTED, CRASHED, accepted, ignored
+from replay.recording.event_results import ACCEPTED, CRASHED, Result, ignored
+from replay.recording.kinds import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,9 @@ class InFlightQueue:
 
     # What arrives from outside, between iterations.
 
-    def complete(self, request: Request, event: CompletionEvent, number: int, failed: bool) -> str:
+    def complete(
+        self, request: Request, event: CompletionEvent, number: int, failed: bool
+    ) -> Result:
         """Take one acknowledgement in, by its number, and say what became of it."""
         if request.prefill_state is not PrefillState.INFLIGHT:
             return self._acknowledge_again(request, number)
@@ -91,17 +94,17 @@ class InFlightQueue:
         """The request that is held under this room, if any is; O(queue)."""
         return next((each for each in self.open.values() if each.room == room), None)
 
-    def receive_misrouted(self, request: Request, number: int) -> str:
+    def receive_misrouted(self, request: Request, number: int) -> Result:
         """Take in an acknowledgement that arrived as a receive completion."""
         if self._profile.misrouted_acknowledgement == "ignore":
             return ignored("nothing is received here")
         if request.prefill_state is PrefillState.INFLIGHT:
             request.released_by_event = number
             self._to_release.append(request)
-            return accepted("released without its acknowledgement")
+            return Result(Outcome.ACCEPTED, "released without its acknowledgement")
         return ignored("request had moved on")
 
-    def acknowledge_stranger(self) -> str:
+    def acknowledge_stranger(self) -> Result:
         """Take in an acknowledgement of a request that another rank holds."""
         if self._profile.duplicate_acknowledgement == "crash":
             # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).
@@ -117,14 +120,14 @@ class InFlightQueue:
         """Release a request that nobody waits for: cancelled, or its acknowledgement never came."""
         self._to_release.append(request)
 
-    def _acknowledge_again(self, request: Request, number: int) -> str:
+    def _acknowledge_again(self, request: Request, number: int) -> Result:
         rule = self._profile.duplicate_acknowledgement
         if rule == "free-again" and (
             request.prefill_state in (PrefillState.INFLIGHT, PrefillState.DONE)
         ):
             self._to_release_again.append(request)
             self.freed_again_by_event = number
-            return f"{ACCEPTED} again"
+            return Result(Outcome.ACCEPTED_AGAIN)
         if rule == "crash" and request.prefill_ended:
             # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).
             self._calls.die("AssertionError: assert req_id in self.requests")

@@ -23,7 +23,8 @@ from replay.pair.receipt import Receipt, ReceiptRules
 from replay.pair.request import DecodeState, Request
 from replay.pool.pool import KvPool
 from replay.profiles.profile import EngineProfile
-from replay.recording.event_results import ACCEPTED, CRASHED, accepted, ignored
+from replay.recording.event_results import CRASHED, Result, ignored
+from replay.recording.kinds import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,9 @@ class TransferQueue:
 
     # What arrives from outside, between iterations.
 
-    def complete(self, sent_for: Request, event: CompletionEvent, number: int, failed: bool) -> str:
+    def complete(
+        self, sent_for: Request, event: CompletionEvent, number: int, failed: bool
+    ) -> Result:
         """Take one completion event in, by its number, and say what became of it."""
         sender, receiver = event.prefill_tp_rank, event.decode_tp_rank
         request = self._addressee(sent_for)
@@ -111,7 +114,7 @@ class TransferQueue:
             if self._profile.status_only_rises and request.receipt.has_success(receiver):
                 request.receipt.take(sender, receiver)
                 self._note(request)
-                return "masked: a success came first"
+                return Result(Outcome.MASKED, "a success came first")
             request.receipt.failed_ranks.add(receiver)
             if self._profile.deferred_until == "completed":
                 # Done is done: nothing more will come of this transfer.
@@ -123,7 +126,8 @@ class TransferQueue:
         request.completed_by_event = number
         if failed or request.receipt.is_done or not self._profile.ranks_agree:
             self._note(request)
-        return ACCEPTED if request is sent_for else accepted("for another request of its room")
+        is_own = request is sent_for
+        return Result(Outcome.ACCEPTED, None if is_own else "for another request of its room")
 
     def awaits(self, request: Request, event: CompletionEvent) -> bool:
         """Whether this completion would tell it something new."""
@@ -164,7 +168,7 @@ class TransferQueue:
         is_awaited = sent_for.ordinal in self.open or sent_for.ordinal in self.deferred
         return sent_for if is_awaited else None
 
-    def _unexpected(self, sent_for: Request) -> str:
+    def _unexpected(self, sent_for: Request) -> Result:
         if self._profile.unexpected_completion == "ignore":
             return ignored("request had moved on")
         # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).

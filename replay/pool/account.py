@@ -20,17 +20,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 
-
-class ShareKind(Enum):
-    """Why a request's pages are in the gap."""
-
-    STALLED = "stalled"
-    CACHE_HELD = "cache-held"
-    DEPARTED = "departed"
-    OVER_FREED = "over-freed"
-    COUNTER_DRIFT = "counter-drift"
+from replay.recording.kinds import ShareKind
 
 
 @dataclass(frozen=True, slots=True)

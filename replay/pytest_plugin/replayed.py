@@ -10,7 +10,7 @@ from typing import Any, get_args
 from replay.commands.options import LINE_CHARACTERS_MAX
 from replay.commands.printing.summary import equation
 from replay.pytest_plugin.cell_text import what_was_seen
-from replay.recording.verdict_words import VerdictName
+from replay.recording.kinds import VerdictName
 from traces.text import shortened_lines
 
 #: Cells that are told at length; the rest are counted.

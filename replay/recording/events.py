@@ -1,13 +1,16 @@
-"""Rows of events.parquet as values, for the few requests that somebody asks about."""
+"""One row of events.parquet as a value, for the few requests that somebody asks about."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from replay.errors import RecordingError
+from replay.recording.event_results import Result
+from replay.recording.kinds import TAKEN, Outcome
 from replay.recording.reader import Recording
 
 
@@ -33,8 +36,34 @@ class EventFact(NamedTuple):
     failed: bool
     fault: str | None
     rule: str | None
-    result: str
+    outcome: Outcome
+    detail: str | None
     observed: bool | None
+
+    @classmethod
+    def of_rows(cls, rows: pa.Table | pa.RecordBatch) -> list[EventFact]:
+        """Some rows of the table, in their order.
+
+        Raises:
+            RecordingError: one has an outcome that this version does not know.
+        """
+        columns = [rows[name].to_pylist() for name in cls._fields]
+        at = cls._fields.index("outcome")
+        try:
+            columns[at] = [Outcome(word) for word in columns[at]]
+        except ValueError as problem:
+            raise RecordingError(f"events.parquet: {problem}") from None
+        return [cls(*row) for row in zip(*columns, strict=True)]
+
+    @property
+    def result(self) -> str:
+        """Outcome and detail as people read them."""
+        return Result(self.outcome, self.detail).text
+
+    @property
+    def was_taken(self) -> bool:
+        """Whether its receiver counted it, or acted upon it."""
+        return self.outcome in TAKEN
 
     @property
     def is_aimed(self) -> bool:
@@ -66,15 +95,9 @@ def read_events(
         mask = pc.is_in(batch["request_id"], value_set=wanted)
         if touched_only:
             mask = pc.and_(mask, pc.is_valid(batch["rule"]))
-        rows = batch.filter(mask)
-        columns = [rows[name].to_pylist() for name in EventFact._fields]
-        for row in zip(*columns, strict=True):
-            fact = EventFact(*row)
+        for fact in EventFact.of_rows(batch.filter(mask)):
             found.setdefault(fact.request_id, []).append(fact)
-    return {
-        request_id: tuple(sorted(facts, key=lambda fact: (fact.sent_us, fact.event, fact.copy)))
-        for request_id, facts in found.items()
-    }
+    return {request_id: as_sent(facts) for request_id, facts in found.items()}
 
 
 def read_numbered_events(recording: Recording, numbers: Collection[int]) -> tuple[EventFact, ...]:
@@ -83,9 +106,14 @@ def read_numbered_events(recording: Recording, numbers: Collection[int]) -> tupl
     Raises:
         RecordingError: the table is missing or broken.
     """
-    wanted, found = pa.array(sorted(numbers), pa.int64()), []
+    wanted = pa.array(sorted(numbers), pa.int64())
+    found: list[EventFact] = []
     for batch in recording.batches("events", EventFact._fields) if numbers else ():
         rows = batch.filter(pc.is_in(batch["event"], value_set=wanted))
-        columns = [rows[name].to_pylist() for name in EventFact._fields]
-        found += [EventFact(*row) for row in zip(*columns, strict=True)]
-    return tuple(sorted(found, key=lambda fact: (fact.sent_us, fact.event, fact.copy)))
+        found += EventFact.of_rows(rows)
+    return as_sent(found)
+
+
+def as_sent(facts: Iterable[EventFact]) -> tuple[EventFact, ...]:
+    """Events in the order in which they were sent, copies after their original."""
+    return tuple(sorted(facts, key=lambda fact: (fact.sent_us, fact.event, fact.copy)))

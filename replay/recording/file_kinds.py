@@ -96,13 +96,14 @@ def _has_columns(path: Path) -> bool:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from replay.recording.tables import EPISODES_SCHEMA, TABLES
+    from replay.recording.tables import EPISODES_SCHEMA, OLD_COLUMNS, TABLES
 
     try:
         found = set(pq.read_schema(path).names)
     except (OSError, pa.ArrowException):
         return False
     known = set(TABLES.get(path.stem, EPISODES_SCHEMA).names)
+    found -= OLD_COLUMNS
     return bool(found) and (found <= known or known <= found)
 
 

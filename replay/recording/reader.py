@@ -29,12 +29,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from replay.errors import RecordingError
+from replay.recording.event_results import split_results
 from replay.recording.file_kinds import RECORDING
-from replay.recording.tables import EPISODES_SCHEMA, RUN_SCHEMA, TABLES
+from replay.recording.tables import EPISODES_SCHEMA, RUN_SCHEMA, RUN_SCHEMAS_READ, TABLES
 from traces.files.place import Place, hold, put_together, scratch
 
 #: Rows of a table that are read at once.
 BATCH_ROWS = 65_536
+#: What stands for the texts `result` of earlier recordings.
+_NEW_OF_RESULT = frozenset({"outcome", "detail"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Recording:
             ) from None
         except ValueError:
             raise RecordingError(f"{directory}/run.json: not valid JSON") from None
-        if not isinstance(run, dict) or run.get("schema") != RUN_SCHEMA:
+        if not isinstance(run, dict) or run.get("schema") not in RUN_SCHEMAS_READ:
             found = run.get("schema") if isinstance(run, dict) else type(run).__name__
             raise RecordingError(
                 f"{directory}/run.json: schema is {found!r}, this version reads {RUN_SCHEMA!r}"
@@ -81,9 +84,11 @@ class Recording:
         """
         path = self.directory / f"{name}.parquet"
         try:
-            table: pa.Table = pq.read_table(path)
+            table = pq.read_table(path)
         except (OSError, pa.ArrowInvalid):
             raise RecordingError(f"{path}: missing or not a Parquet file") from None
+        if name == "events":
+            table = _with_outcomes(path, table)
         expected = TABLES.get(name, EPISODES_SCHEMA).names
         missing = [column for column in expected if column not in table.column_names]
         if missing:
@@ -110,12 +115,14 @@ class Recording:
         path = self.directory / f"{name}.parquet"
         try:
             with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as parquet:
-                missing = [each for each in columns if each not in parquet.schema_arrow.names]
-                if missing:
+                stored, wanted = parquet.schema_arrow.names, list(columns)
+                is_old = "result" in stored and not _NEW_OF_RESULT.isdisjoint(wanted)
+                if is_old:
+                    wanted = [each for each in wanted if each not in _NEW_OF_RESULT] + ["result"]
+                if missing := [each for each in wanted if each not in stored]:
                     raise RecordingError(_no_column(path, missing[0]))
-                yield from parquet.iter_batches(
-                    batch_rows, columns=list(columns), use_threads=False
-                )
+                for batch in parquet.iter_batches(batch_rows, columns=wanted, use_threads=False):
+                    yield _with_outcomes(path, batch).select(list(columns)) if is_old else batch
         except (OSError, pa.ArrowInvalid):
             raise RecordingError(f"{path}: missing or not a Parquet file") from None
 
@@ -152,6 +159,19 @@ class Recording:
         if not isinstance(summary, dict):
             raise RecordingError(f"{path}: not a JSON object")
         return summary
+
+
+def _with_outcomes(path: Path, rows: Any) -> Any:
+    """A table or a batch of events with outcomes and details, also one that has texts instead."""
+    if "result" not in rows.schema.names or "outcome" in rows.schema.names:
+        return rows
+    try:
+        columns = split_results(rows["result"])
+    except ValueError as problem:
+        raise RecordingError(f"{path}: {problem}") from None
+    for name, column in zip(("outcome", "detail"), columns, strict=True):
+        rows = rows.append_column(name, column)
+    return rows.drop_columns(["result"])
 
 
 def _no_column(path: Path, column: str) -> str:

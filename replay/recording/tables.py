@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-RUN_SCHEMA = "kvreplay.run/1"
+RUN_SCHEMA = "kvreplay.run/2"
+#: Schemas of recordings that this version reads: the first has events with a text for a result.
+RUN_SCHEMAS_READ = ("kvreplay.run/1", RUN_SCHEMA)
 SUMMARY_SCHEMA = "kvreplay.summary/1"
 
 #: The owner of pages that no request explains, in owners.parquet.
@@ -50,7 +52,9 @@ EVENTS_SCHEMA = pa.schema(
         "failed": pa.bool_(),
         "fault": pa.string(),
         "rule": pa.string(),
-        "result": _WORD,
+        # As in `replay.recording.kinds.Outcome`, and what says more of it.
+        "outcome": _WORD,
+        "detail": _WORD,
         # Whether what rules did to it made a difference that an engine could see.
         "observed": pa.bool_(),
     }
@@ -145,7 +149,7 @@ PAGES_SCHEMA = pa.schema(
         "audit": pa.int64(),
         "first_page": pa.int64(),
         "pages": pa.int64(),
-        # As in `replay.recording.page_states.PageState`.
+        # As in `replay.recording.kinds.PageState`.
         "state": _WORD,
         # Whose, where the pages are in the gap or are counted twice; null elsewhere.
         "request_id": pa.string(),
@@ -166,5 +170,7 @@ TABLES = {
     "contents": CONTENTS_SCHEMA,
     "pages": PAGES_SCHEMA,
 }
+#: Columns of recordings of earlier versions that have given way to others.
+OLD_COLUMNS = frozenset({"result"})
 #: Tables that recordings of earlier versions do not have, and that no verdict needs.
 ADDED_LATER = frozenset({"pages"})

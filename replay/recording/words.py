@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from replay.recording.event_results import LOST, was_accepted
+from replay.recording.kinds import Outcome
 
 if TYPE_CHECKING:
     from replay.recording.events import EventFact
@@ -42,7 +42,7 @@ def what_a_fault_did(event: EventFact) -> str:
     faults = (event.fault or "").split(" + ")
     if event.is_aimed:
         return _aimed(event, faults[0])
-    if event.result == LOST:
+    if event.outcome is Outcome.LOST:
         return f"{name} was dropped at {seconds(event.sent_us)}"
     if event.delivered_us is None:
         return f"{name}, sent at {seconds(event.sent_us)}, had not arrived when the replay ended"
@@ -61,7 +61,7 @@ def what_a_fault_did(event: EventFact) -> str:
         "partial": f"{name} came at {came}, without those of other ranks",
     }
     words = next((told[fault] for fault in faults if fault in told), f"{name} came at {came}")
-    return words if was_accepted(event.result) else f"{words} ({event.result})"
+    return words if event.was_taken else f"{words} ({event.result})"
 
 
 def what_happened(event: EventFact) -> str:

@@ -20,9 +20,9 @@ from replay.pair.clock import Clock, Priority
 from replay.pair.request import PrefillState, Request
 from replay.pool.arrays import Arrays
 from replay.pool.foreign_allocator import AllocatorFactory
-from replay.pool.owner_codes import LedgerViolations
 from replay.profiles.profile import EngineProfile
 from replay.profiles.routing import room_of
+from replay.recording.kinds import LedgerViolations
 from replay.recording.writer import RecordingWriter
 from replay.run.deployment import Deployment, build_deployment
 from replay.watch.audit import Auditor, Rank

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from replay.recording.event_results import has_missed
+from replay.recording.kinds import Outcome
 from replay.shrink.case import Case
 from replay.shrink.in_memory import MemoryRecording, replay_in_memory
 from replay.verdict.episodes import worst_episode
@@ -103,7 +103,7 @@ def _hits(
         "decode_tp_rank",
         "rule",
         "observed",
-        "result",
+        "outcome",
     )
     table = recording.table("events").select(columns)
     found: dict[Hit, None] = {}
@@ -114,7 +114,7 @@ def _hits(
         is_event = pair[0] >= 0
         if is_event:
             events.setdefault((request_id, direction), set()).add(pair)
-        if row["rule"] is None or (not is_event and has_missed(row["result"])):
+        if row["rule"] is None or (not is_event and row["outcome"] == Outcome.MISSED):
             continue
         for name in _names(row["rule"], rules):
             found[Hit(name, request_id, direction, *pair)] = None

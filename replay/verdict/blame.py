@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from replay.recording.event_results import was_accepted
 from replay.recording.events import EventFact, read_events
 from replay.recording.reader import Recording
 from replay.recording.tables import NOBODY_NAME
@@ -108,7 +107,7 @@ def _cause(episode: Episode, owners: Sequence[Owner]) -> str:
 
 def _never_came(event: EventFact) -> bool:
     """Whether who waited for it got nothing of it; of a copy, the first delivery may have come."""
-    return event.copy == 0 and (event.failed or not was_accepted(event.result))
+    return event.copy == 0 and (event.failed or not event.was_taken)
 
 
 def _open_words(run: dict[str, Any], episode: Episode) -> tuple[str, str]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.recording.event_results import CRASHED, has_crashed
 from replay.recording.events import read_events
+from replay.recording.kinds import Outcome
 from replay.recording.reader import Recording
 from replay.recording.words import seconds, what_happened
 from replay.verdict.base import Ruling
@@ -48,15 +48,18 @@ class EngineCheck:
         if self.died_message is None:
             return ""
         crashed: list[tuple[int, str]] = []
-        for batch in recording.batches("events", ("event", "request_id", "result")):
-            rows = batch.filter(pc.starts_with(batch["result"].cast(pa.string()), CRASHED))
+        for batch in recording.batches("events", ("event", "request_id", "outcome")):
+            is_fatal = pc.equal(batch["outcome"].cast(pa.string()), Outcome.CRASHED.value)
+            rows = batch.filter(is_fatal)
             crashed += zip(rows["event"].to_pylist(), rows["request_id"].to_pylist(), strict=True)
         if not crashed:
             return ""
         number, request_id = min(crashed)
         events = read_events(recording, {request_id})[request_id]
         return what_happened(
-            next(each for each in events if each.event == number and has_crashed(each.result))
+            next(
+                each for each in events if each.event == number and each.outcome is Outcome.CRASHED
+            )
         )
 
     def blocks(self) -> Blamed:

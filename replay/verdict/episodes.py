@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 
-from replay.pool.account import ShareKind
 from replay.recording.audits import GapSpan
 from replay.recording.events import EventFact
+from replay.recording.kinds import ShareKind
 
 
 @dataclass(frozen=True, slots=True)

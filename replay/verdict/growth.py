@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from replay.recording.audits import AuditSeries
-from replay.recording.verdict_words import GROWTH_CYCLES_MIN
+from replay.recording.kinds import GROWTH_CYCLES_MIN
 
 
 def growth_of(ends: list[int]) -> str | None:

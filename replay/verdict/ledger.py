@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from replay.pool.owner_codes import LedgerViolations
 from replay.recording.events import read_events
+from replay.recording.kinds import LedgerViolations
 from replay.recording.reader import Recording
 from replay.recording.words import what_happened
 from replay.verdict.base import Ruling

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from replay.pool.owner_codes import LedgerViolations
+from replay.recording.kinds import LedgerViolations
 from replay.recording.reader import Recording
 from replay.verdict.base import Oracle, Ruling
 from replay.verdict.blame import blame

@@ -19,7 +19,6 @@ from replay.pair.clock import Clock
 from replay.pair.decode_rank import DecodeRank
 from replay.pair.prefill_rank import PrefillRank
 from replay.pair.request import Request
-from replay.pool.account import ShareKind
 from replay.pool.owner_codes import FIRST_OWNER
 from replay.profiles.profile import EngineProfile
 from replay.recording.engine_messages import (
@@ -28,6 +27,7 @@ from replay.recording.engine_messages import (
     request_pool_message,
     token_pool_message,
 )
+from replay.recording.kinds import ShareKind
 from replay.recording.tables import NOBODY_NAME
 from replay.recording.writer import RecordingWriter
 from replay.watch.page_map import row_of

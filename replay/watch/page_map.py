@@ -31,10 +31,10 @@ from replay.pair.cache import RadixCache
 from replay.pair.decode_rank import DecodeRank
 from replay.pair.prefill_rank import PrefillRank
 from replay.pair.request import Request
-from replay.pool.account import GapShare, ShareKind
+from replay.pool.account import GapShare
 from replay.pool.arrays import Array
 from replay.pool.owner_codes import CACHE, FIRST_OWNER, FREE
-from replay.recording.page_states import PageState
+from replay.recording.kinds import PageState, ShareKind
 
 #: What looking at one request or cache node costs, in pages that could be copied meanwhile.
 _PAGES_PER_NOTE = 128

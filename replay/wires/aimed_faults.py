@@ -12,7 +12,8 @@ from faults.events import DECODE_STATES, CompletionEvent, Direction, Moment, Req
 from faults.injector import Delivery, FaultInjector, Strike
 from replay.pair.clock import Clock, Priority
 from replay.pair.request import Request
-from replay.recording.event_results import has_missed, missed
+from replay.recording.event_results import Result, missed
+from replay.recording.kinds import Outcome
 from replay.wires.link import TransferLink
 
 #: Stands for a TP rank where an event is not between TP ranks.
@@ -85,17 +86,17 @@ class AimedFaults:
                 return
             result = self._hit(request, side, strike)
             self._effects.aimed_fault_ended(
-                copy, self._clock.now_us, result, has_hit=not has_missed(result)
+                copy, self._clock.now_us, result, has_hit=result.outcome is not Outcome.MISSED
             )
 
         self._clock.schedule(strike.at_us, Priority.DELIVERY, hit)
 
-    def _hit(self, request: Request, side: Direction, strike: Strike) -> str:
+    def _hit(self, request: Request, side: Direction, strike: Strike) -> Result:
         aimed_at, found = strike.rule.when, request.state_on(side)
         if aimed_at is None or found != aimed_at:
             return missed(f"it was {found} by then")
         if strike.rule.fault == "abort":
             self._cancel(request)
-            return f"aborted while {found}"
+            return Result(Outcome.ABORTED, found)
         result = self._link.timeouts.end_now(request, aimed_at)
         return result or missed(f"no timeout of this engine runs while it is {found}")

@@ -13,7 +13,8 @@ from dataclasses import replace
 from faults.events import Direction
 from faults.journal import FaultJournal
 from faults.rule import FaultRule
-from replay.recording.event_results import was_ignored
+from replay.recording.event_results import Result
+from replay.recording.kinds import Outcome
 from replay.wires.event_router import EventRouter
 from replay.wires.in_flight import EventCopy, EventTable, InFlight
 
@@ -65,7 +66,7 @@ class FaultEffects:
     # What became of each event.
 
     def delivered(
-        self, copy: EventCopy, now_us: int, told: str, seen_before: tuple[FaultRule, ...]
+        self, copy: EventCopy, now_us: int, told: Result, seen_before: tuple[FaultRule, ...]
     ) -> None:
         """Judge a delivery; `seen_before` is what the method of that name said of it."""
         sent, delivery = copy.of, copy.delivery
@@ -99,7 +100,9 @@ class FaultEffects:
             self._note_observed(copy.of, copy.delivery.rules)
         self._events.lost(copy, was_missed)
 
-    def aimed_fault_ended(self, copy: EventCopy, now_us: int, result: str, has_hit: bool) -> None:
+    def aimed_fault_ended(
+        self, copy: EventCopy, now_us: int, result: Result, has_hit: bool
+    ) -> None:
         """Count an abort or a timeout that was aimed at a state."""
         if has_hit:
             self.note_landed(copy.of, copy.delivery.rules)
@@ -143,9 +146,11 @@ class FaultEffects:
         return self._router.polled_us(sent.request, sent.event.direction)
 
 
-def _what_it_did(copy: EventCopy, told: str, seen: tuple[FaultRule, ...]) -> tuple[FaultRule, ...]:
+def _what_it_did(
+    copy: EventCopy, told: Result, seen: tuple[FaultRule, ...]
+) -> tuple[FaultRule, ...]:
     """The other rules whose effect is that the receiver did not ignore this delivery."""
-    if was_ignored(told):
+    if told.outcome is Outcome.IGNORED:
         return ()
     return tuple(
         rule

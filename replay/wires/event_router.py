@@ -16,7 +16,8 @@ from replay.pair.prefill import PrefillInstance
 from replay.pair.request import Request, TransferState
 from replay.pair.transfer_queue import TransferQueue
 from replay.profiles.profile import EngineProfile
-from replay.recording.event_results import ignored, kept_for_later
+from replay.recording.event_results import Result, ignored
+from replay.recording.kinds import Outcome
 from replay.wires.in_flight import InFlight
 
 
@@ -29,7 +30,7 @@ class EventRouter:
         self._decodes: list[DecodeInstance] = []
         #: Events that came before their bytes, and how their receivers are told, by the request that
         #: they are told of; where an engine keeps them until then.
-        self._kept: dict[int, list[tuple[CompletionEvent, Callable[[], str]]]] = {}
+        self._kept: dict[int, list[tuple[CompletionEvent, Callable[[], Result]]]] = {}
         self._shares = len(profile.parties().completions) if profile.transfer_skew_us else 1
 
     def connect(self, prefills: list[PrefillInstance], decodes: list[DecodeInstance]) -> None:
@@ -38,7 +39,7 @@ class EventRouter:
 
     # What a receiver is told.
 
-    def tell(self, sent: InFlight, delivery: Delivery) -> str:
+    def tell(self, sent: InFlight, delivery: Delivery) -> Result:
         """Hand an event to its receiver, or to whom it was misrouted; what became of it."""
         request, event, detour = sent.request, sent.event, delivery.detour
         if detour == "kind":
@@ -56,7 +57,7 @@ class EventRouter:
                 return ignored("nobody waits in that room")
             addressee = stranger
 
-        def hand_over() -> str:
+        def hand_over() -> Result:
             return queue.complete(addressee, event, sent.number, delivery.failed)
 
         # Decode can give up while bytes move, and defers the release; prefill's pages are read.
@@ -68,7 +69,7 @@ class EventRouter:
         ):
             return hand_over()
         self._kept.setdefault(addressee.ordinal, []).append((event, hand_over))
-        return kept_for_later("its bytes have not landed")
+        return Result(Outcome.KEPT, "its bytes have not landed")
 
     def bytes_landed(self, request: Request) -> list[Direction]:
         """Tell what was kept until these bytes landed; the sides that were told something."""

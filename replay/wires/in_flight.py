@@ -15,7 +15,7 @@ from faults.events import CompletionEvent
 from faults.injector import Delivery
 from replay.pair.request import Request
 from replay.pool.arrays import Array
-from replay.recording.event_results import LOST, NOT_BEFORE_THE_END
+from replay.recording.event_results import LOST, UNDELIVERED, Result
 from replay.recording.writer import RecordingWriter
 
 
@@ -50,7 +50,7 @@ class EventCopy:
     #: Whether it came before its bytes, and its event is not due yet. Until then it is not written,
     #: since the receiver may look: when it was delivered, and what became of it.
     is_early: bool = False
-    told: tuple[int, str] | None = None
+    told: tuple[int, Result] | None = None
 
 
 class EventTable:
@@ -79,7 +79,7 @@ class EventTable:
         """What has not arrived, in order of event and copy."""
         return sorted(self._under_way, key=lambda copy: (copy.of.number, copy.copy))
 
-    def delivered(self, copy: EventCopy, at_us: int, result: str, observed: bool) -> None:
+    def delivered(self, copy: EventCopy, at_us: int, result: Result, observed: bool) -> None:
         """Write a delivery, and what its receiver made of it.
 
         `observed` says whether an engine could see what rules did to it.
@@ -92,14 +92,14 @@ class EventTable:
 
     def never_arrived(self, copy: EventCopy, observed: bool) -> None:
         """Write a delivery that did not arrive before the end."""
-        self._end(copy, None, NOT_BEFORE_THE_END, observed)
+        self._end(copy, None, UNDELIVERED, observed)
 
     def close(self) -> None:
         """Write every delivery that is still under way as one that never arrived."""
         for copy in list(self._under_way):
             self.never_arrived(copy, observed=False)
 
-    def _end(self, copy: EventCopy, at_us: int | None, result: str, observed: bool) -> None:
+    def _end(self, copy: EventCopy, at_us: int | None, result: Result, observed: bool) -> None:
         del self._under_way[copy]
         event, delivery, rules = copy.of.event, copy.delivery, copy.delivery.rules
         self._write(
@@ -119,7 +119,8 @@ class EventTable:
                 delivery.failed,
                 " + ".join(rule.fault for rule in rules) if rules else None,
                 " + ".join(rule.name for rule in rules) if rules else None,
-                result,
+                result.outcome,
+                result.detail,
                 observed if rules else None,
             )
         )

@@ -19,6 +19,8 @@ from faults.events import Direction, RequestState
 from replay.pair.clock import Clock, Priority
 from replay.pair.request import DecodeState, PrefillState, Request, TransferState
 from replay.profiles.profile import EngineProfile
+from replay.recording.event_results import Result
+from replay.recording.kinds import Outcome
 
 
 class PendingWork:
@@ -198,7 +200,7 @@ class TransferTimeouts:
             and request.transfer_state is not TransferState.LANDED
         )
 
-    def end_now(self, request: Request, state: RequestState) -> str | None:
+    def end_now(self, request: Request, state: RequestState) -> Result | None:
         """End the wait of a request in this state as if its time were up; what came of it.
 
         None where the engine has no timeout in this state. Its clock must run, see `starts_later`.
@@ -214,7 +216,7 @@ class TransferTimeouts:
         timeout_us, end = waits[state]
         if timeout_us is None:
             return None
-        return "asked its sender, and waits on" if end(request) else "timed out"
+        return Result(Outcome.EXTENDED if end(request) else Outcome.TIMED_OUT)
 
     # What each does when it ends; True lets the request wait again.
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from replay.recording.event_results import LOST, has_missed, was_ignored
 from replay.recording.events import EventFact
+from replay.recording.kinds import Outcome
 from replay.recording.words import what_happened
 from reports.lanes.states import Side
 
@@ -102,7 +102,7 @@ def _arrow(number: int, group: Sequence[EventFact]) -> Arrow:
 def _shape(event: EventFact) -> Shape:
     if event.is_aimed:
         return "strike"
-    if event.result == LOST:
+    if event.outcome is Outcome.LOST:
         return "lost"
     if event.delivered_us is None:
         return "never"
@@ -118,6 +118,6 @@ def _shape(event: EventFact) -> Shape:
 def _what(event: EventFact) -> str:
     """What happened to it, and whether that made any difference."""
     words = what_happened(event)
-    is_told = event.rule is None or was_ignored(event.result) or has_missed(event.result)
+    is_told = event.rule is None or event.outcome in (Outcome.IGNORED, Outcome.MISSED)
     no_difference = event.rule is not None and event.observed is False
     return f"{words}; no engine could see a difference" if no_difference and not is_told else words

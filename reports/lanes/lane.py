@@ -61,8 +61,8 @@ def lanes_of(evidence: Evidence, request_ids: Sequence[str]) -> tuple[Lanes, ...
     for stay in _rows(evidence, "owners", wanted):
         stays.setdefault(stay["request_id"], []).append(stay)
     events: dict[str, list[EventFact]] = {}
-    for event in _rows(evidence, "events", wanted):
-        fact = EventFact(**{name: event[name] for name in EventFact._fields})
+    table = evidence.tables["events"]
+    for fact in EventFact.of_rows(table.filter(pc.is_in(table["request_id"], value_set=wanted))):
         events.setdefault(fact.request_id, []).append(fact)
     allocates = evidence.run["profile"]["decode_allocates"]
     return tuple(

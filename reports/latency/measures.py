@@ -14,7 +14,6 @@ rank): always one that occurred.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.recording.event_results import has_missed
+from replay.recording.kinds import Outcome
 from reports.evidence import Evidence
 
 #: Shares of which quantiles are shown, in percent.
@@ -178,7 +177,5 @@ def _sorted(values: npt.NDArray[np.int64] | npt.NDArray[np.float64]) -> Sorted:
 def _touched(events: pa.Table) -> pa.Array:
     """Requests of which a rule touched an event; one that was aimed at and missed is none."""
     touched = events.filter(pc.is_valid(events["rule"]))
-    results: Sequence[str] = pc.unique(touched["result"]).to_pylist()
-    struck = pa.array([result for result in results if not has_missed(result)], pa.string())
-    touched = touched.filter(pc.is_in(touched["result"], value_set=struck))
+    touched = touched.filter(pc.not_equal(touched["outcome"], Outcome.MISSED.value))
     return pc.unique(touched["request_id"])

@@ -226,8 +226,7 @@ def _examples(evidence: Evidence, touched: RuleEvents) -> dict[str, tuple[EventF
         best = mine.append_column("seen", pc.cast(seen, pa.int8())).sort_by(
             [("seen", "descending"), ("event", "ascending"), ("copy", "ascending")]
         )
-        rows = best.slice(0, EXAMPLES_MAX).select(EventFact._fields).to_pylist()
-        found[name] = tuple(EventFact(**row) for row in rows)
+        found[name] = tuple(EventFact.of_rows(best.slice(0, EXAMPLES_MAX)))
     return found
 
 

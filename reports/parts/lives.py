@@ -16,7 +16,7 @@ from replay.explain.request_facts import RequestFacts
 from replay.explain.request_life import request_life
 from replay.explain.steps import Life, shown_steps
 from replay.explain.subject import guilty_requests
-from replay.recording.events import EventFact
+from replay.recording.events import EventFact, as_sent
 from reports.evidence import Evidence
 from reports.words import number, plain_seconds, shown
 
@@ -93,7 +93,7 @@ def _facts(evidence: Evidence, request_id: str) -> RequestFacts:
     """What the tables that are in memory already hold of a request."""
     stays, reads = (_rows(evidence, name, request_id) for name in ("owners", "contents"))
     events = evidence.tables["events"]
-    mine = _events(events.filter(pc.equal(events["request_id"], request_id)))
+    mine = as_sent(EventFact.of_rows(events.filter(pc.equal(events["request_id"], request_id))))
     own = {event.event for event in mine}
     named = {read["event"] for read in reads if read["event"] is not None} - own
     others = pc.is_in(events["event"], pa.array(sorted(named), pa.int64()))
@@ -102,7 +102,7 @@ def _facts(evidence: Evidence, request_id: str) -> RequestFacts:
         request_id=request_id,
         row=_rows(evidence, "requests", request_id)[0],
         events=mine,
-        events_of_others=_events(events.filter(others)),
+        events_of_others=as_sent(EventFact.of_rows(events.filter(others))),
         stays=tuple(stays),
         reads=tuple(reads),
         end_us=evidence.end_us,
@@ -114,9 +114,3 @@ def _rows(evidence: Evidence, name: str, request_id: str) -> list[dict[str, Any]
     table = evidence.tables[name]
     rows: list[dict[str, Any]] = table.filter(pc.equal(table["request_id"], request_id)).to_pylist()
     return rows
-
-
-def _events(table: pa.Table) -> tuple[EventFact, ...]:
-    columns = [table[name].to_pylist() for name in EventFact._fields]
-    facts = [EventFact(*row) for row in zip(*columns, strict=True)]
-    return tuple(sorted(facts, key=lambda fact: (fact.sent_us, fact.event, fact.copy)))

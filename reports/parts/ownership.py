@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from replay.recording.page_states import PageState
+from replay.recording.kinds import PageState
 from replay.verdict.episodes import kind_of
 from reports.evidence import Evidence
 from reports.parts.tables import ROWS_MAX, Column, Table

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.recording.event_results import LOST
+from replay.recording.kinds import Outcome
 
 #: Stands between the rules, and the faults, of one event.
 _AND = " + "
@@ -38,9 +38,9 @@ def rule_events(events: pa.Table, names: Sequence[str]) -> RuleEvents:
     """
     touched = events.filter(pc.is_valid(events["rule"]))
     found = RuleEvents(touched)
-    missed = pc.starts_with(touched["result"], "missed")
+    missed = pc.equal(touched["outcome"], Outcome.MISSED.value)
     arrived = pc.is_valid(touched["delivered_us"])
-    lost = pc.equal(touched["result"], LOST)
+    lost = pc.equal(touched["outcome"], Outcome.LOST.value)
     held = pc.and_(pc.invert(pc.or_(arrived, lost)), pc.fill_null(touched["observed"], False))
     columns = {
         "rule": touched["rule"],

@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from replay.recording.event_results import Result
+from replay.recording.kinds import Outcome
 from replay.verdict.blame import blame
 from replay.verdict.episodes import Episode, kind_of
 from replay.verdict.liveness import DECODE_ENDED
@@ -130,7 +132,7 @@ def _event_cells(row: dict[str, Any]) -> tuple[str, ...]:
         "never" if delivered is None else plain_seconds(delivered, 6),
         row["fault"] or NOTHING,
         row["rule"] or NOTHING,
-        row["result"]
+        Result(Outcome(row["outcome"]), row["detail"]).text
         + (" (says failed)" if row["failed"] else "")
         + (" (no difference)" if row["observed"] is False else ""),
     )

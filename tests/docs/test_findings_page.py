@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from replay.recording.verdict_words import KindName
+from replay.recording.kinds import KindName
 from replay.verdict.findings.finding import (
     MEANINGS,
     NEVER_ENDED,

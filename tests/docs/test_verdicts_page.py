@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import get_args
 
+from replay.recording.kinds import GrowthName, KindName, VerdictName
 from replay.recording.tables import EPISODES_SCHEMA, TABLES
-from replay.recording.verdict_words import GrowthName, KindName, VerdictName
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
 FIRST = re.findall(r"^\| `([a-z-]+)` \|", PAGE, re.M)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from faults.catalogue import builtin_names, builtin_plan
 from replay.profiles.catalogue import builtin_profiles
 from replay.profiles.defects import all_defects
+from replay.recording.event_results import Result
+from replay.recording.kinds import Outcome
 from replay.recording.reader import Recording
 from replay.recording.tables import TABLES
 from replay.run.options import RunOptions
@@ -132,9 +134,11 @@ def facts(case, traces, out):
     found = {}
     for name in (*TABLES, "episodes"):
         table = recording.table(name)
-        found[name] = {
-            column: fingerprint(table[column].to_pylist()) for column in table.column_names
-        }
+        columns = {column: table[column].to_pylist() for column in table.column_names}
+        if name == "events":
+            results = zip(columns["outcome"], columns["detail"], strict=True)
+            columns["result"] = [Result(Outcome(word), more).text for word, more in results]
+        found[name] = {column: fingerprint(values) for column, values in columns.items()}
     summary = recording.summary()
     found["summary"] = {
         key: fingerprint(value) for key, value in summary.items() if key not in SUMMARY_LEFT_OUT

@@ -200,7 +200,8 @@ def test_a_send_completion_taken_for_a_receive_frees_in_silence(tmp_path):
     events = pq.read_table(tmp_path / "recording" / "events.parquet").to_pylist()
     (misrouted,) = (event for event in events if event["rule"])
     assert (misrouted["request_id"], misrouted["direction"]) == ("r3", "prefill")
-    assert misrouted["result"] == "accepted: released without its acknowledgement"
+    assert misrouted["outcome"] == "accepted"
+    assert misrouted["detail"] == "released without its acknowledgement"
 
 
 def test_a_send_completion_taken_for_a_receive_frees_before_the_other_rank_has_sent(tmp_path):

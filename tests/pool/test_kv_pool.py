@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from pool_helpers import ids, on_both_backends
 
 from replay.errors import InvariantError
-from replay.pool.account import PoolAccount, ShareKind
+from replay.pool.account import PoolAccount
 from replay.pool.owner_codes import CACHE, FIRST_OWNER
 from replay.pool.pool import KvPool
+from replay.recording.kinds import ShareKind
 
 TOTAL_PAGES = 60
 

@@ -212,5 +212,5 @@ def test_what_a_completion_of_another_user_of_the_room_lets_through_is_named(con
     assert explained(row)[::2] == ("stale-write", EARLY)
     (told,) = run.event(row)
     assert (told["request_id"], told["direction"]) == ("a", "decode")
-    assert told["result"] == "accepted: for another request of its room"
+    assert (told["outcome"], told["detail"]) == ("accepted", "for another request of its room")
     assert told["delivered_us"] <= row["time_us"] < run.requests["r"]["landed_us"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_page_map import releasing_again
 
 from faults.rule import FaultPlan
-from replay.pool.account import ShareKind
+from replay.recording.kinds import ShareKind
 from replay.run.replay_once import ReplayRequest, replay
 from replay.run.session import Session
 from replay.watch import worst_gap as widest_gap

@@ -5,8 +5,7 @@ from typing import get_args
 from replay.commands.options import VERDICTS
 from replay.commands.printing import summary as summary_text
 from replay.pair.request import DECODE_ENDED, PREFILL_ENDED
-from replay.pool.account import ShareKind
-from replay.recording.verdict_words import KindName, VerdictName
+from replay.recording.kinds import KindName, ShareKind, VerdictName
 from replay.verdict import liveness
 from reports import words
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.recording.events import EventFact
+from replay.recording.kinds import Outcome
 from replay.verdict.episodes import Episode, Owner
 from reports.compare.matching import match_episodes
 
@@ -15,7 +16,24 @@ POOLS = ("decode0/dp0", "decode0/dp1")
 
 def cause(number):
     return EventFact(
-        number, 0, "r", "decode", POOLS[0], 0, 0, 0, 1, 0, 0, None, False, "drop", "x", "lost", True
+        number,
+        0,
+        "r",
+        "decode",
+        POOLS[0],
+        0,
+        0,
+        0,
+        1,
+        0,
+        0,
+        None,
+        False,
+        "drop",
+        "x",
+        Outcome.LOST,
+        None,
+        True,
     )
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.recording.event_results import LOST, NOT_BEFORE_THE_END
 from replay.recording.events import EventFact
+from replay.recording.kinds import Outcome
 from reports.lanes.drawing import ARROWS_MAX, draw
 from reports.lanes.lane import make_lanes_of
 from reports.lanes.scale import make_scale
@@ -55,22 +55,21 @@ def rows(draw_):
 def events(draw_):
     """Rows of events.parquet: faulted or not, copies, strikes, lost ones."""
     rank = draw_(st.integers(-1, 3))
-    result = draw_(
-        st.sampled_from(["accepted", LOST, NOT_BEFORE_THE_END, "missed: it was gone", "ignored: x"])
-    )
+    outcome = draw_(st.sampled_from(Outcome))
     fault = draw_(
         st.sampled_from(
             [None, "drop", "delay", "misroute", "fail", "early", "delay + stale", "<b>"]
         )
     )
-    came = None if result in (LOST, NOT_BEFORE_THE_END) else draw_(st.integers(0, END_US))
+    came = None if outcome in (Outcome.LOST, Outcome.UNDELIVERED) else draw_(st.integers(0, END_US))
     return EventFact(
         event=draw_(st.integers(0, 30)), copy=draw_(st.integers(0, 3)), request_id="r",
         direction=draw_(st.sampled_from(["decode", "prefill"])), pool="decode0/dp1",
         bootstrap_room=1, prefill_tp_rank=rank, decode_tp_rank=rank, pages=3,
         sent_us=draw_(st.integers(0, END_US)), due_us=draw_(st.integers(0, END_US)),
         delivered_us=came, failed=draw_(st.booleans()), fault=fault,
-        rule=None if fault is None else draw_(texts), result=result,
+        rule=None if fault is None else draw_(texts), outcome=outcome,
+        detail=draw_(st.none() | st.just("it was gone")),
         observed=None if fault is None else draw_(st.booleans()),
     )  # fmt: skip
 
@@ -209,7 +208,7 @@ def test_given_up_pages_are_held_until_they_are_released():
 
 
 def event(**changes):
-    fact = EventFact(0, 0, "r", "decode", "decode0/dp1", 1, 0, 0, 3, 10, 20, 20, False, None, None, "accepted", None)  # fmt: skip
+    fact = EventFact(0, 0, "r", "decode", "decode0/dp1", 1, 0, 0, 3, 10, 20, 20, False, None, None, Outcome.ACCEPTED, None, None)  # fmt: skip
     return fact._replace(**changes)
 
 
@@ -217,12 +216,12 @@ def event(**changes):
     ("changes", "shape"),
     [
         ({}, "arrives"),
-        ({"delivered_us": None, "result": LOST, "fault": "drop", "rule": "a"}, "lost"),
-        ({"delivered_us": None, "result": LOST, "fault": "partial", "rule": "a"}, "lost"),
+        ({"delivered_us": None, "outcome": Outcome.LOST, "fault": "drop", "rule": "a"}, "lost"),
+        ({"delivered_us": None, "outcome": Outcome.LOST, "fault": "partial", "rule": "a"}, "lost"),
         ({"delivered_us": 90, "fault": "delay", "rule": "a"}, "late"),
         # A delay of nothing holds nothing back.
         ({"delivered_us": 20, "fault": "delay", "rule": "a"}, "arrives"),
-        ({"delivered_us": None, "result": NOT_BEFORE_THE_END, "fault": "delay", "rule": "a"}, "never"),
+        ({"delivered_us": None, "outcome": Outcome.UNDELIVERED, "fault": "delay", "rule": "a"}, "never"),
         ({"copy": 1, "delivered_us": 30, "fault": "duplicate", "rule": "a"}, "again"),
         ({"copy": 1, "delivered_us": 30, "fault": "stale", "rule": "a"}, "again"),
         ({"delivered_us": 12, "fault": "early", "rule": "a"}, "early"),
@@ -240,7 +239,9 @@ def test_what_became_of_an_event_is_seen_in_its_arrow(changes, shape):
 
 def test_ranks_that_were_told_alike_share_an_arrow_and_the_odd_one_does_not():
     same = [event(event=each, prefill_tp_rank=each) for each in range(7)]
-    odd = event(event=7, prefill_tp_rank=7, delivered_us=None, result=LOST, fault="drop", rule="a")
+    odd = event(
+        event=7, prefill_tp_rank=7, delivered_us=None, outcome=Outcome.LOST, fault="drop", rule="a"
+    )
     lanes = make_lanes_of(row_of(), [*same, odd], [], "before-prefill", END_US)
     assert [len(arrow.deliveries) for arrow in lanes.arrows] == [7, 1]
     assert lanes.arrows[0].word == "1 \N{MULTIPLICATION SIGN}7"
@@ -249,7 +250,7 @@ def test_ranks_that_were_told_alike_share_an_arrow_and_the_odd_one_does_not():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"result": "ignored: already counted"},
+        {"outcome": Outcome.IGNORED, "detail": "already counted"},
         {"failed": True},
         {"fault": "fail", "rule": "a"},
         {"direction": "prefill"},

@@ -164,7 +164,7 @@ def test_a_counter_goes_on_from_one_batch_of_audits_to_the_next(recordings, writ
 
 def test_a_lost_event_is_a_mark_and_a_late_one_a_slice_as_long_as_it_was_late(recordings, written):
     trace, _ = written["leak"]
-    lost = [row for row in rows(recordings["leak"], "events") if row["result"] == "lost"]
+    lost = [row for row in rows(recordings["leak"], "events") if row["outcome"] == "lost"]
     late = [row for row in rows(recordings["leak"], "events") if row["fault"] == "delay"]
     marks = {(event["ts"], event["args"]["request_id"]) for event in trace.of("fault mark")}
     assert lost and marks == {(row["sent_us"], row["request_id"]) for row in lost}

@@ -23,7 +23,7 @@ def test_each_life_names_the_fault_where_it_begins(recordings):
     assert "is sent: it is lost on its way" in row
     assert "was dropped at" in page
     lost = pq.read_table(recordings["leak"] / "events.parquet").to_pylist()
-    numbers = {row["event"] for row in lost if row["result"] == "lost"}
+    numbers = {row["event"] for row in lost if row["outcome"] == "lost"}
     assert int(re.search(r"event ([\d,]+)", row).group(1).replace(",", "")) in numbers
 
 

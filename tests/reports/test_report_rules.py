@@ -155,7 +155,7 @@ def test_every_touched_event_is_some_rules(names, data):
             "rule": pa.array([" + ".join(group) for group in groups], pa.string()),
             "fault": pa.array([" + ".join(["drop"] * len(group)) for group in groups], pa.string()),
             "delivered_us": pa.array([5] * len(groups), pa.int64()),
-            "result": pa.array(["accepted"] * len(groups), pa.string()),
+            "outcome": pa.array(["accepted"] * len(groups), pa.string()),
             "observed": pa.array([True] * len(groups), pa.bool_()),
         }
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal
 
-from replay.recording.verdict_words import GrowthName, KindName, VerdictName
+from replay.recording.kinds import GrowthName, KindName, VerdictName
 from replay.server_lines.records import Observation
 
 #: As in a replay's verdict, and what only a log shows: a pool that is merely full, transfers that

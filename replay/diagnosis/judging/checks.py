@@ -22,7 +22,7 @@ from replay.diagnosis.judging.load_watch import waiting_requests
 from replay.diagnosis.judging.next_steps import steps_for_gap
 from replay.diagnosis.judging.page_sizes import pages_text
 from replay.diagnosis.judging.series import Checks, Series, who
-from replay.recording.verdict_words import GROWTH_CYCLES_MIN
+from replay.recording.kinds import GROWTH_CYCLES_MIN
 from replay.recording.words import counted
 from replay.server_lines.records import TOKEN_POOLS, Load, Observation
 

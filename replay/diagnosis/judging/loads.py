@@ -21,7 +21,7 @@ from replay.diagnosis.judging.load_watch import (
 from replay.diagnosis.judging.next_steps import steps_for_load
 from replay.diagnosis.judging.series import Series, who
 from replay.diagnosis.judging.transfer_floor import in_transfer, judge_floor, judge_late
-from replay.recording.verdict_words import GROWTH_CYCLES_MIN
+from replay.recording.kinds import GROWTH_CYCLES_MIN
 from replay.recording.words import counted
 
 #: Quiet lines that must agree, and how long they must span, before what is held counts as lost.

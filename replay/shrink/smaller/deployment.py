@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from replay.errors import ProfileError
-from replay.recording.verdict_words import GROWTH_CYCLES_MIN
+from replay.recording.kinds import GROWTH_CYCLES_MIN
 from replay.run.session import SessionOptions
 from replay.shrink.case import Case
 from replay.shrink.search import Search, keep_few

@@ -85,7 +85,7 @@ def _faults(value: list[str]) -> list[str]:
 
 
 def _kinds(value: list[str]) -> list[str]:
-    from replay.recording.verdict_words import KindName
+    from replay.recording.kinds import KindName
 
     known = (*get_args(KindName), NEVER_ENDED, RELEASED_BY_ANOTHER)
     for each in value:

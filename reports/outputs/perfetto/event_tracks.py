@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.recording.event_results import LOST
+from replay.recording.event_results import Result
+from replay.recording.kinds import Outcome
 from replay.recording.reader import Recording
 from reports.outputs.perfetto.lanes import Lanes
 from reports.outputs.perfetto.request_tracks import Integers, Requests, Stays
@@ -37,7 +38,8 @@ _COLUMNS = (
     "delivered_us",
     "fault",
     "rule",
-    "result",
+    "outcome",
+    "detail",
 )
 #: Events read at once: finding their requests costs the more, the more often it is done.
 _BATCH_ROWS = 262_144
@@ -179,7 +181,7 @@ class _RuleTracks:
 
     def write(self, row: Mapping[str, Any], end_us: int) -> None:
         due_us, came_us = row["due_us"], row["delivered_us"]
-        is_lost = came_us is None and row["result"] == LOST
+        is_lost = came_us is None and row["outcome"] == Outcome.LOST
         until_us = end_us if came_us is None else came_us
         name = quoted(f"{row['fault']}: room {row['bootstrap_room']}")
         if not is_lost and until_us > due_us and row["prefill_tp_rank"] >= 0:
@@ -194,6 +196,7 @@ class _RuleTracks:
 
 def _args(row: Mapping[str, Any]) -> str:
     names = ("request_id", "event", "copy", "direction", "pool", "pages", "result")
+    row = {**row, "result": Result(Outcome(row["outcome"]), row["detail"]).text}
     told = ",".join(
         f'"{name}":{quoted(row[name]) if isinstance(row[name], str) else row[name]}'
         for name in names

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from labelled.trial import Outcome
 from labelled.truth import Label
-from replay.recording.verdict_words import VerdictName
+from replay.recording.kinds import VerdictName
 
 VERDICTS: tuple[str, ...] = get_args(VerdictName)
 #: Quiet checks from which on a log should tell.

@@ -1,0 +1,106 @@
+"""The words of a recording and of its verdict, each spelled once. Imports nothing that takes time."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+from enum import Enum, StrEnum
+from typing import Literal
+
+#: What a verdict can be.
+VerdictName = Literal["clean", "transient", "persistent", "inconclusive"]
+#: How a gap that stays develops over clean cycles, and how many of them it takes to tell.
+GrowthName = Literal["one-off", "growing"]
+GROWTH_CYCLES_MIN = 3
+#: What is wrong with pages: those of a gap, then those of which no count shows anything.
+KindName = Literal[
+    "held",
+    "stuck",
+    "orphaned",
+    "cache-held",
+    "over-freed",
+    "counter-drift",
+    "stale-write",
+    "premature-free",
+    "double-owned",
+    "check-false-alarm",
+]
+
+
+class Outcome(StrEnum):
+    """What became of the delivery of an event, or of an abort or timeout aimed at a state."""
+
+    #: Counted, or acted upon; the second also although that had been done before.
+    ACCEPTED = "accepted"
+    ACCEPTED_AGAIN = "accepted-again"
+    #: Nobody waited for it, or not any more.
+    IGNORED = "ignored"
+    #: Believed only once its bytes land.
+    KEPT = "kept"
+    #: A failure that the engine cannot see, because a success came first.
+    MASKED = "masked"
+    #: It would have killed the scheduler.
+    CRASHED = "crashed"
+    #: It never came: dropped on its way, or still under way when the replay ended.
+    LOST = "lost"
+    UNDELIVERED = "undelivered"
+    #: The aimed faults: the client left; the wait ended; the wait began anew; the state had passed.
+    ABORTED = "aborted"
+    TIMED_OUT = "timed-out"
+    EXTENDED = "extended"
+    MISSED = "missed"
+
+
+#: Outcomes by which the receiver took the event.
+TAKEN = (Outcome.ACCEPTED, Outcome.ACCEPTED_AGAIN)
+
+
+class ShareKind(Enum):
+    """Why a request's pages are in the gap, as owners.parquet says it."""
+
+    STALLED = "stalled"
+    CACHE_HELD = "cache-held"
+    DEPARTED = "departed"
+    OVER_FREED = "over-freed"
+    COUNTER_DRIFT = "counter-drift"
+
+
+class PageState(Enum):
+    """What a page of a pool can be doing, as pages.parquet says it.
+
+    From the most ordinary to the worst; those of a request in the gap are called as its share.
+    """
+
+    FREE = "free"
+    EVICTABLE = "evictable"
+    PROTECTED = "protected"
+    RUNNING = "running"
+    TRANSFER = "transfer"
+    STALLED = ShareKind.STALLED.value
+    CACHE_HELD = ShareKind.CACHE_HELD.value
+    DEPARTED = ShareKind.DEPARTED.value
+    OVER_FREED = ShareKind.OVER_FREED.value
+    DOUBLE_OWNED = "double-owned"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerViolations:
+    """How many pages were handled in a way that no correct engine would let them."""
+
+    acquired_while_owned: int
+    released_by_another: int
+    #: A transfer wrote into pages, or read out of pages, that were not its request's any more.
+    written_by_another: int = 0
+    read_by_another: int = 0
+    #: First-token buffers that a transfer wrote after they had been given back.
+    slots_written_by_another: int = 0
+
+    @property
+    def total(self) -> int:
+        """All violations together, in pages."""
+        return sum(astuple(self))
+
+    def __add__(self, other: LedgerViolations) -> LedgerViolations:
+        """The violations of two pools."""
+        return LedgerViolations(
+            *(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True))
+        )
