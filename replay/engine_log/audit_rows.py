@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from replay.engine_log.presence import NEVER
 from replay.recording.reader import Recording
+from replay.recording.requests import NEVER
 
 _COUNTS = ("audit", "time_us", "available", "evictable", "protected", "iterations")
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from replay.engine_log.presence import NEVER, Requests
+from replay.engine_log.presence import Requests
+from replay.recording.requests import NEVER
 
 
 class RunningBatch:

@@ -1,37 +1,30 @@
 """How many requests are in which queue at any moment, from the times that a recording has of them.
 
-Each stay is from a time up to, but not including, another. Two things no recording says: a retracted
-request counts as running until it has ended, and a prompt counts as waiting until its computation
-begins.
+Each stay is from a time up to, but not including, another; `replay.recording.requests` says when.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from replay.recording.reader import Recording
-
-Times = npt.NDArray[np.int64]
-
-NEVER = np.iinfo(np.int64).max
+from replay.recording.requests import (
+    NEVER,
+    TIME_COLUMNS,
+    RequestRow,
+    StateTimes,
+    Times,
+    times_of,
+)
 
 _COLUMNS = (
-    "arrival_us",
-    "preallocated_us",
-    "prefill_start_us",
-    "transfer_start_us",
-    "landed_us",
-    "consumed_us",
-    "running_us",
-    "gave_up_us",
-    "ended_us",
-    "prefill_ended_us",
+    *TIME_COLUMNS,
+    "cycle",
     "input_tokens",
     "output_tokens",
+    "prompt_pages",
     "prefix_pages",
     "bootstrap_room",
 )
@@ -80,7 +73,7 @@ class Requests:
 
     @classmethod
     def of_pool(cls, recording: Recording, side: str, pool: str) -> Requests:
-        """Read those that were sent to a pool; some eighty bytes of memory a request.
+        """Read those that were sent to a pool; some hundred bytes of memory a request.
 
         Raises:
             RecordingError: the table is missing or broken.
@@ -88,7 +81,7 @@ class Requests:
         table = recording.table("requests")
         rows = np.flatnonzero(np.array(table[f"{side}_pool"].to_pylist(), dtype=object) == pool)
         mine = table.take(rows)
-        numbers = {name: mine[name].to_numpy().astype(np.int64) for name in _COLUMNS}
+        numbers = times_of(mine, _COLUMNS)
         words = {name: mine[name].to_pylist() for name in _WORDS}
         words["request_id"] = [each[:ID_CHARACTERS_MAX] for each in words["request_id"]]
         return cls(numbers, words)
@@ -102,14 +95,13 @@ class Requests:
         column = self.numbers[name]
         return np.where(column < 0, absent, column)
 
-    def first_of(self, *names: str) -> Times:
-        """The earliest known of these times, NEVER where none is."""
-        first: Times = np.minimum.reduce([self.time(name, NEVER) for name in names])
-        return first
-
-    def is_state(self, side: str, *states: str) -> npt.NDArray[np.bool_]:
-        """Which ended in one of these states."""
-        return np.array([state in states for state in self.words[f"{side}_state"]], dtype=bool)
+    def rows(self) -> list[RequestRow]:
+        """All of them as rows."""
+        columns = {name: column.tolist() for name, column in self.numbers.items()} | self.words
+        return [
+            RequestRow(**dict(zip(columns, row, strict=True)))
+            for row in zip(*columns.values(), strict=True)
+        ]
 
     def presence(self, entered: Times, left: Times) -> Presence:
         """A queue of these requests."""
@@ -128,25 +120,18 @@ class DecodeQueues:
     slots: Presence
 
 
-def decode_queues(requests: Requests, profile: dict[str, Any]) -> DecodeQueues:
+def decode_queues(requests: Requests) -> DecodeQueues:
     """The queues of a decode rank from the times of its requests."""
-    arrived = requests.numbers["arrival_us"]
-    if profile["decode_allocates"] == "after-prefill":
-        arrived = computed_us(requests, profile)
-    ended = requests.time("ended_us", NEVER)
-    lost = requests.is_state("decode", "lost")
-    admitted = requests.numbers["preallocated_us"]
-    held_from = np.where(lost & (admitted < 0), requests.numbers["ended_us"], admitted)
+    states = StateTimes(requests.numbers, "decode")
+    ended, admitted = requests.numbers["ended_us"], requests.numbers["preallocated_us"]
+    lost = np.array([state == "lost" for state in requests.words["decode_state"]], dtype=bool)
+    held_from = np.where(lost & (admitted < 0), ended, admitted)
     return DecodeQueues(
-        prealloc=requests.presence(arrived, requests.first_of("preallocated_us", "ended_us")),
-        transfer=requests.presence(
-            admitted, requests.first_of("consumed_us", "gave_up_us", "ended_us")
-        ),
-        waiting=requests.presence(
-            requests.numbers["consumed_us"], requests.first_of("running_us", "ended_us")
-        ),
-        running=requests.presence(requests.numbers["running_us"], ended),
-        slots=requests.presence(held_from, np.where(lost, NEVER, ended)),
+        prealloc=requests.presence(*states.of("prealloc")),
+        transfer=requests.presence(*states.of("transfer", "moving", "landed")),
+        waiting=requests.presence(*states.of("waiting")),
+        running=requests.presence(*states.of("running")),
+        slots=requests.presence(held_from, np.where(lost | (ended < 0), NEVER, ended)),
     )
 
 
@@ -160,34 +145,12 @@ class PrefillQueues:
     inflight: Presence
 
 
-def prefill_queues(requests: Requests, profile: dict[str, Any]) -> PrefillQueues:
+def prefill_queues(requests: Requests) -> PrefillQueues:
     """The queues of a prefill rank from the times of its requests."""
-    arrived = requests.numbers["arrival_us"]
-    ready = arrived
-    if profile["decode_allocates"] == "before-prefill":
-        told = requests.numbers["preallocated_us"]
-        ready = np.where(told < 0, -1, told + profile["control_latency_us"])
-    starts = requests.first_of("prefill_start_us", "prefill_ended_us")
-    computed = computed_us(requests, profile)
-    ended = requests.time("prefill_ended_us", NEVER)
+    states = StateTimes(requests.numbers, "prefill")
     return PrefillQueues(
-        bootstrap=requests.presence(arrived, np.minimum(np.where(ready < 0, NEVER, ready), starts)),
-        waiting=requests.presence(ready, starts),
-        computing=requests.presence(
-            requests.numbers["prefill_start_us"],
-            np.minimum(np.where(computed < 0, NEVER, computed), ended),
-        ),
-        inflight=requests.presence(computed, ended),
+        bootstrap=requests.presence(*states.of("bootstrap")),
+        waiting=requests.presence(*states.of("prefill-waiting")),
+        computing=requests.presence(*states.of("prefilling")),
+        inflight=requests.presence(*states.of("in-flight")),
     )
-
-
-def computed_us(requests: Requests, profile: dict[str, Any]) -> Times:
-    """When each prompt was computed if nothing else shared its batches; -1 if that never began."""
-    start = requests.numbers["prefill_start_us"]
-    tokens = requests.numbers["input_tokens"] - (
-        requests.numbers["prefix_pages"] * profile["page_size"]
-    )
-    batches = np.maximum(1, -(-tokens // profile["chunked_prefill_tokens"]))
-    takes = batches * profile["prefill_step_us"]
-    takes = takes + np.maximum(0, tokens) * profile["prefill_us_per_1k_tokens"] // 1000
-    return np.where(start < 0, -1, start + takes)

@@ -9,25 +9,14 @@ rank that knows the reason itself; the others are mute. Sources: sglang 0.4.6.po
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from replay.engine_log.presence import Requests
 from replay.engine_log.servers import Line, LogRank, Side, tagged
+from replay.recording.requests import RequestRow
 
 _ABORTED = "Aborted by AbortReq."
 _DEAD = "Failed to get kvcache from prefill instance, it might be dead"
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """One row of the table of requests, as far as these lines go."""
-
-    request_id: str
-    room: int
-    prefill_state: str
-    decode_state: str
-    times: dict[str, int]
 
 
 def transfer_lines(
@@ -38,14 +27,7 @@ def transfer_lines(
     if is_old and profile["failed_transfer"] == "raise":
         return []
     lines: list[Line] = []
-    for row in range(len(requests)):
-        request = _Request(
-            requests.words["request_id"][row],
-            int(requests.numbers["bootstrap_room"][row]),
-            requests.words["prefill_state"][row],
-            requests.words["decode_state"][row],
-            {name: int(column[row]) for name, column in requests.numbers.items()},
-        )
+    for request in requests.rows():
         if side == "decode":
             lines += _of_decode(request, rank, profile, is_old)
         else:
@@ -54,19 +36,16 @@ def transfer_lines(
 
 
 def _of_decode(
-    request: _Request, rank: LogRank, profile: dict[str, Any], is_old: bool
+    request: RequestRow, rank: LogRank, profile: dict[str, Any], is_old: bool
 ) -> list[Line]:
-    times = request.times
-    given_up_us = times["gave_up_us"] if times["gave_up_us"] >= 0 else times["ended_us"]
-    if times["consumed_us"] >= 0 or given_up_us < 0 or times["arrival_us"] == given_up_us:
+    given_up_us = request.gave_up_us if request.gave_up_us >= 0 else request.ended_us
+    if request.consumed_us >= 0 or given_up_us < 0 or request.arrival_us == given_up_us:
         return []
     was_aborted = request.decode_state == "aborted"
     if request.decode_state not in ("aborted", "failed", "lost", "deferred"):
         return []
-    what = "transfer" if times["preallocated_us"] >= 0 else "handshake"
-    named = (
-        f"decode_req.req.rid={request.request_id!r} decode_req.req.bootstrap_room={request.room}"
-    )
+    what = "transfer" if request.preallocated_us >= 0 else "handshake"
+    named = f"decode_req.req.rid={request.request_id!r} decode_req.req.bootstrap_room={request.bootstrap_room}"
     if is_old:
         if was_aborted:
             return []
@@ -78,64 +57,60 @@ def _of_decode(
     error = _transfer_error(request, reason)
     lines = _failures(f"Decode {what}", named, error, given_up_us, rank)
     if (late := _deferral_timeout(request, profile)) is not None:
-        lines += [tagged(times["ended_us"], tag, late) for tag in rank.tags]
+        lines += [tagged(request.ended_us, tag, late) for tag in rank.tags]
     return lines
 
 
-def _decode_failure(request: _Request, given_up_us: int, profile: dict[str, Any]) -> str:
+def _decode_failure(request: RequestRow, given_up_us: int, profile: dict[str, Any]) -> str:
     """Why decode gave the transfer up, where no client had gone away."""
-    waited_us = given_up_us - request.times["preallocated_us"]
-    has_moved = 0 <= request.times["transfer_start_us"] <= given_up_us
+    waited_us = given_up_us - request.preallocated_us
+    has_moved = 0 <= request.transfer_start_us <= given_up_us
     timeout_us = profile["waiting_timeout_us"]
     if not has_moved and timeout_us is not None and waited_us >= timeout_us:
-        return f"Request {request.room} timed out after {waited_us / 1e6:.1f}s in KVPoll.WaitingForInput"
+        return f"Request {request.bootstrap_room} timed out after {waited_us / 1e6:.1f}s in KVPoll.WaitingForInput"
     timeout_us = profile["completion_timeout_us"]
-    overdue_us = given_up_us - request.times["landed_us"]
-    if request.times["landed_us"] >= 0 and timeout_us is not None and overdue_us >= timeout_us:
+    overdue_us = given_up_us - request.landed_us
+    if request.landed_us >= 0 and timeout_us is not None and overdue_us >= timeout_us:
         # No SGLang bounds this wait; a profile that does says so in the same words.
-        return (
-            f"Request {request.room} timed out after {waited_us / 1e6:.1f}s in KVPoll.Transferring"
-        )
+        return f"Request {request.bootstrap_room} timed out after {waited_us / 1e6:.1f}s in KVPoll.Transferring"
     return _DEAD
 
 
-def _deferral_timeout(request: _Request, profile: dict[str, Any]) -> str | None:
+def _deferral_timeout(request: RequestRow, profile: dict[str, Any]) -> str | None:
     """The line of pages that were released although nobody said that they are quiet."""
-    timeout_us, gave_up_us = profile["deferred_timeout_us"], request.times["gave_up_us"]
-    held_us = request.times["ended_us"] - gave_up_us
+    timeout_us, gave_up_us = profile["deferred_timeout_us"], request.gave_up_us
+    held_us = request.ended_us - gave_up_us
     if timeout_us is None or gave_up_us < 0 or held_us < timeout_us:
         return None
     return (
-        f"Deferred KV release for room {request.room} timed out after {timeout_us / 1e6}s without a "
+        f"Deferred KV release for room {request.bootstrap_room} timed out after {timeout_us / 1e6}s without a "
         "full drain ack from prefill; releasing anyway."
     )
 
 
 def _of_prefill(
-    request: _Request, rank: LogRank, profile: dict[str, Any], is_old: bool
+    request: RequestRow, rank: LogRank, profile: dict[str, Any], is_old: bool
 ) -> list[Line]:
-    times, ended_us = request.times, request.times["prefill_ended_us"]
-    if request.prefill_state != "dropped" or ended_us < 0 or ended_us == times["arrival_us"]:
+    ended_us = request.prefill_ended_us
+    if request.prefill_state != "dropped" or ended_us < 0 or ended_us == request.arrival_us:
         return []
-    started = times["prefill_start_us"] >= 0
+    started = request.prefill_start_us >= 0
     what = "Prefill transfer" if started else "Prefill bootstrap"
-    named = f"req.rid={request.request_id!r} req.bootstrap_room={request.room}"
+    named = f"req.rid={request.request_id!r} req.bootstrap_room={request.bootstrap_room}"
     if is_old:
         if request.decode_state == "aborted" or not started:
             return []
         return _failures(what, named, "Fake KVSender Exception", ended_us, rank)
     reason = _ABORTED if request.decode_state == "aborted" else _DEAD
-    waited_us, timeout_us = ended_us - times["arrival_us"], profile["bootstrap_timeout_us"]
+    waited_us, timeout_us = ended_us - request.arrival_us, profile["bootstrap_timeout_us"]
     if not started and timeout_us is not None and waited_us >= timeout_us:
-        reason = (
-            f"Request {request.room} timed out after {waited_us / 1e6:.1f}s in KVPoll.Bootstrapping"
-        )
+        reason = f"Request {request.bootstrap_room} timed out after {waited_us / 1e6:.1f}s in KVPoll.Bootstrapping"
     return _failures(what, named, _transfer_error(request, reason), ended_us, rank)
 
 
-def _transfer_error(request: _Request, reason: str) -> str:
+def _transfer_error(request: RequestRow, reason: str) -> str:
     """The exception of 0.5, which says why."""
-    return f"KVTransferError(bootstrap_room={request.room}): {reason}"
+    return f"KVTransferError(bootstrap_room={request.bootstrap_room}): {reason}"
 
 
 def _failures(what: str, named: str, exception: str, time_us: int, rank: LogRank) -> list[Line]:

@@ -19,13 +19,12 @@ from replay.engine_log.audit_rows import AuditRow
 from replay.engine_log.decode_growth import RunningBatch
 from replay.engine_log.presence import (
     ID_CHARACTERS_MAX,
-    NEVER,
     DecodeQueues,
     PrefillQueues,
     Requests,
-    computed_us,
 )
 from replay.engine_log.servers import Line, LogRank, stamp
+from replay.recording.requests import NEVER
 from traces.text import shortened
 
 INTERVAL_US = 10_000_000
@@ -126,7 +125,7 @@ class PrefillEngine:
         self, rank: LogRank, requests: Requests, queues: PrefillQueues, profile: dict[str, Any]
     ) -> None:
         self._rank, self._queues = rank, queues
-        computed = computed_us(requests, profile)
+        computed = requests.numbers["in_flight_us"]
         known = np.flatnonzero(computed >= 0)
         order = known[np.argsort(computed[known], kind="stable")]
         self._computed = computed[order]
@@ -210,7 +209,7 @@ def expired_holds(rank: LogRank, requests: Requests, profile: dict[str, Any]) ->
         return []
     since = requests.numbers["landed_us"]
     if profile["acknowledgement_timeout_from"] == "sent":
-        since = computed_us(requests, profile)
+        since = requests.numbers["in_flight_us"]
     ended = requests.time("prefill_ended_us", NEVER)
     expired = (since >= 0) & (ended != NEVER) & (ended - since >= timeout_us)
     lines = []

@@ -101,7 +101,7 @@ def _server_log(recording: Recording, server: Server) -> Iterator[Line]:
     }
     queues: dict[str, DecodeQueues] = {}
     if server.side == "decode":
-        queues = {pool: decode_queues(each, profile) for pool, each in requests.items()}
+        queues = {pool: decode_queues(each) for pool, each in requests.items()}
     death = find_death(recording, server, queues)
     streams = [
         _rank_lines(recording, server, rank, requests[rank.pool], queues.get(rank.pool))
@@ -167,7 +167,7 @@ def _sglang_status(
     profile, end_us = run["profile"], _end_us(run)
     warns = profile["check_strictness"] == "warn"
     checks = CheckWarnings(rank, decode, profile, end_us)
-    prefill = PrefillStatus(rank, requests, prefill_queues(requests, profile), profile)
+    prefill = PrefillStatus(rank, requests, prefill_queues(requests), profile)
     running = None if decode is None else DecodeStatus(rank, requests, decode, profile)
     for row in rows_of(recording, server.name, rank.pool):
         yield from prefill.at(row) if running is None else running.until(row)
@@ -185,7 +185,7 @@ def _vllm_status(
     profile = recording.run["profile"]
     engine: DecodeEngine | PrefillEngine
     if decode is None:
-        engine = PrefillEngine(rank, requests, prefill_queues(requests, profile), profile)
+        engine = PrefillEngine(rank, requests, prefill_queues(requests), profile)
     else:
         engine = DecodeEngine(rank, requests, decode, profile)
     for row in rows_of(recording, server.name, rank.pool):

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from replay.errors import RecordingError
 from replay.recording.events import EventFact, read_events, read_numbered_events
 from replay.recording.reader import Recording
+from replay.recording.requests import RequestRow
 from replay.recording.tables import CONTENTS_SCHEMA, OWNERS_SCHEMA, REQUESTS_SCHEMA
 from replay.recording.words import place_words
 
@@ -27,7 +28,7 @@ class RequestFacts:
 
     request_id: str
     #: Its row of requests.parquet.
-    row: dict[str, Any]
+    row: RequestRow
     events: tuple[EventFact, ...]
     #: Events of others that a wrong read of this request is put down to.
     events_of_others: tuple[EventFact, ...]
@@ -49,7 +50,9 @@ def read_request(recording: Recording, request_id: str) -> RequestFacts:
     Raises:
         RecordingError: there is no such request, or a table is missing or broken.
     """
-    rows = _rows(recording, "requests", REQUESTS_SCHEMA, request_id)
+    rows: list[RequestRow] = []
+    for batch in recording.batches("requests", REQUESTS_SCHEMA.names):
+        rows += RequestRow.of_rows(batch.filter(pc.equal(batch["request_id"], request_id)))
     if not rows:
         raise RecordingError(f"{recording.directory}: has no request {shown_id(request_id)}")
     events = read_events(recording, [request_id]).get(request_id, ())

@@ -9,8 +9,9 @@ from replay.explain.gap_steps import counted, gap_steps, read_step
 from replay.explain.request_facts import RequestFacts
 from replay.explain.sighting_steps import sighting_steps
 from replay.explain.sightings import Sighted
-from replay.explain.state_steps import END_WORDS, arrival_step, row_steps, unended_steps
+from replay.explain.state_steps import arrival_step, row_steps, unended_steps
 from replay.explain.steps import Life, Step, first_departure, in_order
+from replay.recording.kinds import DECODE_ENDS, ENDS
 from replay.recording.words import seconds
 
 #: (decode state, prefill state) of a request that was served.
@@ -41,7 +42,7 @@ def request_life(facts: RequestFacts, sighted: Sighted | None = None, note: str 
 
 def _steps(facts: RequestFacts, sighted: Sighted | None) -> Iterator[Step]:
     row = facts.row
-    sender = {"decode": row["prefill_pool"], "prefill": row["decode_pool"]}
+    sender = {"decode": row.prefill_pool, "prefill": row.decode_pool}
     yield arrival_step(facts)
     yield from row_steps(facts) if sighted is None else sighting_steps(sighted)
     yield from event_steps(facts.events, sender)
@@ -56,7 +57,7 @@ def _headline(facts: RequestFacts, steps: tuple[Step, ...], departure: Step | No
     """One sentence: how the request ended, and what went wrong first."""
     row = facts.row
     outcome = [_ending(facts)]
-    if row["prefill_state"] not in END_WORDS:
+    if row.prefill_state not in ENDS:
         outcome.append("prefill never let go of its prompt")
     for stay in facts.stays:
         if stay["closed_audit"] is None:
@@ -72,20 +73,14 @@ def _headline(facts: RequestFacts, steps: tuple[Step, ...], departure: Step | No
         return f"It {told}."
     rule = f" (rule {departure.rule!r})" if departure.rule else ""
     blame = departure.blame or f"at {seconds(departure.time_us)} {departure.what}"
-    is_well = len(outcome) == 1 and (row["decode_state"], row["prefill_state"]) == _WELL
+    is_well = len(outcome) == 1 and (row.decode_state, row.prefill_state) == _WELL
     return f"It {told}{', although ' if is_well else ': '}{blame}{rule}."
 
 
 def _ending(facts: RequestFacts) -> str:
     row = facts.row
-    words = {
-        "finished": "finished",
-        "aborted": "was aborted",
-        "failed": "failed",
-        "lost": "was forgotten with its pages",
-    }
-    if (state := row["decode_state"]) in words:
-        return f"{words[state]} at {seconds(row['ended_us'])}"
+    if row.decode_state in DECODE_ENDS:
+        return f"{DECODE_ENDS[row.decode_state].sentence} at {seconds(row.ended_us)}"
     return "never ended"
 
 
@@ -98,10 +93,10 @@ def _lasting(pages: int, place: str) -> str:
 def _facts(facts: RequestFacts) -> tuple[tuple[str, str], ...]:
     row = facts.row
     return (
-        ("prefill", f"{row['prefill_pool']}, {row['prefill_state']}"),
-        ("decode", f"{row['decode_pool']}, {row['decode_state']}"),
-        ("bootstrap room", str(row["bootstrap_room"])),
-        ("prompt", f"{row['input_tokens']:,} tokens, {row['prompt_pages']:,} pages"),
-        ("output", f"{row['output_tokens']:,} tokens"),
-        ("cycle", str(row["cycle"])),
+        ("prefill", f"{row.prefill_pool}, {row.prefill_state}"),
+        ("decode", f"{row.decode_pool}, {row.decode_state}"),
+        ("bootstrap room", str(row.bootstrap_room)),
+        ("prompt", f"{row.input_tokens:,} tokens, {row.prompt_pages:,} pages"),
+        ("output", f"{row.output_tokens:,} tokens"),
+        ("cycle", str(row.cycle)),
     )

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from replay.explain.gap_steps import counted
 from replay.explain.sightings import PageSighting, Sighted, StateSighting
-from replay.explain.state_steps import END_WORDS, STATE_WORDS, end_step, state_step
+from replay.explain.state_steps import end_step, state_step
 from replay.explain.steps import Order, Step
 from replay.pool.owner_codes import FREE
+from replay.recording.kinds import ENDS, STATES
 
 
 def sighting_steps(sighted: Sighted) -> Iterator[Step]:
@@ -24,7 +25,7 @@ def sighting_steps(sighted: Sighted) -> Iterator[Step]:
         order = order if step.time_us == time_us else Order.BEFORE
         own = Order.AFTER if has_landed and step.order is Order.BEFORE else step.order
         order, time_us = max(order, own), step.time_us
-        has_landed = has_landed or step.what == STATE_WORDS["landed"]
+        has_landed = has_landed or step.what == STATES["landed"].begins
         yield dataclasses.replace(step, order=order)
 
 
@@ -35,9 +36,9 @@ def _in_order(sighted: Sighted) -> list[StateSighting | PageSighting]:
 def _steps_of(sighted: Sighted, sighting: StateSighting | PageSighting) -> Iterator[Step]:
     if isinstance(sighting, PageSighting):
         yield from _page_steps(sighted, sighting)
-    elif sighting.state in END_WORDS:
+    elif sighting.state in ENDS:
         yield end_step(sighting.state, sighting.time_us, sighting.pool, sighting.sequence)
-    elif sighting.state in STATE_WORDS:
+    elif sighting.state in STATES:
         yield state_step(sighting.state, sighting.time_us, sighting.pool, sighting.sequence)
     else:
         what = (

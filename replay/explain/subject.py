@@ -9,7 +9,7 @@ from __future__ import annotations
 from replay.errors import RecordingError
 from replay.explain.page_life import PageName
 from replay.explain.request_facts import shown_id
-from replay.explain.state_steps import END_WORDS
+from replay.recording.kinds import ENDS
 from replay.recording.reader import Recording
 from replay.recording.tables import NOBODY_NAME
 from replay.verdict.blame import first_cause, owners_that_count
@@ -75,7 +75,7 @@ def choose_request(recording: Recording) -> tuple[str, str]:
             return batch["request_id"][0].as_py(), "It is the first to read wrong bytes."
     for batch in recording.batches("requests", ("request_id", "prefill_state", "decode_state")):
         for row in batch.to_pylist():
-            if row["decode_state"] not in END_WORDS or row["prefill_state"] not in END_WORDS:
+            if row["decode_state"] not in ENDS or row["prefill_state"] not in ENDS:
                 return row["request_id"], "It is the first that never ended."
     raise RecordingError(
         f"{recording.directory}: no request of it is guilty of anything; name one with --request"

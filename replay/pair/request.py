@@ -168,8 +168,11 @@ class Request:
     shares_landed: int = 0
 
     # When.
+    prealloc_us: int = -1
     preallocated_us: int = -1
+    prefill_waiting_us: int = -1
     prefill_start_us: int = -1
+    in_flight_us: int = -1
     transfer_start_us: int = -1
     landed_us: int = -1
     consumed_us: int = -1

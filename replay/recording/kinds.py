@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 from enum import Enum, StrEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 #: What a verdict can be.
 VerdictName = Literal["clean", "transient", "persistent", "inconclusive"]
@@ -104,3 +104,63 @@ class LedgerViolations:
         return LedgerViolations(
             *(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True))
         )
+
+
+class StateWords(NamedTuple):
+    """A state of a request: a word or two that fit a bar, and how a step that begins it is told."""
+
+    label: str
+    begins: str
+
+
+#: State -> its words: those that faults are aimed at, whose meanings are `faults.events.STATE_MEANINGS`,
+#: and the one in which decode does not know of a request yet. In the order in which requests pass them.
+STATES = {
+    "bootstrap": StateWords("bootstrap", "arrives, and waits for decode's pages"),
+    "prefill-waiting": StateWords("waiting", "waits for its prompt's turn"),
+    "prefilling": StateWords("prefilling", "its prompt is being computed"),
+    "in-flight": StateWords(
+        "in flight", "its prompt is computed, and held until it is acknowledged"
+    ),
+    "absent": StateWords("not yet", "decode is not told of it before its prompt is computed"),
+    "prealloc": StateWords("wants pages", "waits for pages"),
+    "transfer": StateWords("has pages", "has its pages, and prefill is told which"),
+    "moving": StateWords("bytes move", "its bytes begin to move"),
+    "landed": StateWords("landed", "its last bytes land"),
+    "waiting": StateWords("waiting", "its KV is here, and it waits for the running batch"),
+    "running": StateWords("running", "decodes"),
+    "retracted": StateWords("retracted", "gives its pages back until there is more room"),
+    "deferred": StateWords(
+        "given up", "is given up, and its pages are kept until nobody writes them"
+    ),
+}
+
+
+class EndWords(NamedTuple):
+    """A way in which a side can be done with a request."""
+
+    #: In a word; as the rest of a sentence about the request; as a step of its life.
+    label: str
+    sentence: str
+    step: str
+    #: Whether a healthy life ends so.
+    is_healthy: bool = False
+
+
+#: How decode can be done with a request, and prefill.
+DECODE_ENDS = {
+    "finished": EndWords("finished", "finished", "ends: finished", is_healthy=True),
+    "aborted": EndWords("aborted", "was aborted", "ends: aborted"),
+    "lost": EndWords(
+        "forgotten", "was forgotten with its pages", "is forgotten, with the pages it holds"
+    ),
+    "failed": EndWords("failed", "failed", "ends: its transfer failed"),
+}
+PREFILL_ENDS = {
+    "done": EndWords(
+        "done", "was taken", "its prompt was taken; prefill is done with it", is_healthy=True
+    ),
+    "dropped": EndWords("dropped", "was dropped", "its prompt is dropped"),
+}
+ENDS = DECODE_ENDS | PREFILL_ENDS
+DECODE_ENDED, PREFILL_ENDED = tuple(DECODE_ENDS), tuple(PREFILL_ENDS)

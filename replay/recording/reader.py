@@ -29,15 +29,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from replay.errors import RecordingError
-from replay.recording.event_results import split_results
 from replay.recording.file_kinds import RECORDING
+from replay.recording.older import OlderTable
 from replay.recording.tables import EPISODES_SCHEMA, RUN_SCHEMA, RUN_SCHEMAS_READ, TABLES
 from traces.files.place import Place, hold, put_together, scratch
 
 #: Rows of a table that are read at once.
 BATCH_ROWS = 65_536
-#: What stands for the texts `result` of earlier recordings.
-_NEW_OF_RESULT = frozenset({"outcome", "detail"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +85,11 @@ class Recording:
             table = pq.read_table(path)
         except (OSError, pa.ArrowInvalid):
             raise RecordingError(f"{path}: missing or not a Parquet file") from None
-        if name == "events":
-            table = _with_outcomes(path, table)
         expected = TABLES.get(name, EPISODES_SCHEMA).names
+        try:
+            table = self._older(name, table.column_names).complete(table, expected)
+        except ValueError as problem:
+            raise RecordingError(f"{path}: {problem}") from None
         missing = [column for column in expected if column not in table.column_names]
         if missing:
             raise RecordingError(_no_column(path, missing[0]))
@@ -115,16 +115,20 @@ class Recording:
         path = self.directory / f"{name}.parquet"
         try:
             with pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as parquet:
-                stored, wanted = parquet.schema_arrow.names, list(columns)
-                is_old = "result" in stored and not _NEW_OF_RESULT.isdisjoint(wanted)
-                if is_old:
-                    wanted = [each for each in wanted if each not in _NEW_OF_RESULT] + ["result"]
+                stored = parquet.schema_arrow.names
+                older = self._older(name, stored)
+                wanted = older.columns_to_read(columns)
                 if missing := [each for each in wanted if each not in stored]:
                     raise RecordingError(_no_column(path, missing[0]))
                 for batch in parquet.iter_batches(batch_rows, columns=wanted, use_threads=False):
-                    yield _with_outcomes(path, batch).select(list(columns)) if is_old else batch
+                    yield older.complete(batch, columns)
         except (OSError, pa.ArrowInvalid):
             raise RecordingError(f"{path}: missing or not a Parquet file") from None
+        except ValueError as problem:
+            raise RecordingError(f"{path}: {problem}") from None
+
+    def _older(self, name: str, stored: Collection[str]) -> OlderTable:
+        return OlderTable(name, self.run["profile"].get("decode_allocates"), stored)
 
     def audit_rows(self, numbers: Collection[int]) -> dict[int, dict[str, Any]]:
         """Read the audits of these numbers, by number.
@@ -159,19 +163,6 @@ class Recording:
         if not isinstance(summary, dict):
             raise RecordingError(f"{path}: not a JSON object")
         return summary
-
-
-def _with_outcomes(path: Path, rows: Any) -> Any:
-    """A table or a batch of events with outcomes and details, also one that has texts instead."""
-    if "result" not in rows.schema.names or "outcome" in rows.schema.names:
-        return rows
-    try:
-        columns = split_results(rows["result"])
-    except ValueError as problem:
-        raise RecordingError(f"{path}: {problem}") from None
-    for name, column in zip(("outcome", "detail"), columns, strict=True):
-        rows = rows.append_column(name, column)
-    return rows.drop_columns(["result"])
 
 
 def _no_column(path: Path, column: str) -> str:

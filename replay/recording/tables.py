@@ -92,8 +92,14 @@ REQUESTS_SCHEMA = pa.schema(
         "prefill_state": _WORD,
         "decode_state": _WORD,
         "arrival_us": pa.int64(),
+        # Decode began to wait for pages, and got them.
+        "prealloc_us": pa.int64(),
         "preallocated_us": pa.int64(),
+        # Prefill took it up for a batch, and began to compute.
+        "prefill_waiting_us": pa.int64(),
         "prefill_start_us": pa.int64(),
+        # Prefill has computed the prompt, or stopped computing it, and holds what there is.
+        "in_flight_us": pa.int64(),
         "transfer_start_us": pa.int64(),
         "landed_us": pa.int64(),
         "consumed_us": pa.int64(),

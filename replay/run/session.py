@@ -325,7 +325,13 @@ class Session:
         self._lingering.append(request)
 
     def entered(self, request: Request, state: RequestState) -> None:
-        """Let aborts and timeouts take aim."""
+        """Note when states began that nothing else dates, and let aborts and timeouts take aim."""
+        if state == "prealloc":
+            request.prealloc_us = self.clock.now_us
+        elif state == "prefill-waiting":
+            request.prefill_waiting_us = self.clock.now_us
+        elif state == "in-flight":
+            request.in_flight_us = self.clock.now_us
         if self.injector.has_aimed_rules:
             self._aimed_faults.entered(request, state)
 
@@ -386,8 +392,11 @@ class Session:
                 request.prefill_state.value,
                 request.decode_state.value,
                 request.arrival_us,
+                request.prealloc_us,
                 request.preallocated_us,
+                request.prefill_waiting_us,
                 request.prefill_start_us,
+                request.in_flight_us,
                 request.transfer_start_us,
                 request.landed_us,
                 request.consumed_us,

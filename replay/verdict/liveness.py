@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from replay.recording.events import EventFact, read_events
+from replay.recording.kinds import DECODE_ENDED, PREFILL_ENDED
 from replay.recording.reader import Recording
 from replay.recording.words import counted, what_happened
 from replay.verdict.base import ID_CHARACTERS_MAX, Ruling
@@ -23,10 +24,6 @@ from replay.verdict.findings.finding import (
     rules_of,
 )
 from traces.text import shortened
-
-#: States in which a side is done with a request.
-DECODE_ENDED = ("finished", "aborted", "lost", "failed")
-PREFILL_ENDED = ("done", "dropped")
 
 _COLUMNS = (
     "request_id",

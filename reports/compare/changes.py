@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.verdict.liveness import DECODE_ENDED
+from replay.recording.kinds import DECODE_ENDED
 from reports.compare.matching import OUTCOMES, Outcome
 from reports.evidence import Evidence
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 from replay.recording.events import EventFact
 from replay.recording.kinds import Outcome
+from replay.recording.requests import Side
 from replay.recording.words import what_happened
-from reports.lanes.states import Side
 
 #: What becomes of an event, as it is drawn.
 Shape = Literal["arrives", "lost", "late", "never", "again", "astray", "early", "failed", "strike"]

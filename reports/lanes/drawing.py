@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from replay.recording.requests import SIDES, Side
 from reports.lanes.arrows import Arrow
 from reports.lanes.lane import Lanes, Stay
 from reports.lanes.scale import Scale, make_scale
-from reports.lanes.states import SIDES, Bar, Side
+from reports.lanes.states import COLOURS, Bar
 
 WIDTH = 344
 _TOP = 22
@@ -146,12 +147,12 @@ def _bar(bar: Bar, scale: Scale) -> list[Markup]:
     top, bottom = _place(scale, bar.start_us), _place(scale, bar.end_us)
     left, width = _BAR[bar.side]
     height = round(bottom - top - 1, 1)
-    colour = bar.kind.colour
+    colour = COLOURS[bar.state]
     is_open = " open" if bar.is_open else ""
     parts = [
         Markup(f'<rect class="bar{is_open} c-{colour}" x="{left}" y="{top + 0.5}" width="{width}" height="{height}"/>'),
         Markup(f'<rect class="edge c-{colour}" x="{left}" y="{top + 0.5}" width="6" height="{height}"/>'),
-        _text(left + 10, top + 12, bar.kind.word, "word"),
+        _text(left + 10, top + 12, bar.word, "word"),
     ]  # fmt: skip
     if bar.is_open:
         parts.append(Markup(f'<path class="on" d="M{left + width / 2 - 5} {bottom}l5 5 5 -5"/>'))

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from replay.recording.events import EventFact
+from replay.recording.requests import RequestRow, Side
 from replay.verdict.episodes import kind_of
 from reports.evidence import Evidence
 from reports.lanes.arrows import Arrow, arrows_of
-from reports.lanes.states import Bar, Side, bars_of
+from reports.lanes.states import Bar, bars_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,9 @@ def lanes_of(evidence: Evidence, request_ids: Sequence[str]) -> tuple[Lanes, ...
     Each table is looked through once, however many requests there are.
     """
     wanted = pa.array(list(request_ids), pa.string())
-    rows = {row["request_id"]: row for row in _rows(evidence, "requests", wanted)}
+    requests = evidence.tables["requests"]
+    mine = requests.filter(pc.is_in(requests["request_id"], value_set=wanted))
+    rows = {row.request_id: row for row in RequestRow.of_rows(mine)}
     stays: dict[str, list[dict[str, Any]]] = {}
     for stay in _rows(evidence, "owners", wanted):
         stays.setdefault(stay["request_id"], []).append(stay)
@@ -64,13 +67,11 @@ def lanes_of(evidence: Evidence, request_ids: Sequence[str]) -> tuple[Lanes, ...
     table = evidence.tables["events"]
     for fact in EventFact.of_rows(table.filter(pc.is_in(table["request_id"], value_set=wanted))):
         events.setdefault(fact.request_id, []).append(fact)
-    allocates = evidence.run["profile"]["decode_allocates"]
     return tuple(
         make_lanes_of(
             rows[request_id],
             events.get(request_id, ()),
             stays.get(request_id, ()),
-            allocates,
             evidence.end_us,
         )
         for request_id in dict.fromkeys(request_ids)
@@ -79,26 +80,25 @@ def lanes_of(evidence: Evidence, request_ids: Sequence[str]) -> tuple[Lanes, ...
 
 
 def make_lanes_of(
-    row: dict[str, Any],
+    row: RequestRow,
     events: Sequence[EventFact],
     stays: Sequence[dict[str, Any]],
-    decode_allocates: str,
     end_us: int,
 ) -> Lanes:
     """The lanes of one request from its rows; `end_us` is when the recording ends."""
-    bars = bars_of(row, decode_allocates, end_us)
+    bars = bars_of(row, end_us)
     arrows = arrows_of(events)
     told = tuple(_stay(stay, end_us) for stay in stays)
     moments = [bar.end_us for bar in bars] + [stay.end_us for stay in told]
     moments += [moment for arrow in arrows for moment in arrow.moments_us]
     return Lanes(
-        request_id=row["request_id"],
-        prefill_pool=row["prefill_pool"],
-        decode_pool=row["decode_pool"],
-        prefill_state=row["prefill_state"],
-        decode_state=row["decode_state"],
-        arrival_us=row["arrival_us"],
-        end_us=max(moments, default=row["arrival_us"]),
+        request_id=row.request_id,
+        prefill_pool=row.prefill_pool,
+        decode_pool=row.decode_pool,
+        prefill_state=row.prefill_state,
+        decode_state=row.decode_state,
+        arrival_us=row.arrival_us,
+        end_us=max(moments, default=row.arrival_us),
         bars=bars,
         stays=told,
         arrows=arrows,

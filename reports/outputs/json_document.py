@@ -187,7 +187,7 @@ def _tables(evidence: Evidence) -> dict[str, Any]:
     """Rows of the recording's own tables that the page shows, by what they are about."""
     import pyarrow.compute as pc
 
-    from replay.verdict.liveness import DECODE_ENDED
+    from replay.recording.kinds import DECODE_ENDED
 
     owners, events, requests = (evidence.tables[name] for name in ("owners", "events", "requests"))
     guilty = [] if evidence.worst is None else requests_of(evidence.worst)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from replay.recording.kinds import DECODE_ENDED, PREFILL_ENDED
 from replay.verdict.findings.finding import NEVER_ENDED, RELEASED_BY_ANOTHER, Block, Finding
-from replay.verdict.liveness import DECODE_ENDED, PREFILL_ENDED
 from reports.evidence import Evidence
 from reports.parts.findings import leak_summary
 from reports.reconcile import Check

@@ -13,13 +13,15 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 
 from replay.explain.subject import guilty_requests
+from replay.recording.kinds import ENDS, STATES
+from replay.recording.requests import SIDES, Side
 from replay.recording.words import seconds as words_of_time
 from reports.evidence import Evidence
 from reports.html import TEXT_CHARACTERS_MAX
 from reports.lanes.arrows import SHAPES, Arrow
 from reports.lanes.drawing import draw, time_since
 from reports.lanes.lane import Lanes, Stay, lanes_of
-from reports.lanes.states import ENDINGS, KINDS, SIDES, Bar, Side
+from reports.lanes.states import COLOURS, MEANINGS, Bar
 from reports.parts.tables import ROWS_MAX, Column, Table
 from reports.reconcile import Check
 from reports.words import NOTHING, counted, number, plain_seconds, shown
@@ -92,13 +94,13 @@ def show_lanes(drawn: Sequence[Lanes], anchor: str, title: str, of: int) -> Lane
         title: what stands over them.
         of: how many there are in all.
     """
-    used_states = {(bar.side, bar.state) for lanes in drawn for bar in lanes.bars}
+    used_states = {(bar.state, bar.side) for lanes in drawn for bar in lanes.bars}
     used = {arrow.shape for lanes in drawn for arrow in lanes.arrows}
     states = (
-        (kind.colour, f"{side}: {kind.word}", kind.meaning)
+        (COLOURS[state], f"{side}: {STATES[state].label}", MEANINGS[state])
+        for state in STATES
         for side in SIDES
-        for state, kind in KINDS[side].items()
-        if (side, state) in used_states
+        if (state, side) in used_states
     )
     return LanesPart(
         title=title,
@@ -144,7 +146,7 @@ def _is_cut(lanes: Lanes) -> bool:
 
 def _headline(lanes: Lanes) -> str:
     ends = [
-        f"{pool} {ENDINGS.get(state, f'never ended ({state})')}"
+        f"{pool} {ENDS[state].label if state in ENDS else f'never ended ({state})'}"
         for pool, state in (
             (lanes.prefill_pool, lanes.prefill_state),
             (lanes.decode_pool, lanes.decode_state),
@@ -171,7 +173,7 @@ def _label(lanes: Lanes, name: str) -> str:
     told = []
     for side in SIDES:
         states = (
-            f"{bar.kind.word} {time_since(bar.end_us - bar.start_us)}"
+            f"{bar.word} {time_since(bar.end_us - bar.start_us)}"
             for bar in lanes.bars
             if bar.side == side
         )
@@ -217,7 +219,7 @@ def _bar_row(lanes: Lanes, bar: Bar) -> _Row:
         if bar.is_open
         else f"for {words_of_time(bar.end_us - bar.start_us)}"
     )
-    what = f"{bar.kind.word}: {bar.kind.meaning}, {until}"
+    what = f"{bar.word}: {MEANINGS[bar.state]}, {until}"
     return bar.start_us, 1, lanes.pool(bar.side), what, "", ""
 
 

@@ -17,6 +17,7 @@ from replay.explain.request_life import request_life
 from replay.explain.steps import Life, shown_steps
 from replay.explain.subject import guilty_requests
 from replay.recording.events import EventFact, as_sent
+from replay.recording.requests import RequestRow
 from reports.evidence import Evidence
 from reports.words import number, plain_seconds, shown
 
@@ -97,10 +98,11 @@ def _facts(evidence: Evidence, request_id: str) -> RequestFacts:
     own = {event.event for event in mine}
     named = {read["event"] for read in reads if read["event"] is not None} - own
     others = pc.is_in(events["event"], pa.array(sorted(named), pa.int64()))
-    profile = evidence.run["profile"]
+    profile, requests = evidence.run["profile"], evidence.tables["requests"]
+    (row,) = RequestRow.of_rows(requests.filter(pc.equal(requests["request_id"], request_id)))
     return RequestFacts(
         request_id=request_id,
-        row=_rows(evidence, "requests", request_id)[0],
+        row=row,
         events=mine,
         events_of_others=as_sent(EventFact.of_rows(events.filter(others))),
         stays=tuple(stays),

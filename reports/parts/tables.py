@@ -13,10 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from replay.recording.event_results import Result
-from replay.recording.kinds import Outcome
+from replay.recording.kinds import DECODE_ENDED, Outcome
 from replay.verdict.blame import blame
 from replay.verdict.episodes import Episode, kind_of
-from replay.verdict.liveness import DECODE_ENDED
 from reports.evidence import Evidence
 from reports.words import NOTHING, by_count, number, plain_seconds, shown
 

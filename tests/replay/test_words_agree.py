@@ -5,14 +5,14 @@ from typing import get_args
 from replay.commands.options import VERDICTS
 from replay.commands.printing import summary as summary_text
 from replay.pair.request import DECODE_ENDED, PREFILL_ENDED
+from replay.recording import kinds
 from replay.recording.kinds import KindName, ShareKind, VerdictName
-from replay.verdict import liveness
 from reports import words
 
 
 def test_states_in_which_a_side_is_done_are_the_engines():
-    assert set(liveness.DECODE_ENDED) == {state.value for state in DECODE_ENDED}
-    assert set(liveness.PREFILL_ENDED) == {state.value for state in PREFILL_ENDED}
+    assert set(kinds.DECODE_ENDED) == {state.value for state in DECODE_ENDED}
+    assert set(kinds.PREFILL_ENDED) == {state.value for state in PREFILL_ENDED}
 
 
 def test_every_verdict_has_a_sign_everywhere():

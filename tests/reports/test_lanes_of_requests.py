@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from replay.recording.events import EventFact
 from replay.recording.kinds import Outcome
+from replay.recording.requests import RequestRow
 from reports.lanes.drawing import ARROWS_MAX, draw
 from reports.lanes.lane import make_lanes_of
 from reports.lanes.scale import make_scale
@@ -18,8 +19,11 @@ from reports.parts.lanes import show_lanes
 
 END_US = 900_000_000
 TIMES = [
+    "prealloc_us",
     "preallocated_us",
+    "prefill_waiting_us",
     "prefill_start_us",
+    "in_flight_us",
     "transfer_start_us",
     "landed_us",
     "consumed_us",
@@ -28,6 +32,10 @@ TIMES = [
     "ended_us",
     "prefill_ended_us",
 ]
+SIZES = {
+    "cycle": 0, "bootstrap_room": 1, "input_tokens": 9, "output_tokens": 9, "prompt_pages": 3,
+    "prefix_pages": 0, "prefill_pool": "prefill0/dp0", "decode_pool": "decode0/dp1",
+}  # fmt: skip
 moments = st.one_of(st.just(-1), st.integers(0, END_US))
 texts = st.one_of(
     st.text(max_size=40), st.just("</text><script>x()</script>\n'\"&"), st.just("q" * 10_000)
@@ -37,18 +45,16 @@ texts = st.one_of(
 @st.composite
 def rows(draw_):
     """Rows of requests.parquet whose moments may be anything, in no order at all."""
-    return {
-        "request_id": draw_(texts),
-        "arrival_us": draw_(st.integers(0, END_US)),
-        "prefill_pool": "prefill0/dp0",
-        "decode_pool": "decode0/dp1",
-        "prefill_state": draw_(
+    return RequestRow(
+        **SIZES,
+        request_id=draw_(texts),
+        arrival_us=draw_(st.integers(0, END_US)),
+        prefill_state=draw_(
             st.sampled_from(["bootstrap", "running", "inflight", "done", "dropped"])
         ),
-        "decode_state": draw_(
-            st.sampled_from(["absent", "prealloc", "transfer", "finished", "lost"])
-        ),
-    } | {name: draw_(moments) for name in TIMES}
+        decode_state=draw_(st.sampled_from(["absent", "prealloc", "transfer", "finished", "lost"])),
+        **{name: draw_(moments) for name in TIMES},
+    )
 
 
 @st.composite
@@ -85,32 +91,30 @@ stays = st.builds(
     st.one_of(st.none(), st.integers(0, END_US)),
     st.sampled_from(["stalled", "departed", "over-freed", "cache-held"]), st.booleans(),
 )  # fmt: skip
-allocates = st.sampled_from(["before-prefill", "after-prefill"])
 
 
-@given(rows(), allocates)
-def test_bars_follow_each_other_and_stay_within_the_request(row, when):
-    bars = bars_of(row, when, END_US)
-    latest = max(END_US, *(row[name] for name in TIMES), row["arrival_us"])
+@given(rows())
+def test_bars_follow_each_other_and_stay_within_the_request(row):
+    bars = bars_of(row, END_US)
+    times = {getattr(row, name) for name in TIMES}
+    latest = max(END_US, *times, row.arrival_us)
     for side in ("prefill", "decode"):
         mine = [bar for bar in bars if bar.side == side]
         for bar in mine:
-            assert row["arrival_us"] <= bar.start_us or bar.start_us in {
-                row[name] for name in TIMES
-            }
+            assert row.arrival_us <= bar.start_us or bar.start_us in times
             assert bar.start_us < bar.end_us <= latest
         for before, after in itertools.pairwise(mine):
             assert before.end_us == after.start_us
             assert not before.is_open
         assert len({bar.state for bar in mine}) == len(mine)
-        ended = row["ended_us"] if side == "decode" else row["prefill_ended_us"]
+        ended = row.ended_us if side == "decode" else row.prefill_ended_us
         if mine and ended >= 0 and not (side == "prefill" and mine[-1].is_open):
             assert mine[-1].end_us == ended
 
 
-@given(rows(), st.lists(events(), max_size=40), st.lists(stays, max_size=3), allocates)
-def test_every_delivery_is_drawn_once_and_the_drawing_is_sound(row, facts, gaps, when):
-    lanes = make_lanes_of(row, facts, gaps, when, END_US)
+@given(rows(), st.lists(events(), max_size=40), st.lists(stays, max_size=3))
+def test_every_delivery_is_drawn_once_and_the_drawing_is_sound(row, facts, gaps):
+    lanes = make_lanes_of(row, facts, gaps, END_US)
     drawn = [delivery for arrow in lanes.arrows for delivery in arrow.deliveries]
     assert sorted(drawn) == sorted((fact.event, fact.copy) for fact in facts)
     assert [arrow.number for arrow in lanes.arrows] == list(range(1, len(lanes.arrows) + 1))
@@ -151,19 +155,21 @@ def test_the_scale_keeps_order_and_gives_every_stretch_room(times):
 
 
 def row_of(**times):
-    row = dict.fromkeys(TIMES, -1) | {
-        "request_id": "r", "arrival_us": 0, "prefill_pool": "prefill0/dp0",
-        "decode_pool": "decode0/dp1", "prefill_state": "bootstrap", "decode_state": "prealloc",
-    }  # fmt: skip
-    return row | times
+    known = {
+        "prefill_state": "bootstrap",
+        "decode_state": "prealloc",
+        "arrival_us": 0,
+        "prealloc_us": 0,
+    }
+    return RequestRow(request_id="r", **(SIZES | dict.fromkeys(TIMES, -1) | known | times))
 
 
-def states(row, side, when="before-prefill"):
-    return [bar.state for bar in bars_of(row, when, END_US) if bar.side == side]
+def states(row, side):
+    return [bar.state for bar in bars_of(row, END_US) if bar.side == side]
 
 
 def test_a_request_that_never_got_anywhere_waits_to_the_end():
-    bars = bars_of(row_of(), "before-prefill", END_US)
+    bars = bars_of(row_of(), END_US)
     assert [(bar.state, bar.end_us, bar.is_open) for bar in bars] == [
         ("bootstrap", END_US, True),
         ("prealloc", END_US, True),
@@ -172,15 +178,15 @@ def test_a_request_that_never_got_anywhere_waits_to_the_end():
 
 def test_a_request_refused_at_once_has_no_bars_and_still_a_picture():
     row = row_of(ended_us=0, prefill_ended_us=0, prefill_state="dropped", decode_state="aborted")
-    assert bars_of(row, "before-prefill", END_US) == ()
-    part = show_lanes([make_lanes_of(row, [], [], "before-prefill", END_US)], "a", "t", 1)
+    assert bars_of(row, END_US) == ()
+    part = show_lanes([make_lanes_of(row, [], [], END_US)], "a", "t", 1)
     assert "prefill: nothing recorded" in part.lanes[0].label
     assert part.lanes[0].headline.endswith("prefill0/dp0 dropped, decode0/dp1 aborted")
 
 
 def test_a_healthy_life_passes_every_state_in_order():
     row = row_of(
-        preallocated_us=1, prefill_start_us=3, transfer_start_us=5, landed_us=8, consumed_us=9,
+        preallocated_us=1, prefill_waiting_us=2, prefill_start_us=3, in_flight_us=6, transfer_start_us=5, landed_us=8, consumed_us=9,
         running_us=11, ended_us=20, prefill_ended_us=12, prefill_state="done", decode_state="finished",
     )  # fmt: skip
     assert states(row, "decode") == [
@@ -191,8 +197,13 @@ def test_a_healthy_life_passes_every_state_in_order():
         "waiting",
         "running",
     ]
-    assert states(row, "prefill") == ["bootstrap", "prefill-waiting", "prefilling", "sending", "in-flight"]  # fmt: skip
-    assert states(row, "prefill", "after-prefill") == ["prefill-waiting", "offered", "sending", "in-flight"]  # fmt: skip
+    assert states(row, "prefill") == ["bootstrap", "prefill-waiting", "prefilling", "in-flight"]
+
+
+def test_where_decode_allocates_late_it_does_not_know_of_a_request_at_first():
+    row = row_of(prealloc_us=7, preallocated_us=8, prefill_start_us=3, in_flight_us=6)
+    assert states(row, "decode") == ["absent", "prealloc", "transfer"]
+    assert states(row_of(prealloc_us=-1), "decode") == ["absent"]
 
 
 def test_a_completion_believed_early_is_not_taken_back_when_the_bytes_land():
@@ -203,7 +214,7 @@ def test_a_completion_believed_early_is_not_taken_back_when_the_bytes_land():
 def test_given_up_pages_are_held_until_they_are_released():
     row = row_of(preallocated_us=1, transfer_start_us=5, gave_up_us=6, landed_us=9, ended_us=12,
                  decode_state="aborted")  # fmt: skip
-    last = [bar for bar in bars_of(row, "before-prefill", END_US) if bar.side == "decode"][-1]
+    last = [bar for bar in bars_of(row, END_US) if bar.side == "decode"][-1]
     assert (last.state, last.start_us, last.end_us, last.is_open) == ("deferred", 6, 12, False)
 
 
@@ -232,7 +243,7 @@ def event(**changes):
     ],
 )  # fmt: skip
 def test_what_became_of_an_event_is_seen_in_its_arrow(changes, shape):
-    (arrow,) = make_lanes_of(row_of(), [event(**changes)], [], "before-prefill", END_US).arrows
+    (arrow,) = make_lanes_of(row_of(), [event(**changes)], [], END_US).arrows
     assert arrow.shape == shape
     assert (arrow.fault or "") in arrow.word
 
@@ -242,7 +253,7 @@ def test_ranks_that_were_told_alike_share_an_arrow_and_the_odd_one_does_not():
     odd = event(
         event=7, prefill_tp_rank=7, delivered_us=None, outcome=Outcome.LOST, fault="drop", rule="a"
     )
-    lanes = make_lanes_of(row_of(), [*same, odd], [], "before-prefill", END_US)
+    lanes = make_lanes_of(row_of(), [*same, odd], [], END_US)
     assert [len(arrow.deliveries) for arrow in lanes.arrows] == [7, 1]
     assert lanes.arrows[0].word == "1 \N{MULTIPLICATION SIGN}7"
 
@@ -260,7 +271,7 @@ def test_ranks_that_were_told_alike_share_an_arrow_and_the_odd_one_does_not():
 )
 def test_what_was_told_at_the_same_time_but_otherwise_has_its_own_arrow(changes):
     both = [event(), event(event=1, **changes)]
-    lanes = make_lanes_of(row_of(), both, [], "before-prefill", END_US)
+    lanes = make_lanes_of(row_of(), both, [], END_US)
     assert [arrow.deliveries for arrow in lanes.arrows] == [((0, 0),), ((1, 0 + changes.get("copy", 0)),)]  # fmt: skip
 
 
@@ -268,7 +279,7 @@ def test_words_that_hang_below_the_last_moment_are_still_in_the_picture():
     row = row_of(ended_us=30, prefill_ended_us=30, prefill_state="done", decode_state="failed")
     many = [event(event=each, sent_us=25, due_us=30, delivered_us=30, fault="fail", rule=f"{each}")
             for each in range(ARROWS_MAX)]  # fmt: skip
-    svg = draw(make_lanes_of(row, many, [], "before-prefill", 30), "x-").svg
+    svg = draw(make_lanes_of(row, many, [], 30), "x-").svg
     height = float(re.search(r'viewBox="0 0 \d+ (\d+)"', svg).group(1))
     assert max(float(y) for y in re.findall(r'class="note[^>]* y="([\d.]+)"', svg)) < height - 4
 
@@ -276,7 +287,7 @@ def test_words_that_hang_below_the_last_moment_are_still_in_the_picture():
 def test_too_many_arrows_are_cut_but_never_the_faulted_ones():
     many = [event(event=each, sent_us=10 + each) for each in range(40)]
     late = event(event=40, sent_us=60, delivered_us=500, fault="delay", rule="a")
-    part = show_lanes([make_lanes_of(row_of(), [*many, late], [], "before-prefill", END_US)], "a", "t", 1)  # fmt: skip
+    part = show_lanes([make_lanes_of(row_of(), [*many, late], [], END_US)], "a", "t", 1)  # fmt: skip
     (lane,) = part.lanes
     assert lane.left_out.startswith(f"showing {ARROWS_MAX} of 41 events")
     assert "41 delay" in lane.svg

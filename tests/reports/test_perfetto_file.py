@@ -50,9 +50,9 @@ def states(row, end_us):
             gone,
             [
                 ("bootstrap", row["arrival_us"]),
-                ("prefill-waiting", row["preallocated_us"]),
+                ("prefill-waiting", row["prefill_waiting_us"]),
                 ("prefilling", row["prefill_start_us"]),
-                ("in-flight", row["transfer_start_us"]),
+                ("in-flight", row["in_flight_us"]),
             ],
         ),
         "decode": (
@@ -60,6 +60,8 @@ def states(row, end_us):
             [
                 ("prealloc", row["arrival_us"]),
                 ("transfer", row["preallocated_us"]),
+                ("moving", row["transfer_start_us"]),
+                ("landed", row["landed_us"]),
                 ("waiting", row["consumed_us"]),
                 ("running", row["running_us"]),
                 ("deferred", gave_up),
@@ -89,9 +91,8 @@ def was_there(request, event, end_us):
 def test_every_state_of_every_request_is_a_slice(recordings, written, name):
     trace, _ = written[name]
     end_us = end_of(recordings[name])
-    expected = sorted(
-        state for row in rows(recordings[name], "requests") for state in states(row, end_us)
-    )
+    requests = rows(recordings[name], "requests")
+    expected = sorted(state for row in requests for state in states(row, end_us))
     drawn = sorted(
         (event["cat"], event["name"], event["ts"], event["ts"] + event["dur"])
         for side in ("prefill", "decode")

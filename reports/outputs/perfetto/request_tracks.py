@@ -1,13 +1,6 @@
 """The requests of a recording as slices, on both sides, and their bytes on the way.
 
-A request is a slice from its arrival to its end, and what it waited for or did lies in it:
-
-    prefill   bootstrap | prefill-waiting | prefilling | in-flight
-    decode    prealloc | transfer | waiting | running | deferred
-    bytes     moving
-
-The states are those of `faults.events.RequestState`, as far as requests.parquet has their times: a
-prompt is in flight here from its first bytes on, and a retracted request goes on running.
+A request is a slice from its arrival to its end, with its states (`replay.recording.requests`) in it.
 """
 
 from __future__ import annotations
@@ -17,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from replay.recording.reader import Recording
+from replay.recording.requests import TIME_COLUMNS, Side, StateTimes, Times, times_of
 from reports.outputs.perfetto.lanes import Lanes
 from reports.outputs.perfetto.trace_file import TraceFile, quoted
 
-Integers = npt.NDArray[np.int64]
+Integers = Times
 
 _NUMBERS = (
     "bootstrap_room",
@@ -32,26 +25,9 @@ _NUMBERS = (
     "output_tokens",
     "prompt_pages",
     "prefix_pages",
-    "arrival_us",
-    "preallocated_us",
-    "prefill_start_us",
-    "transfer_start_us",
-    "landed_us",
-    "consumed_us",
-    "running_us",
-    "gave_up_us",
-    "ended_us",
-    "prefill_ended_us",
+    *TIME_COLUMNS,
 )
 _WORDS = ("prefill_pool", "decode_pool", "prefill_state", "decode_state")
-#: State -> the column with its beginning, in order; arrival comes before all.
-_DECODE = {
-    "transfer": "preallocated_us",
-    "waiting": "consumed_us",
-    "running": "running_us",
-    "deferred": "gave_up_us",
-}
-_PREFILL = {"prefilling": "prefill_start_us", "in-flight": "transfer_start_us"}
 #: Requests that are turned into slices at once.
 _CHUNK_ROWS = 65_536
 
@@ -99,25 +75,22 @@ def read_requests(recording: Recording, end_us: int) -> Requests:
     for name in _WORDS:
         column = table[name].cast(pa.string()).dictionary_encode().combine_chunks()
         words[name] = (column.dictionary.to_pylist(), column.indices.to_numpy().astype(np.int64))
-    numbers = {name: table[name].to_numpy().astype(np.int64) for name in _NUMBERS}
+    numbers = times_of(table, _NUMBERS)
     last_us = max(end_us, int(numbers["arrival_us"].max()))
     return Requests(table["request_id"], numbers, words, last_us)
 
 
-def write_side(
-    file: TraceFile, requests: Requests, side: str, pids: Mapping[str, int], *, late: bool
-) -> Stays:
-    """Write the requests of one side, `prefill` or `decode`, into their pools' processes.
+def write_side(file: TraceFile, requests: Requests, side: Side, pids: Mapping[str, int]) -> Stays:
+    """Write the requests of one side into their pools' processes.
 
     Args:
         file: where to.
         requests: whose.
         side: which half of each.
         pids: process of each pool.
-        late: whether decode gets its pages only once the prompt has been computed.
     """
-    states = _prefill_states(requests, late) if side == "prefill" else _decode_states(requests)
     times = requests.numbers
+    states = StateTimes(times, side)
     ended = times["prefill_ended_us" if side == "prefill" else "ended_us"]
     start = times["arrival_us"]
     end = np.maximum(np.where(ended >= 0, ended, requests.end_us), start)
@@ -125,22 +98,14 @@ def write_side(
     pools, codes = requests.words[f"{side}_pool"]
     lanes = [_lanes(file, pids[pool], "requests") for pool in pools]
     for rows in _chunks(start):
-        edges = {name: at[rows].tolist() for name, at in states.items()}
         heads = _heads(requests, rows, side)
-        for at, (row, name, args) in enumerate(heads):
+        for (row, name, args), passed in zip(heads, states.stays(rows), strict=True):
             pool, begin, until = int(codes[row]), int(start[row]), int(end[row])
             tid = stays.tid[row] = lanes[pool].take(begin, until)
             pid = pids[pools[pool]]
             file.slice(f"{side} request", name, pid, tid, begin, until, args)
-            open_state, since = None, begin
-            for state, column in edges.items():
-                if column[at] < 0 or column[at] > until:
-                    continue
-                if open_state is not None:
-                    file.slice(side, open_state, pid, tid, since, max(column[at], since))
-                open_state, since = f'"{state}"', max(column[at], since)
-            if open_state is not None:
-                file.slice(side, open_state, pid, tid, since, until)
+            for _, state, since, left in passed:
+                file.slice(side, f'"{state}"', pid, tid, since, until if left is None else left)
     return stays
 
 
@@ -169,27 +134,6 @@ def write_transfers(file: TraceFile, requests: Requests, pids: Mapping[str, int]
             )
             tid = lanes[pool].take(begin, until)
             file.slice("transfer", '"moving"', pids[pools[pool]], tid, begin, until, args)
-
-
-def _prefill_states(requests: Requests, late: bool) -> dict[str, Integers]:
-    """State -> when it began; a prompt waits for decode's pages first, where decode allocates first."""
-    times = requests.numbers
-    if late:
-        waiting = {"prefill-waiting": times["arrival_us"]}
-    else:
-        waiting = {
-            "bootstrap": times["arrival_us"],
-            "prefill-waiting": times["preallocated_us"],
-        }
-    return {**waiting, **{state: times[column] for state, column in _PREFILL.items()}}
-
-
-def _decode_states(requests: Requests) -> dict[str, Integers]:
-    times = requests.numbers
-    states = {state: times[column] for state, column in _DECODE.items()}
-    # Who gives up and ends at once was never deferred.
-    states["deferred"] = np.where(states["deferred"] == times["ended_us"], -1, states["deferred"])
-    return {"prealloc": times["arrival_us"], **states}
 
 
 def _heads(requests: Requests, rows: Integers, side: str) -> Iterator[tuple[int, str, str]]:

@@ -9,9 +9,11 @@ import pyarrow as pa
 
 from replay.errors import RecordingError
 from replay.recording.reader import Recording
+from replay.recording.requests import SIDES
 from reports.outputs.perfetto.audit_tracks import write_checks, write_counters
 from reports.outputs.perfetto.event_tracks import Arrows, write_arrows, write_faults
 from reports.outputs.perfetto.request_tracks import (
+    Stays,
     pools_of,
     read_requests,
     write_side,
@@ -96,10 +98,7 @@ def _write(file: TraceFile, recording: Recording) -> Arrows:
     _write_episodes(file, recording, pids, end_us)
     write_counters(file, recording, pids)
     requests = read_requests(recording, end_us)
-    late = run["profile"]["decode_allocates"] == "after-prefill"
-    stays = {
-        side: write_side(file, requests, side, pids, late=late) for side in ("prefill", "decode")
-    }
+    stays: dict[str, Stays] = {side: write_side(file, requests, side, pids) for side in SIDES}
     write_transfers(file, requests, pids)
     return write_arrows(file, recording, requests, stays, pids)
 

@@ -1,4 +1,4 @@
-"""Results of events: two columns, and the one of texts in recordings of earlier versions."""
+"""Recordings of earlier versions stay readable: results are texts there, and some times are not said."""
 
 import json
 import shutil
@@ -14,7 +14,9 @@ from replay.recording.event_results import Result, split_results
 from replay.recording.events import read_events
 from replay.recording.file_kinds import RECORDING
 from replay.recording.kinds import Outcome
+from replay.recording.older import OlderTable
 from replay.recording.reader import Recording
+from replay.recording.requests import SIDES, RequestRow
 from replay.run.options import RunOptions
 from replay.run.replay_once import replay
 from replay.verdict.judge import judge
@@ -40,6 +42,8 @@ OLD_TEXTS = {
     "asked its sender, and waits on": ("extended", None),
     "missed: it was running by then": ("missed", "it was running by then"),
 }
+#: Columns of requests.parquet that recordings of earlier versions lack.
+NEW_TIMES = ["prealloc_us", "prefill_waiting_us", "in_flight_us"]
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +75,8 @@ def of_an_earlier_version(recorded, tmp_path):
     at = table.column_names.index("outcome")
     old = table.drop_columns(["outcome", "detail"]).add_column(at, "result", words)
     pq.write_table(old, tmp_path / "old/events.parquet")
+    requests = pq.read_table(tmp_path / "old/requests.parquet")
+    pq.write_table(requests.drop_columns(NEW_TIMES), tmp_path / "old/requests.parquet")
     return tmp_path / "old"
 
 
@@ -105,7 +111,30 @@ def test_a_recording_of_an_earlier_version_says_the_same(recorded, of_an_earlier
     streamed = [
         row for batch in old.batches("events", ("outcome", "event")) for row in batch.to_pylist()
     ]
-    assert [tuple(row) for row in streamed] == [("outcome", "event")] * len(names)
+    assert [set(row) for row in streamed] == [{"outcome", "event"}] * len(names)
+
+
+def test_states_of_an_earlier_recording_begin_when_its_columns_say(of_an_earlier_version):
+    old = Recording.open(of_an_earlier_version)
+    for row in RequestRow.of_rows(old.table("requests")):
+        starts = {stay.state: stay.start_us for side in SIDES for stay in row.stays(side)}
+        assert starts["prealloc"] == row.arrival_us
+        assert starts.get("prefill-waiting", -1) == row.preallocated_us
+        assert starts.get("in-flight", -1) == row.transfer_start_us
+    assert "absent" not in starts
+    (batch,) = old.batches("requests", ("in_flight_us",))
+    assert (
+        batch["in_flight_us"].to_pylist() == old.table("requests")["transfer_start_us"].to_pylist()
+    )
+
+
+@pytest.mark.parametrize(
+    ("decode_allocates", "offered"), [("before-prefill", 0), ("after-prefill", 7)]
+)
+def test_decode_knew_of_a_request_at_once_or_not_before_it_gave_pages(decode_allocates, offered):
+    rows = pa.table({"arrival_us": [0], "preallocated_us": [7], "transfer_start_us": [9]})
+    older = OlderTable("requests", decode_allocates, rows.column_names)
+    assert older.complete(rows, ["prealloc_us"])["prealloc_us"].to_pylist() == [offered]
 
 
 def test_the_place_of_a_recording_of_an_earlier_version_can_be_used_again(of_an_earlier_version):
