@@ -186,7 +186,7 @@ def test_the_verdict_counts_who_never_left(told):
         for row in told.rows
         for stays in [[stay for stay in told.stays[row.request_id] if stay.side == "decode"]]
     )
-    counts = judge(told.recording).findings.requests
+    counts = judge(told.recording).oracles.liveness.requests
     assert counts["stuck"] == stuck
     assert counts["total"] == sum(row.cycle == 0 for row in told.rows)
     for row in told.rows:
