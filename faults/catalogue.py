@@ -13,11 +13,9 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from faults.errors import PlanError
-from faults.plan import load_plan, plan_of, read_plan_file
-from faults.plan_file import PlanFile
-from faults.rule import FaultPlan
-from faults.toml_errors import nearest
+from faults.plan import PlanFile, load_plan, plan_of, read_plan_file
+from faults.rule import FaultPlan, PlanError
+from faults.toml.errors import nearest
 
 #: What stands before the name of a built-in plan where a plan is asked for.
 BUILTIN_PREFIX = "builtin:"

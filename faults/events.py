@@ -25,7 +25,7 @@ STATE_MEANINGS: dict[RequestState, str] = {
     "prealloc": "decode: it waits for pages",
     "transfer": "decode: it has pages, and no byte has moved",
     "moving": "decode: its bytes are on their way",
-    "landed": "decode: its last byte has landed, and its completion was not taken in yet",
+    "landed": "decode: its last byte has landed, and its completion is not consumed yet",
     "waiting": "decode: its KV is here, and it is not batched yet",
     "running": "decode: it is in the running batch",
     "retracted": "decode: its pages were taken back, and it waits for new ones",
@@ -33,10 +33,16 @@ STATE_MEANINGS: dict[RequestState, str] = {
     "bootstrap": "prefill: it waits for decode's pages",
     "prefill-waiting": "prefill: it waits for a batch",
     "prefilling": "prefill: its prompt is being computed",
-    "in-flight": "prefill: its prompt is computed, and held until it was taken",
+    "in-flight": "prefill: its prompt is computed, and held until it is acknowledged",
 }
 DECODE_STATES: tuple[str, ...] = get_args(DecodeMoment)
 PREFILL_STATES: tuple[str, ...] = get_args(PrefillMoment)
+
+#: Where a receiver can have a request when an event is sent to it: in a state, or ended.
+STATES_OF_RECEIVERS: dict[Direction, tuple[str, ...]] = {
+    "decode": (*DECODE_STATES, "finished", "aborted", "failed", "lost"),
+    "prefill": (*PREFILL_STATES, "done", "dropped"),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,34 +3,23 @@
 Each rule decides for itself, from the event alone: a random choice is a hash of (seed, rule name,
 event identity), so taking one request or one rule away changes no other decision. (Counting is the
 one exception by its nature: the n-th occurrence is the n-th of those that come. Count per request
-where that matters.) What the rules that hit one event do to it together, in this order:
+where that matters.) The rules that hit an event each add their share to its fate (`faults.kinds`),
+whatever their order; `faults.kinds.base.STAGE_MEANINGS` says what comes of several.
 
-    early                 decided when the last bytes set out; the event has then arrived, and what
-                          the other rules do to its original delivery comes too late
-    drop, partial         nothing is delivered any more, whatever the others say
-    misroute              every delivery arrives elsewhere; the first such rule of the plan says where
-    fail                  every delivery says "failed"
-    delay, reorder        the delays add up; held deliveries wait until all their conditions hold,
-                          and then as long as the delays say
-    duplicate, stale      as many copies as all ask for, each following the delayed original
-
-Aborts and timeouts do not act on events: they are shown requests as they come into a state.
+Faults aimed at a state do not act on events: they are shown requests as they come into a state.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
-from faults.chance import uniform
-from faults.durations import draw_us
-from faults.events import CompletionEvent, Moment
-from faults.journal import FaultJournal, RuleJournal
+from faults.chance import Chance, uniform
+from faults.events import CompletionEvent, Direction, Moment
+from faults.kinds.base import BOTH_DIRECTIONS, Fate, Stage
+from faults.kinds.registry import KINDS
 from faults.rule import Condition, Detour, FaultPlan, FaultRule
-from faults.triggers import covers_event, covers_moment
-
-_LOSING = ("drop", "partial")
-_MOVING = ("delay", "reorder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +29,9 @@ class Delivery:
     at_us: int
     failed: bool
     rules: tuple[FaultRule, ...]
-    #: Where it arrives if not where it was sent.
+    #: Where it is delivered if not where it was sent.
     detour: Detour | None = None
-    #: What must have happened before it arrives; it then takes `wait_us` more.
+    #: What must have happened before it is delivered; it then takes `wait_us` more.
     until: frozenset[Condition] = frozenset()
     wait_us: int = 0
     #: Whether it is one more than the receiver expects.
@@ -61,30 +50,153 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Strike:
-    """An abort or a timeout that is to hit a request at a time, if it is in the state then."""
+    """An aimed fault that is to hit a request at a time, if it is in the state then."""
 
     rule: FaultRule
     at_us: int
+
+
+@dataclass(slots=True)
+class RuleJournal:
+    """What one rule did, from the decision to what the engines could see of it.
+
+    A rule that never fired has planned nothing. A rule without effect has planned something of
+    which nothing was observed, such as a delay that ended before the receiver polled again.
+    """
+
+    #: Events that its conditions are about.
+    met: int = 0
+    #: Of these, the ones it hit.
+    planned: int = 0
+    #: Of these, the ones whose fault came about: an event lost, or delivered otherwise.
+    landed: int = 0
+    #: Of these, the ones that made a difference an engine could see: a poll that found nothing,
+    #: something a second time, something else, or in another order.
+    observed: int = 0
+
+
+@dataclass(slots=True)
+class FaultJournal:
+    """What every rule did, by rule name."""
+
+    rules: dict[str, RuleJournal] = field(default_factory=dict)
+
+    @property
+    def planned(self) -> int:
+        """Faults that the rules decided on."""
+        return sum(rule.planned for rule in self.rules.values())
+
+    @property
+    def landed(self) -> int:
+        """Faults that came about."""
+        return sum(rule.landed for rule in self.rules.values())
+
+    @property
+    def observed(self) -> int:
+        """Faults that made a difference an engine could see."""
+        return sum(rule.observed for rule in self.rules.values())
+
+    @property
+    def never_fired(self) -> list[str]:
+        """Rules that never decided on a fault."""
+        return [name for name, rule in self.rules.items() if not rule.planned]
+
+    @property
+    def without_effect(self) -> list[str]:
+        """Rules that did, and nothing of it could be seen."""
+        return [name for name, rule in self.rules.items() if rule.planned and not rule.observed]
+
+
+_Subject = CompletionEvent | Moment
+_Test = Callable[[_Subject, int], bool]
+
+
+class BoundRule:
+    """One rule under one seed: what it asks for is looked up once, not at each event."""
+
+    def __init__(self, rule: FaultRule, seed: int, journal: RuleJournal) -> None:
+        self.rule, self.kind = rule, KINDS[rule.fault]
+        self._seed = seed
+        self._journal = journal
+        self._subject_tests = tuple(_subject_tests(rule, seed))
+        self._event_tests = tuple(_event_tests(rule))
+        if (condition := self.kind.condition(rule)) is not None:
+            self._event_tests += (condition,)
+        self._counts: Counter[str] = Counter()
+        #: For rules that choose whole transfers: the number of each that they counted.
+        self._transfers: dict[str, int] = {}
+
+    def hits(self, event: CompletionEvent) -> bool:
+        """Whether it hits an event; an event that meets its conditions is counted."""
+        for test in self._event_tests:
+            if not test(event):
+                return False
+        for about in self._subject_tests:
+            if not about(event, event.sent_us):
+                return False
+        identity = event.transfer_identity if self.kind.is_per_transfer else event.identity
+        if not self.chooses(event, identity):
+            return False
+        if self.kind.spares(self.rule, event, self._chance(identity)):
+            return False
+        self._journal.planned += 1
+        return True
+
+    def strikes(self, moment: Moment) -> Strike | None:
+        """What it does to a request that comes into its state."""
+        for about in self._subject_tests:
+            if not about(moment, moment.at_us):
+                return None
+        if not self.chooses(moment, moment.identity):
+            return None
+        self._journal.planned += 1
+        wait_us = self._chance(moment.identity).time_us(self.rule.delay_us, "delay")
+        return Strike(self.rule, moment.at_us + wait_us)
+
+    def shape(self, fate: Fate) -> None:
+        """Add its share to the fate of an event that it hits."""
+        self.kind.shape(self.rule, fate, self._chance(fate.event.identity))
+
+    def chooses(self, subject: _Subject, identity: str) -> bool:
+        """Whether it is this one's turn, and chance is against it."""
+        self._journal.met += 1
+        occurrences, probability = self.rule.occurrences, self.rule.probability
+        if occurrences is not None and self._occurrence(subject, identity) not in occurrences:
+            return False
+        return probability >= 1.0 or uniform(self._seed, self.rule.name, identity) < probability
+
+    def _occurrence(self, subject: _Subject, identity: str) -> int:
+        """Occurrence number of this event, from 1; events chosen together share a number."""
+        if self.kind.is_per_transfer and identity in self._transfers:
+            return self._transfers[identity]
+        scope = _scope(self.rule, subject)
+        self._counts[scope] += 1
+        if self.kind.is_per_transfer:
+            self._transfers[identity] = self._counts[scope]
+        return self._counts[scope]
+
+    def _chance(self, about: str) -> Chance:
+        return Chance(self._seed, self.rule.name, about)
 
 
 class FaultInjector:
     """Applies one plan under one seed; `disarm` ends the inject phase."""
 
     def __init__(self, plan: FaultPlan, seed: int) -> None:
-        self._early = tuple(rule for rule in plan.rules if rule.fault == "early")
-        self._aimed = tuple(rule for rule in plan.rules if rule.is_aimed)
-        self._rules = tuple(
-            rule for rule in plan.rules if rule.fault != "early" and not rule.is_aimed
-        )
-        self._seed = seed
-        self._armed = True
-        self._counts: dict[str, Counter[str]] = {rule.name: Counter() for rule in plan.rules}
-        #: For rules that lose parts of transfers: the number of each transfer that they counted.
-        self._transfers: dict[str, dict[str, int]] = {rule.name: {} for rule in plan.rules}
         #: What every rule has met and planned; what came of it is counted where events arrive.
         self.journal = FaultJournal({rule.name: RuleJournal() for rule in plan.rules})
+        bound = [BoundRule(rule, seed, self.journal.rules[rule.name]) for rule in plan.rules]
+        self._early = _by_direction(each for each in bound if each.kind.stage is Stage.EARLY)
+        self._rules = _by_direction(
+            each for each in bound if each.kind.stage not in (Stage.EARLY, Stage.AIMED)
+        )
+        self._aimed: dict[str, list[BoundRule]] = {}
+        for each in bound:
+            if each.kind.is_aimed and each.rule.when is not None:
+                self._aimed.setdefault(each.rule.when, []).append(each)
+        self._armed = True
         #: Whether events must be shown to `decide_early`, and requests to `aim`.
-        self.looks_ahead = bool(self._early)
+        self.looks_ahead = any(self._early.values())
         self.has_aimed_rules = bool(self._aimed)
 
     def disarm(self) -> None:
@@ -96,11 +208,10 @@ class FaultInjector:
         hits = self._hits(self._early, event)
         if not hits:
             return None
-        at_us = min(
-            now_us if rule.early_us is None else max(now_us, event.sent_us - rule.early_us)
-            for rule in hits
-        )
-        return Delivery(at_us, False, hits)
+        fate = Fate(event, now_us)
+        for each in hits:
+            each.shape(fate)
+        return Delivery(min(fate.early_us), False, tuple(each.rule for each in hits))
 
     def decide(self, event: CompletionEvent, came_early: bool = False) -> Outcome:
         """Say how one event is delivered; one that came early is not delivered once more."""
@@ -108,156 +219,105 @@ class FaultInjector:
         if not hits:
             healthy = () if came_early else (Delivery(event.due_us, False, ()),)
             return Outcome(healthy, is_untouched=True)
-        lost_by = tuple(rule for rule in hits if rule.fault in _LOSING)
-        if lost_by:
+        fate = Fate(event)
+        for each in hits:
+            each.shape(fate)
+        if fate.lost_by:
             if came_early:
                 return Outcome(())
-            return Outcome((), lost_by)
-        original = self._original(hits, event)
-        copies = self._copies(hits, event, original)
-        return Outcome(tuple(copies) if came_early else (original, *copies))
+            return Outcome((), tuple(fate.lost_by))
+        original = _original(fate, hits)
+        copies = _copies(fate, original)
+        return Outcome(copies if came_early else (original, *copies))
 
     def aim(self, moment: Moment) -> tuple[Strike, ...]:
-        """The aborts and timeouts that are to hit a request which comes into a state now."""
-        strikes = []
-        for rule in self._aimed if self._armed else ():
-            if covers_moment(rule, moment, self._seed) and self._draws(rule, moment):
-                self.journal.rules[rule.name].planned += 1
-                wait_us = self._draw_us(rule, moment.identity, "delay")
-                strikes.append(Strike(rule, moment.at_us + wait_us))
-        return tuple(strikes)
+        """The aimed faults that are to hit a request which comes into a state now."""
+        aimed = self._aimed.get(moment.state, ()) if self._armed else ()
+        strikes = (each.strikes(moment) for each in aimed)
+        return tuple(strike for strike in strikes if strike is not None)
 
-    # What the rules that hit an event make of it.
-
-    def _original(self, hits: tuple[FaultRule, ...], event: CompletionEvent) -> Delivery:
-        moved_us = sum(self._moved_us(rule, event) for rule in hits if rule.fault in _MOVING)
-        until = frozenset(
-            rule.until for rule in hits if rule.fault == "delay" and rule.until is not None
-        )
-        return Delivery(
-            event.due_us if until else event.due_us + moved_us,
-            any(rule.fault == "fail" for rule in hits),
-            tuple(rule for rule in hits if rule.fault not in ("duplicate", "stale")),
-            detour=next((rule.to for rule in hits if rule.fault == "misroute"), None),
-            until=until,
-            wait_us=moved_us if until else 0,
-        )
-
-    def _moved_us(self, rule: FaultRule, event: CompletionEvent) -> int:
-        if rule.fault == "reorder":
-            chance = uniform(self._seed, rule.name, f"{event.identity}\x1fdelay")
-            return int(chance * rule.window_us)
-        return self._draw_us(rule, event.identity, "delay")
-
-    def _copies(
-        self, hits: tuple[FaultRule, ...], event: CompletionEvent, original: Delivery
-    ) -> list[Delivery]:
-        copies = []
-        for rule in hits:
-            if rule.fault == "stale":
-                reused: Condition = rule.until or "pages-reused"
-                wait_us = original.wait_us + self._draw_us(rule, event.identity, "delay")
-                until = original.until | {reused}
-                copies.append(self._copy(original, rule, original.at_us, until, wait_us))
-            elif rule.fault == "duplicate":
-                for number in range(1, rule.copies + 1):
-                    after_us = self._copy_delay_us(rule, event, number)
-                    held = bool(original.until)
-                    at_us = original.at_us if held else original.at_us + after_us
-                    wait_us = original.wait_us + after_us if held else 0
-                    copies.append(self._copy(original, rule, at_us, original.until, wait_us))
-        return copies
-
-    @staticmethod
-    def _copy(
-        original: Delivery,
-        rule: FaultRule,
-        at_us: int,
-        until: frozenset[Condition],
-        wait_us: int,
-    ) -> Delivery:
-        return Delivery(
-            at_us,
-            original.failed,
-            (rule,),
-            detour=original.detour,
-            until=until,
-            wait_us=wait_us,
-            is_copy=True,
-        )
-
-    def _copy_delay_us(self, rule: FaultRule, event: CompletionEvent, number: int) -> int:
-        """How long after the original the copy of that number comes."""
-        delay = rule.copy_delay_us
-        if isinstance(delay, tuple):
-            return delay[number - 1]
-        if isinstance(delay, int):
-            return number * delay
-        return draw_us(
-            delay, uniform(self._seed, rule.name, f"{event.identity}\x1fcopy\x1f{number}")
-        )
-
-    def _draw_us(self, rule: FaultRule, identity: str, what: str) -> int:
-        if isinstance(rule.delay_us, int):
-            return rule.delay_us
-        return draw_us(rule.delay_us, uniform(self._seed, rule.name, f"{identity}\x1f{what}"))
-
-    # Which rules hit an event.
-
-    def _hits(self, rules: tuple[FaultRule, ...], event: CompletionEvent) -> tuple[FaultRule, ...]:
+    def _hits(
+        self, by_direction: dict[Direction, tuple[BoundRule, ...]], event: CompletionEvent
+    ) -> Sequence[BoundRule]:
+        rules = by_direction[event.direction]
         if not rules or not self._armed:
             return ()
-        hits = tuple(
-            rule
-            for rule in rules
-            if covers_event(rule, event, self._seed)
-            and self._draws(rule, event)
-            and not (rule.fault == "partial" and self._is_kept(rule, event))
-        )
-        for rule in hits:
-            self.journal.rules[rule.name].planned += 1
-        return hits
-
-    def _draws(self, rule: FaultRule, subject: CompletionEvent | Moment) -> bool:
-        """Whether it is this one's turn, and chance is against it."""
-        self.journal.rules[rule.name].met += 1
-        identity = subject.identity
-        if rule.fault == "partial" and isinstance(subject, CompletionEvent):
-            # One decision for all events of a transfer.
-            identity = subject.transfer_identity
-        if rule.occurrences is not None and (
-            self._occurrence(rule, subject, identity) not in rule.occurrences
-        ):
-            return False
-        return rule.probability >= 1.0 or (
-            uniform(self._seed, rule.name, identity) < rule.probability
-        )
-
-    def _occurrence(self, rule: FaultRule, subject: CompletionEvent | Moment, identity: str) -> int:
-        """The how manieth this is, from 1; the events of one partial transfer are one."""
-        numbers = self._transfers[rule.name]
-        if rule.fault == "partial" and identity in numbers:
-            return numbers[identity]
-        counts, scope = self._counts[rule.name], _scope(rule, subject)
-        counts[scope] += 1
-        if rule.fault == "partial":
-            numbers[identity] = counts[scope]
-        return counts[scope]
-
-    def _is_kept(self, rule: FaultRule, event: CompletionEvent) -> bool:
-        """Whether this is one of the events of a partial transfer that do arrive."""
-
-        def lot(part: int) -> tuple[float, int]:
-            about = f"{event.transfer_identity}\x1fkept\x1f{part}"
-            return uniform(self._seed, rule.name, about), part
-
-        return event.part in sorted(range(event.parts), key=lot)[: rule.keep]
+        return [each for each in rules if each.hits(event)]
 
 
-def _scope(rule: FaultRule, subject: CompletionEvent | Moment) -> str:
+def _by_direction(rules: Iterable[BoundRule]) -> dict[Direction, tuple[BoundRule, ...]]:
+    """Rules of one direction cost events of the other nothing."""
+    each = tuple(rules)
+    return {
+        direction: tuple(bound for bound in each if bound.rule.direction == direction)
+        for direction in BOTH_DIRECTIONS
+    }
+
+
+def _subject_tests(rule: FaultRule, seed: int) -> Iterable[_Test]:
+    """The conditions that a rule has on events and on requests in a state alike."""
+    if (request_ids := rule.request_ids) is not None:
+        yield lambda subject, _: subject.request_id in request_ids
+    if (session_ids := rule.session_ids) is not None:
+        yield lambda subject, _: subject.session_id in session_ids
+    if (pools := rule.pools) is not None:
+        yield lambda subject, _: subject.pool in pools
+    if (dp_ranks := rule.dp_ranks) is not None:
+        yield lambda subject, _: subject.dp_rank in dp_ranks
+    if (after_us := rule.after_us) is not None:
+        yield lambda _, at_us: at_us >= after_us
+    if (before_us := rule.before_us) is not None:
+        yield lambda _, at_us: at_us < before_us
+    if (burst := rule.burst) is not None:
+        yield lambda subject, at_us: burst.is_on(seed, rule.name, subject.pool, at_us)
+
+
+def _event_tests(rule: FaultRule) -> Iterable[Callable[[CompletionEvent], bool]]:
+    """The conditions that a rule has on events only."""
+    if (prefill_tp_ranks := rule.prefill_tp_ranks) is not None:
+        yield lambda event: event.prefill_tp_rank in prefill_tp_ranks
+    if (decode_tp_ranks := rule.decode_tp_ranks) is not None:
+        yield lambda event: event.decode_tp_rank in decode_tp_ranks
+    if (states := rule.states) is not None:
+        yield lambda event: event.state in states
+
+
+def _scope(rule: FaultRule, subject: _Subject) -> str:
     """What the n-th occurrence is counted over."""
     if rule.occurrences_per == "request":
         return subject.request_id
     if rule.occurrences_per == "session":
         return subject.session_id or subject.request_id
     return subject.pool if rule.occurrences_per == "rank" else ""
+
+
+def _original(fate: Fate, hits: Iterable[BoundRule]) -> Delivery:
+    """The delivery that the receiver expects."""
+    due_us, is_held = fate.event.due_us, bool(fate.until)
+    return Delivery(
+        due_us if is_held else due_us + fate.late_us,
+        fate.has_failed,
+        tuple(each.rule for each in hits if each.kind.stage is not Stage.AGAIN),
+        detour=fate.detour,
+        until=frozenset(fate.until),
+        wait_us=fate.late_us if is_held else 0,
+    )
+
+
+def _copies(fate: Fate, original: Delivery) -> tuple[Delivery, ...]:
+    """The deliveries after it, each of which waits for what the original waits for, and more."""
+    copies = []
+    for copy in fate.copies:
+        until = original.until if copy.until is None else original.until | {copy.until}
+        copies.append(
+            Delivery(
+                original.at_us if until else original.at_us + copy.after_us,
+                original.failed,
+                (copy.rule,),
+                detour=original.detour,
+                until=until,
+                wait_us=original.wait_us + copy.after_us if until else 0,
+                is_copy=True,
+            )
+        )
+    return tuple(copies)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from faults.events import STATE_MEANINGS
-from faults.plan_file import KEYS_OF_FAULT, STATES_OF_RECEIVERS, TIMEOUT_STATES, PlanFile
-from faults.rule import AIMED_FAULTS, CONDITION_MEANINGS, FAULT_MEANINGS
+from faults.events import STATE_MEANINGS, STATES_OF_RECEIVERS
+from faults.kinds.base import KEYS_ABOUT_EVENTS, FaultKind
+from faults.kinds.registry import KIND_KEYS, KINDS
+from faults.plan import PlanFile
+from faults.rule import CONDITION_MEANINGS
 
 Schema = dict[str, Any]
 
@@ -62,20 +64,13 @@ def _as_toml(schema: Any) -> Any:
 def _describe_rule(rule: Schema) -> None:
     """Say what the words mean, and which key goes with which fault and which other key."""
     for key, meanings in (
-        ("fault", FAULT_MEANINGS),
+        ("fault", {name: kind.meaning for name, kind in KINDS.items()}),
         ("until", CONDITION_MEANINGS),
         ("when", STATE_MEANINGS),
     ):
         lines = [f"{word}: {meaning}" for word, meaning in meanings.items()]
         rule["properties"][key]["description"] += "\n" + "\n".join(lines)
-    of_faults = sorted(set().union(*(keys.must | keys.may for keys in KEYS_OF_FAULT.values())))
-    conditions = []
-    for fault, keys in KEYS_OF_FAULT.items():
-        refused = [key for key in of_faults if key not in keys.may | keys.must]
-        then: Schema = {"properties": dict.fromkeys(refused, False)}
-        if keys.must:
-            then["required"] = sorted(keys.must)
-        conditions.append(_when("fault", fault, then | _only_of(fault, then)))
+    conditions = [_when("fault", name, _of_kind(kind)) for name, kind in KINDS.items()]
     for direction, states in STATES_OF_RECEIVERS.items():
         known = {"properties": {"states": {"items": {"enum": list(states)}}}}
         conditions.append(_when("direction", direction, known, or_absent=direction == "decode"))
@@ -87,29 +82,24 @@ def _describe_rule(rule: Schema) -> None:
             },
             "then": _requires("occurrences"),
         },
-        {
-            # One copy, and so one delay.
-            "if": {"not": _requires("copies")},
-            "then": {"properties": {"copy_delay_us": {"maxItems": 1}}},
-        },
     ]
     rule["allOf"] = conditions
 
 
-def _only_of(fault: str, then: Schema) -> Schema:
-    """What holds for one fault beside the keys that it takes."""
-    properties = dict(then["properties"])
-    if fault == "delay":
-        return {"anyOf": [_requires("delay_us"), _requires("until")]}
-    if fault == "stale":
-        properties["until"] = {"enum": ["pages-reused", "room-reused"]}
-    if fault == "timeout":
-        properties["when"] = {"enum": list(TIMEOUT_STATES)}
-    if fault in AIMED_FAULTS:
+def _of_kind(kind: FaultKind) -> Schema:
+    """What holds for the rules of one kind."""
+    properties: Schema = dict.fromkeys(sorted(KIND_KEYS - kind.keys), False)
+    properties |= {only.key: {"enum": list(only.words)} for only in kind.only}
+    if kind.is_aimed:
         # It acts on a request in a state, not on events.
-        properties |= dict.fromkeys(("states", "prefill_tp_ranks", "decode_tp_ranks"), False)
+        properties |= dict.fromkeys(KEYS_ABOUT_EVENTS, False)
         properties["direction"] = {"const": "decode"}
-    return {"properties": properties}
+    then: Schema = {"properties": properties, **kind.schema()}
+    if kind.must:
+        then["required"] = sorted(kind.must)
+    if kind.one_of:
+        then["anyOf"] = [_requires(key) for key in kind.one_of]
+    return then
 
 
 def _when(key: str, value: str, then: Schema, or_absent: bool = False) -> Schema:

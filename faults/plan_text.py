@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from faults.bursts import Burst
-from faults.durations import LogNormal, Uniform
+from faults.chance import Burst, LogNormal, Uniform
 from faults.rule import FaultPlan, FaultRule
 from traces.text import toml_string
 

@@ -1,110 +1,117 @@
-"""What a fault rule is: which completion events or states it hits, and what it does to them."""
+"""A fault rule: which completion events or requests it hits, and the keys of its fault.
+
+`FaultRule` is the one declaration of every key of a `[[rule]]` table: its type, default, limits and
+meaning. Plan files (`faults.plan`), their JSON Schema and `kvreplay faults` are derived from it. What
+each fault makes of the keys is said in `faults.kinds`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeAlias, TypeVar
 
-from faults.bursts import Burst
-from faults.durations import Duration
+from faults.chance import DELAY_US_MAX, Burst, Duration, LogNormal, Uniform
 from faults.events import Direction, RequestState
 
-FaultKind = Literal[
-    "drop",
-    "delay",
-    "duplicate",
-    "reorder",
-    "misroute",
-    "early",
-    "partial",
-    "fail",
-    "stale",
-    "abort",
-    "timeout",
-]
-
-#: One line of meaning for every fault kind, shown by `kvreplay faults`.
-FAULT_MEANINGS: dict[FaultKind, str] = {
-    "drop": "the event is lost and never arrives",
-    "delay": "the event arrives `delay_us` later than it should, or not until something has happened",
-    "duplicate": "the event arrives, and then again `copies` times, each after its `copy_delay_us`",
-    "reorder": "the event is held for a random part of `window_us`, so that later ones overtake it",
-    "misroute": "the event arrives elsewhere: as the other kind, on another rank, for another room",
-    "early": "the event arrives up to `early_us` before its bytes have landed",
-    "partial": "of all events of one transfer only those of `keep` TP ranks arrive",
-    "fail": "the event arrives on time and says that the transfer failed; its bytes never land",
-    "stale": "the event arrives, and once more after its pages or its room were given to another",
-    "abort": "the client goes away while its request is in the state `when`",
-    "timeout": "the engine's own timeout ends while the request is in the state `when`",
-}
-
-#: Faults that act on a request in a state rather than on a completion event.
-AIMED_FAULTS: frozenset[FaultKind] = frozenset({"abort", "timeout"})
+_T = TypeVar("_T")
 
 #: What a held event can wait for.
 Condition = Literal["given-up", "released", "pages-reused", "room-reused", "heal"]
 
 CONDITION_MEANINGS: dict[Condition, str] = {
-    "given-up": "its receiver waits for it no more: aborted, failed or timed out",
+    "given-up": "its receiver no longer waits for it: the request was aborted, failed or timed out",
     "released": "its receiver is done with the request and has released its pages",
     "pages-reused": "another request has been given one of its pages",
     "room-reused": "another transfer waits in its bootstrap room",
     "heal": "the inject phase is over",
 }
 
-#: Where a misrouted event arrives: as an event of the other kind, on the next DP rank of its
-#: instance, or for the next room that its receiver serves.
+#: Where an event is delivered instead: as an event of the other kind, to the next DP rank of the
+#: instance, or for the next room that the receiver serves.
 Detour = Literal["kind", "rank", "room"]
 
 #: What the n-th occurrence is counted over.
 Scope = Literal["rule", "request", "session", "rank"]
 
+#: One number spaces copies evenly; several give each copy its own; a distribution draws each.
+CopyDelay: TypeAlias = int | tuple[int, ...] | Uniform | LogNormal
+
+COPIES_MAX = 1_000
+
+
+class PlanError(ValueError):
+    """A fault plan or a fault shortcut cannot be used.
+
+    The message is one sentence: which file or option, which key, what was expected.
+    """
+
+
+def key(default: _T, meaning: str, *, least: int = 0, most: int | None = None) -> _T:
+    """A key of a rule; `least` and `most` limit its numbers, or those in its list."""
+    metadata = {"meaning": meaning, "least": least, "most": most}
+    return dataclasses.field(default=default, metadata=metadata)
+
 
 @dataclass(frozen=True, slots=True)
 class FaultRule:
-    """Which completion events (or states) a fault hits, and what becomes of them.
+    """Which completion events (or requests in a state) a fault hits, and what it does to them.
 
-    Every condition given must hold; a condition left out always does. `probability` is drawn for
-    each event that meets the other conditions, and `occurrences` counts those (1 is the first). Of a
-    `partial` transfer the events are drawn for, and counted, together.
+    All conditions given must hold; one left out always holds. `probability` is drawn for each event
+    that meets the other conditions, and `occurrences` counts those events (1 is the first). The
+    events of a `partial` transfer are drawn for, and counted, together.
     """
 
-    name: str
-    fault: FaultKind
-    direction: Direction = "decode"
+    name: str = dataclasses.field(metadata={"meaning": "unique; seeds the rule's choices"})
+    fault: str = dataclasses.field(metadata={"meaning": "what happens to matching events"})
+    direction: Direction = key("decode", "decode: completions; prefill: acknowledgements")
 
-    # Which.
-    probability: float = 1.0
-    occurrences: frozenset[int] | None = None
-    occurrences_per: Scope = "rule"
-    request_ids: frozenset[str] | None = None
-    session_ids: frozenset[str] | None = None
-    pools: frozenset[str] | None = None
-    dp_ranks: frozenset[int] | None = None
-    prefill_tp_ranks: frozenset[int] | None = None
-    decode_tp_ranks: frozenset[int] | None = None
-    states: frozenset[str] | None = None
-    after_us: int | None = None
-    before_us: int | None = None
-    burst: Burst | None = None
+    # Which events.
+    probability: float = key(1.0, "drawn for each matching event")
+    occurrences: frozenset[int] | None = key(
+        None, "hit only the n-th matching events, from 1", least=1
+    )
+    occurrences_per: Scope = key("rule", "what occurrences are counted over")
+    request_ids: frozenset[str] | None = key(None, "of these requests")
+    session_ids: frozenset[str] | None = key(None, "of these sessions")
+    pools: frozenset[str] | None = key(None, "sent to these ranks, such as decode0/dp3")
+    dp_ranks: frozenset[int] | None = key(None, "sent to these DP ranks")
+    prefill_tp_ranks: frozenset[int] | None = key(None, "from or to these prefill TP ranks")
+    decode_tp_ranks: frozenset[int] | None = key(None, "to or from these decode TP ranks")
+    states: frozenset[str] | None = key(
+        None, "sent while the receiver has the request in one of these states"
+    )
+    after_us: int | None = key(None, "sent at or after this virtual time", most=DELAY_US_MAX)
+    before_us: int | None = key(None, "sent before this virtual time", most=DELAY_US_MAX)
+    burst: Burst | None = key(None, "sent in one of these windows of time")
 
-    # What.
-    delay_us: Duration = 0
-    until: Condition | None = None
-    copies: int = 1
-    #: One number spaces the copies evenly; several give each its own; a distribution draws each.
-    copy_delay_us: Duration | tuple[int, ...] = 1_000
-    window_us: int = 0
-    to: Detour = "kind"
-    #: None is as soon as the last bytes are on their way.
-    early_us: int | None = None
-    keep: int = 1
-    when: RequestState | None = None
-
-    @property
-    def is_aimed(self) -> bool:
-        """Whether it acts on a request in a state rather than on a completion event."""
-        return self.fault in AIMED_FAULTS
+    # What the fault does; which fault takes which key is said in `faults.kinds`.
+    delay_us: Duration = key(0, "how much later", least=1, most=DELAY_US_MAX)
+    until: Condition | None = key(None, "held until this has happened")
+    copies: int = key(1, "number of additional deliveries", least=1, most=COPIES_MAX)
+    copy_delay_us: CopyDelay = key(
+        1_000,
+        "time between copies; a list gives each copy its own, a distribution draws each",
+        most=DELAY_US_MAX,
+    )
+    window_us: int = key(
+        0, "events sent within this time may change places", least=1, most=DELAY_US_MAX
+    )
+    to: Detour = key(
+        "kind",
+        "where it goes instead: kind = as an acknowledgement (or a completion), rank = the next DP "
+        "rank, room = the next bootstrap room",
+    )
+    early_us: int | None = key(
+        None,
+        "at most this much early; if left out, when the last bytes set out",
+        least=1,
+        most=DELAY_US_MAX,
+    )
+    keep: int = key(1, "events of a transfer that are delivered; 1 if left out", least=1)
+    when: RequestState | None = key(None, "state that the request must be in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +122,60 @@ class FaultPlan:
     comment: str = ""
     #: Where the plan was read from, for the line that reproduces a run; empty for shortcuts.
     source: str = ""
+
+
+FIELDS: dict[str, dataclasses.Field[Any]] = {
+    each.name: each for each in dataclasses.fields(FaultRule)
+}
+
+
+def type_of(key: str) -> Any:
+    """The type of a key's values."""
+    return typing.get_type_hints(FaultRule)[key]
+
+
+def meaning_of(key: str) -> str:
+    """What a key means, and the words that it takes."""
+    meaning: str = FIELDS[key].metadata["meaning"]
+    words = words_in(type_of(key))
+    if not words or any(word in meaning for word in words[1:]):
+        return meaning
+    return f"{meaning}: {', '.join(words)}"
+
+
+def words_in(annotation: object) -> list[str]:
+    """The words of the `Literal` in a type, if there is one."""
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) is Literal:
+        return [word for word in arguments if isinstance(word, str)]
+    return [word for argument in arguments for word in words_in(argument)]
+
+
+def rule_document(rule: FaultRule) -> dict[str, Any]:
+    """A rule as JSON takes it, without the conditions it does not have; sets are sorted lists."""
+    given = {key: each for key, each in dataclasses.asdict(rule).items() if each is not None}
+    return {
+        key: sorted(value) if isinstance(value, frozenset) else value
+        for key, value in given.items()
+    }
+
+
+def read_rule(document: Mapping[str, Any]) -> FaultRule:
+    """The rule that `rule_document` gave, before or after JSON.
+
+    Raises:
+        TypeError, KeyError, ValueError: it has a key or a value of another version.
+    """
+    hints = typing.get_type_hints(FaultRule)
+    return FaultRule(**{key: _read(hints[key], value) for key, value in document.items()})
+
+
+def _read(annotation: Any, value: Any) -> Any:
+    if isinstance(value, list):
+        is_set = any(typing.get_origin(each) is frozenset for each in typing.get_args(annotation))
+        return frozenset(value) if is_set else tuple(value)
+    if not isinstance(value, dict):
+        return value
+    if "low_us" in value:
+        return Uniform(**value)
+    return LogNormal(**value) if "median_us" in value else Burst(**value)

@@ -2,7 +2,7 @@
 
     ValueError                          the input is wrong; the command line exits with 2
       traces.errors.TraceError          a trace file, or a log to import
-      faults.errors.PlanError           a fault plan or shortcut
+      faults.rule.PlanError           a fault plan or shortcut
       replay.errors.ProfileError        an engine profile, its topology or a --set override
       replay.errors.ClockError          times that add up to more than a recording can hold
       replay.errors.DeviceError         a device with too little memory for the pools
@@ -24,7 +24,7 @@
 `ValueError`; everything a user can mend is in that upper half.
 """
 
-from faults.errors import PlanError
+from faults.rule import PlanError
 from traces.errors import OutputError, TraceError
 
 

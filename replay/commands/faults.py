@@ -1,4 +1,4 @@
-"""`kvreplay faults`: the fault vocabulary, the built-in plans, and a plan file's JSON Schema."""
+"""`kvreplay faults`: the vocabulary of faults, the built-in plans, and the JSON Schema of plans."""
 
 from __future__ import annotations
 
@@ -12,27 +12,25 @@ import click
     "kvreplay faults --schema > plan.schema.json"
 )
 @click.argument("name", required=False)
-@click.option("--schema", "show_schema", is_flag=True, help="Print the plan's JSON Schema.")
+@click.option("--schema", "show_schema", is_flag=True, help="Print the JSON Schema of plan files.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything, or NAME, as JSON.")
 def faults(name: str | None, show_schema: bool, as_json: bool) -> None:
     """List what can go wrong with a completion event, and ready-made plans of it.
 
-    NAME is a fault or a built-in plan: it is shown whole.
+    NAME is a fault or a built-in plan, of which everything is shown.
     """
     if show_schema:
         if name is not None:
-            raise click.UsageError("--schema is of every plan: leave NAME out")
+            raise click.UsageError("--schema describes all plan files: leave NAME out")
         from faults.plan_schema import plan_schema
 
         click.echo(json.dumps(plan_schema(), indent=2))
         return
-    from replay.commands.printing import faults as faults_text
-    from replay.commands.printing import faults_json
+    from replay.commands.printing import faults as printing
 
     if as_json:
-        document = faults_json.everything() if name is None else faults_json.one(name)
+        document = printing.everything_as_json() if name is None else printing.one_as_json(name)
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        lines = faults_text.everything() if name is None else faults_text.one(name)
-        for line in lines:
+        for line in printing.everything() if name is None else printing.one(name):
             click.echo(line)

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from faults.kinds.base import AimedKind
+from faults.kinds.registry import kinds_in
 from replay.explain.steps import Order, Step
 from replay.recording.events import EventFact
 from replay.recording.kinds import Outcome
 from replay.recording.words import name_of_event, seconds, what_a_fault_did
-
-#: Faults that act when an event is sent; the others show when it arrives.
-_HOLDING_BACK = frozenset({"drop", "delay", "reorder", "partial"})
 
 
 def event_steps(
@@ -96,10 +95,9 @@ def _delivered_step(event: EventFact, foreign: bool) -> Step:
 def _aimed_step(event: EventFact, foreign: bool) -> Step:
     if event.delivered_us is None:
         what = f"a {event.fault} was aimed at it, and had not come when the replay ended"
-    elif event.fault == "abort":
-        what = f"its client goes away: {event.result}"
     else:
-        what = f"its wait is ended as if its time were up: {event.result}"
+        effects = [kind.effect for kind in kinds_in(event.fault) if isinstance(kind, AimedKind)]
+        what = f"{' and '.join(effects) or event.fault}: {event.result}"
     return Step(
         time_us=event.came_us,
         order=Order.DELIVERED,
@@ -122,7 +120,7 @@ def _is_held_back(event: EventFact) -> bool:
         return False
     if event.outcome is Outcome.LOST:
         return True
-    return any(fault in _HOLDING_BACK for fault in (event.fault or "").split(" + "))
+    return any(kind.stage.acts_on_sending for kind in kinds_in(event.fault))
 
 
 def _how_held_back(event: EventFact) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from faults.toml_errors import nearest
+from faults.toml.errors import nearest
 from replay.matrix.file import MatrixSource, settings_texts, topology_settings
 from replay.matrix.patterns import AXES, matches, text_of
 from replay.run.options import RunOptions

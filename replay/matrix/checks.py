@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from faults.errors import PlanError
-from faults.rule import FaultPlan
-from faults.toml_errors import nearest
+from faults.rule import FaultPlan, PlanError
+from faults.toml.errors import nearest
 from replay.errors import MatrixError, ProfileError
 from replay.matrix.cells import Cell
 from replay.matrix.file import MatrixSource, topology_settings

@@ -19,11 +19,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from pydantic import ValidationError as PydanticError
 
-from faults.plan import complaint_of
-from faults.plan_file import PlanFile
-from faults.toml_errors import explain
-from faults.toml_lines import TomlPath, lines_of, nearest_line
-from faults.toml_reading import TomlError, parse_toml, toml_text
+from faults.plan import PlanFile, complaint_of
+from faults.toml.errors import explain
+from faults.toml.lines import TomlPath, lines_of, nearest_line
+from faults.toml.reading import TomlError, parse_toml, toml_text
 from replay.errors import MatrixError
 from replay.recording.kinds import GrowthName, KindName, VerdictName
 from traces.synthesis_options import SynthesisOptions

@@ -10,11 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from faults.plan import plan_of
-from faults.plan_file import PlanFile
+from faults.plan import PlanFile, plan_of
 from faults.plan_text import plan_text
 from faults.rule import FaultPlan
-from faults.toml_reading import parse_toml
+from faults.toml.reading import parse_toml
 from replay.matrix.checks import CheckedCell
 from replay.matrix.expectations import Expectation
 from replay.run.options import RunOptions

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from faults.kinds.base import EventWords
+from faults.kinds.registry import kinds_in
 from replay.recording.kinds import Outcome
 
 if TYPE_CHECKING:
@@ -39,28 +41,17 @@ def name_of_event(event: EventFact) -> str:
 def what_a_fault_did(event: EventFact) -> str:
     """What became of an event that a rule touched, as the rest of a sentence about it."""
     name, came = name_of_event(event), seconds(event.came_us)
-    faults = (event.fault or "").split(" + ")
-    if event.is_aimed:
-        return _aimed(event, faults[0])
+    kinds = kinds_in(event.fault)
+    if event.is_aimed and event.delivered_us is None:
+        return f"the {event.fault} aimed at {name} had not come when the replay ended"
     if event.outcome is Outcome.LOST:
         return f"{name} was dropped at {seconds(event.sent_us)}"
     if event.delivered_us is None:
         return f"{name}, sent at {seconds(event.sent_us)}, had not arrived when the replay ended"
     late = seconds(event.delivered_us - event.due_us)
-    told = {
-        "delay": f"{name} came {late} late, at {came}",
-        "reorder": f"{name} was overtaken by others and came {late} late, at {came}",
-        "duplicate": f"{name} came again at {came}" if event.copy else f"{name} came at {came}",
-        "stale": f"{name} came again at {came}, after others had been given what it names"
-        if event.copy
-        else f"{name} came at {came}",
-        "early": f"{name} came at {came}, before its bytes, which landed at "
-        f"{seconds(event.sent_us)}",
-        "misroute": f"{name} went astray at {came}",
-        "fail": f"{name} reported at {came} that the transfer had failed",
-        "partial": f"{name} came at {came}, without those of other ranks",
-    }
-    words = next((told[fault] for fault in faults if fault in told), f"{name} came at {came}")
+    about = EventWords(name, seconds(event.sent_us), came, late, event.copy > 0)
+    told = (kind.told(about) for kind in kinds)
+    words = next((each for each in told if each is not None), f"{name} came at {came}")
     return words if event.was_taken else f"{words} ({event.result})"
 
 
@@ -82,12 +73,3 @@ def place_words(pool: str, instances: int) -> str:
         return pool
     side, instance, dp_rank = found.groups()
     return f"{side} {f'{instance} ' if instances > 1 else ''}DP {dp_rank}"
-
-
-def _aimed(event: EventFact, fault: str) -> str:
-    name, came = name_of_event(event), seconds(event.came_us)
-    if event.delivered_us is None:
-        return f"the {fault} aimed at {name} had not come when the replay ended"
-    if fault == "abort":
-        return f"the client of {name} went away at {came} ({event.result})"
-    return f"the timeout of {name} ended at {came} ({event.result})"

@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from faults.kinds.registry import plain_rule
 from faults.rule import FaultPlan
 from replay.errors import ProfileError, ReplayError
 from replay.profiles.catalogue import find_profile
@@ -22,7 +23,7 @@ from replay.profiles.profile import EngineProfile
 from replay.reproduce.schedules import BLOCK_SIZE, Schedule, draw_schedule
 from replay.run.session import SessionOptions
 from replay.run.swarm import draw_swarm
-from replay.shrink.case import Case, plain_rule, settings_of
+from replay.shrink.case import Case, settings_of
 from replay.shrink.in_memory import replay_in_memory
 from replay.shrink.outcome import outcome_of
 from replay.shrink.search import Goal

@@ -7,13 +7,22 @@ engine behaves: a schedule does not know which profile or defect it will meet.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from dataclasses import dataclass
 
 import numpy as np
 
-from faults.rule import FaultKind, FaultPlan, FaultRule
+from faults.draw import DrawBounds, RuleDice
+from faults.kinds.base import Deployment, FaultKind
+from faults.kinds.delay import Delay
+from faults.kinds.drop import Drop
+from faults.kinds.duplicate import Duplicate
+from faults.kinds.fail import Fail
+from faults.kinds.misroute import Misroute
+from faults.rule import FaultPlan
+from replay.profiles.catalogue import find_profile
 from traces.schema import TraceRequest
 
 BLOCK_SIZE = 16
@@ -27,7 +36,9 @@ _TOPOLOGIES = (
     (4, 2, 8, 2),
     (2, 1, 8, 2),
 )
-_FAULTS: tuple[FaultKind, ...] = ("drop", "delay", "delay", "duplicate", "fail", "misroute")
+_KINDS: tuple[FaultKind, ...] = (Drop(), Delay(), Delay(), Duplicate(), Fail(), Misroute())
+#: In a trace of a few requests, what is to show must be hit often.
+_BOUNDS = DrawBounds(hits_min=5, probability_max=1.0, delay_us_min=1_000, copies_max=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +54,10 @@ def draw_schedule(seed: int) -> Schedule:
     """The schedule of one seed."""
     random_ = random.Random(seed)
     deployment = _deployment(random_)
-    return Schedule(_requests(random_), _plan(random_), deployment)
+    requests = _requests(random_)
+    dice = RuleDice(random_, _BOUNDS, len(requests))
+    engine = dataclasses.replace(find_profile("hardened"), **deployment)  # type: ignore[arg-type]
+    return Schedule(requests, _plan(random_, dice, engine), deployment)
 
 
 def _between(random_: random.Random, least: int, most: int) -> int:
@@ -117,19 +131,9 @@ def _block_hashes(random_: random.Random, number: int, blocks: int) -> np.ndarra
     )
 
 
-def _plan(random_: random.Random) -> FaultPlan:
-    rules = []
-    for number in range(random_.randint(0, 3)):
-        fault = random_.choice(_FAULTS)
-        rules.append(
-            FaultRule(
-                f"{fault}-{number}",
-                fault,
-                direction=random_.choice(("decode", "decode", "prefill")),
-                probability=random_.choice((0.2, 0.5, 1.0)),
-                delay_us=_between(random_, 1_000, 60_000_000) if fault == "delay" else 0,
-                copies=random_.randint(1, 2),
-                copy_delay_us=_between(random_, 100, 10_000_000),
-            )
-        )
+def _plan(random_: random.Random, dice: RuleDice, deployment: Deployment) -> FaultPlan:
+    chosen = [random_.choice(_KINDS) for _ in range(random_.randint(0, 3))]
+    rules = (
+        dice.rule(f"{kind.name}-{number}", kind, deployment) for number, kind in enumerate(chosen)
+    )
     return FaultPlan(tuple(rules))

@@ -14,9 +14,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from faults.bursts import Burst
-from faults.durations import Duration, LogNormal, Uniform
-from faults.rule import FAULT_MEANINGS, FaultPlan, FaultRule
+from faults.kinds.registry import KINDS
+from faults.rule import FaultPlan, read_rule
 from replay.errors import MatrixError, ProfileError, RecordingError
 from replay.profiles.profile import EngineProfile
 from replay.recording.reader import Recording
@@ -27,17 +26,6 @@ from traces.errors import TraceError
 
 if TYPE_CHECKING:
     from replay.run.replay_once import ReplayRequest
-
-_SETS = (
-    "occurrences",
-    "request_ids",
-    "session_ids",
-    "pools",
-    "dp_ranks",
-    "prefill_tp_ranks",
-    "decode_tp_ranks",
-    "states",
-)
 
 
 @contextmanager
@@ -111,31 +99,10 @@ def read_plan(document: Mapping[str, Any]) -> FaultPlan:
     Raises:
         KeyError, TypeError, ValueError: it is not one of this version.
     """
-    rules = tuple(_read_rule(rule) for rule in document["rules"])
+    rules = tuple(read_rule(rule) for rule in document["rules"])
+    if unknown := {rule.fault for rule in rules} - KINDS.keys():
+        raise ValueError(f"there is no fault {min(unknown)!r}")
     return FaultPlan(rules, document["comment"], document["source"])
-
-
-def _read_rule(document: Mapping[str, Any]) -> FaultRule:
-    fields: dict[str, Any] = dict(document)
-    if fields["fault"] not in FAULT_MEANINGS:
-        raise ValueError(f"there is no fault {fields['fault']!r}")
-    for name in _SETS:
-        if name in fields:
-            fields[name] = frozenset(fields[name])
-    if "burst" in fields:
-        fields["burst"] = Burst(**fields["burst"])
-    for name in ("delay_us", "copy_delay_us"):
-        if name in fields:
-            fields[name] = _read_duration(fields[name])
-    return FaultRule(**fields)
-
-
-def _read_duration(value: Any) -> Duration | tuple[int, ...]:
-    if isinstance(value, list):
-        return tuple(value)
-    if not isinstance(value, dict):
-        return int(value)
-    return Uniform(**value) if "low_us" in value else LogNormal(**value)
 
 
 def _read_swarm(document: Mapping[str, Any] | None, plan: FaultPlan) -> Swarm | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from faults.catalogue import open_plan
 from faults.plan import plan_of
 from faults.rule import FaultPlan
-from faults.toml_errors import nearest
+from faults.toml.errors import nearest
 from replay.errors import MatrixError
 from replay.matrix.file import MatrixSource, read_matrix_file
 from traces.errors import TraceError

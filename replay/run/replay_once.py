@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from faults.rule import FaultPlan, FaultRule
+from faults.rule import FaultPlan, rule_document
 from replay.pool.arrays import Arrays
 from replay.pool.foreign_allocator import AllocatorFactory, name_of
 from replay.profiles.footprint import enough_memory
@@ -172,7 +172,7 @@ def _asked(request: ReplayRequest) -> dict[str, Any]:
         "plan": {
             "source": request.plan.source,
             "comment": request.plan.comment,
-            "rules": [_rule_document(rule) for rule in request.plan.rules],
+            "rules": [rule_document(rule) for rule in request.plan.rules],
         },
         "swarm": None if request.swarm is None else request.swarm.to_dict(),
         "options": asdict(request.options),
@@ -284,12 +284,3 @@ def _foreign_allocator(request: ReplayRequest) -> dict[str, str]:
     if request.make_allocator is None:
         return {}
     return {"allocator": name_of(request.make_allocator)}
-
-
-def _rule_document(rule: FaultRule) -> dict[str, Any]:
-    """A rule without the conditions it does not have; sets become sorted lists."""
-    given = {name: value for name, value in asdict(rule).items() if value is not None}
-    return {
-        name: sorted(value) if isinstance(value, frozenset) else value
-        for name, value in given.items()
-    }

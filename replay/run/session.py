@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from faults.events import RequestState
-from faults.injector import FaultInjector
-from faults.journal import FaultJournal
+from faults.injector import FaultInjector, FaultJournal
 from faults.rule import FaultPlan
 from replay.pair.clock import Clock, Priority
 from replay.pair.request import PrefillState, Request

@@ -8,9 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from faults.plan_file import KEYS_ABOUT_EVENTS, KEYS_OF_FAULT
 from faults.plan_text import rule_lines
 from faults.rule import FaultPlan, FaultRule
 from replay.profiles.catalogue import find_profile
@@ -134,21 +132,6 @@ class Case:
             options=self.options,
             device="cpu",
         )
-
-
-def plain_rule(rule: FaultRule) -> FaultRule:
-    """A rule without what its fault does not look at, which no plan file may say."""
-    keys = KEYS_OF_FAULT[rule.fault]
-    unused = {
-        key
-        for other in KEYS_OF_FAULT.values()
-        for key in other.may | other.must
-        if key not in keys.may | keys.must
-    }
-    unused |= set(KEYS_ABOUT_EVENTS) if rule.is_aimed else set()
-    unused |= {"occurrences_per"} if rule.occurrences is None else set()
-    defaults: dict[str, Any] = {each.name: each.default for each in dataclasses.fields(FaultRule)}
-    return dataclasses.replace(rule, **{key: defaults[key] for key in unused})
 
 
 def settings_of(engine: EngineProfile, base: EngineProfile) -> tuple[tuple[str, object], ...]:

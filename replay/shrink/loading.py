@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from faults.kinds.registry import plain_rule
 from replay.errors import RecordingError
 from replay.profiles.catalogue import builtin_profiles
 from replay.profiles.profile import EngineProfile
 from replay.recording.reader import Recording
 from replay.run.origin import replayable
-from replay.shrink.case import Case, plain_rule, settings_of
+from replay.shrink.case import Case, settings_of
 
 
 def load_case(recording: Recording, trace: str | None = None) -> Case:

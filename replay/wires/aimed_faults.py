@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 from faults.events import DECODE_STATES, CompletionEvent, Direction, Moment, RequestState
 from faults.injector import Delivery, FaultInjector, Strike
+from faults.kinds.abort import Abort
+from faults.kinds.timeout import Timeout
 from replay.pair.clock import Clock, Priority
 from replay.pair.request import Request
 from replay.recording.event_results import Result, missed
@@ -81,7 +83,9 @@ class AimedFaults:
         copy = self._events.send_off(sent, Delivery(strike.at_us, False, (strike.rule,)))
 
         def hit() -> None:
-            if strike.rule.fault == "timeout" and self._link.timeouts.starts_later(request, state):
+            if strike.rule.fault == Timeout.name and self._link.timeouts.starts_later(
+                request, state
+            ):
                 self._until_landed.setdefault(request.ordinal, []).append(hit)
                 return
             result = self._hit(request, side, strike)
@@ -95,7 +99,7 @@ class AimedFaults:
         aimed_at, found = strike.rule.when, request.state_on(side)
         if aimed_at is None or found != aimed_at:
             return missed(f"it was {found} by then")
-        if strike.rule.fault == "abort":
+        if strike.rule.fault == Abort.name:
             self._cancel(request)
             return Result(Outcome.ABORTED, found)
         result = self._link.timeouts.end_now(request, aimed_at)

@@ -11,15 +11,13 @@ from collections import Counter
 from dataclasses import replace
 
 from faults.events import Direction
-from faults.journal import FaultJournal
+from faults.injector import FaultJournal
+from faults.kinds.registry import KINDS
 from faults.rule import FaultRule
 from replay.recording.event_results import Result
 from replay.recording.kinds import Outcome
 from replay.wires.event_router import EventRouter
 from replay.wires.in_flight import EventCopy, EventTable, InFlight
-
-#: Faults that are seen although, and because, the event never arrived.
-_HOLDING_UP = ("delay", "reorder")
 
 
 class FaultEffects:
@@ -59,8 +57,8 @@ class FaultEffects:
         return tuple(
             rule
             for rule in delivery.rules
-            if (rule.fault in _HOLDING_UP and was_late)
-            or (rule.fault == "reorder" and was_overtaken)
+            if (was_late and "late" in KINDS[rule.fault].shows)
+            or (was_overtaken and "overtaken" in KINDS[rule.fault].shows)
         )
 
     # What became of each event.
@@ -114,7 +112,9 @@ class FaultEffects:
         under_way = self._events.under_way()
         for copy in under_way:
             sent = copy.of
-            held_up = tuple(rule for rule in copy.delivery.rules if rule.fault in _HOLDING_UP)
+            held_up = tuple(
+                rule for rule in copy.delivery.rules if "late" in KINDS[rule.fault].shows
+            )
             if sent.was_missed and held_up and not copy.delivery.is_copy:
                 # What other rules would have made of it nobody has seen.
                 self.note_landed(sent, held_up)
@@ -155,5 +155,5 @@ def _what_it_did(
     return tuple(
         rule
         for rule in copy.delivery.rules
-        if rule not in seen and (copy.delivery.is_copy or rule.fault in ("fail", "misroute"))
+        if rule not in seen and (copy.delivery.is_copy or "consumed" in KINDS[rule.fault].shows)
     )

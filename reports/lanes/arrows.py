@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from faults.kinds.base import Stage
+from faults.kinds.registry import kinds_in
 from replay.recording.events import EventFact
 from replay.recording.kinds import Outcome
 from replay.recording.requests import Side
@@ -28,13 +30,12 @@ SHAPES: dict[Shape, tuple[str, str]] = {
 }
 
 #: The first of these that a delivery bears decides how it is drawn.
-_BY_FAULT: tuple[tuple[str, Shape], ...] = (
-    ("misroute", "astray"),
-    ("fail", "failed"),
-    ("early", "early"),
-    ("delay", "late"),
-    ("reorder", "late"),
-)
+_BY_STAGE: dict[Stage, Shape] = {
+    Stage.ELSEWHERE: "astray",
+    Stage.FAILED: "failed",
+    Stage.EARLY: "early",
+    Stage.HELD: "late",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,9 @@ def _shape(event: EventFact) -> Shape:
         return "never"
     if event.copy:
         return "again"
-    faults = (event.fault or "").split(" + ")
-    for fault, shape in _BY_FAULT:
-        if fault in faults and not (shape == "late" and event.delivered_us <= event.due_us):
+    stages = {kind.stage for kind in kinds_in(event.fault)}
+    for stage, shape in _BY_STAGE.items():
+        if stage in stages and not (shape == "late" and event.delivered_us <= event.due_us):
             return shape
     return "failed" if event.failed else "arrives"
 

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from faults.rule import AIMED_FAULTS
+from faults.rule import FaultRule
 from replay.recording.events import EventFact
 from replay.recording.words import what_a_fault_did
 from reports.evidence import Evidence
 from reports.html import TEXT_CHARACTERS_MAX
 from reports.parts.rule_events import RuleEvents, rule_events
-from reports.parts.rule_words import action, selection
+from reports.parts.rule_words import action, is_aimed, recorded_rule, selection
 from reports.parts.why_not import why_never_fired, why_never_landed
 from reports.reconcile import Check
 from reports.words import NOTHING, counted, number, shown
@@ -96,14 +95,14 @@ def make_faults(
         evidence: the recording.
         link: where on the page a request is drawn, if it is.
     """
-    rules: list[dict[str, Any]] = evidence.run["plan"]["rules"]
+    rules = [recorded_rule(document) for document in evidence.run["plan"]["rules"]]
     if not rules:
         return None
-    touched = rule_events(evidence.tables["events"], [rule["name"] for rule in rules])
-    examples = _examples(evidence, touched)
+    touched = rule_events(evidence.tables["events"], [rule.name for rule in rules])
+    examples = _examples(touched)
     lines = [
-        _line(evidence, rule, touched, examples.get(rule["name"], ()), link)
-        for rule in sorted(rules, key=lambda rule: _rank(_journal(evidence, rule["name"])))
+        _line(evidence, rule, touched, examples.get(rule.name, ()), link)
+        for rule in sorted(rules, key=lambda rule: _rank(_journal(evidence, rule.name)))
     ]
     totals = evidence.run["faults"]["totals"]
     never = sum(line.outcome == "never fired" for line in lines)
@@ -155,12 +154,12 @@ def _rank(journal: Mapping[str, int]) -> int:
 
 def _line(
     evidence: Evidence,
-    rule: dict[str, Any],
+    rule: FaultRule,
     touched: RuleEvents,
     examples: tuple[EventFact, ...],
     link: Callable[[str], str | None],
 ) -> RuleLine:
-    name, fault = rule["name"], rule["fault"]
+    name, fault = rule.name, rule.fault
     journal = _journal(evidence, name)
     outcome = _outcome(journal)
     sign, tone = _OUTCOMES[outcome]
@@ -187,7 +186,7 @@ def _line(
 
 def _why(
     evidence: Evidence,
-    rule: dict[str, Any],
+    rule: FaultRule,
     journal: Mapping[str, int],
     outcome: str,
     touched: RuleEvents,
@@ -196,9 +195,9 @@ def _why(
     if outcome == "never fired":
         return why_never_fired(evidence, rule, journal["met"])
     if outcome == "never landed":
-        return why_never_landed(rule, touched.missed.get(rule["name"], 0))
+        return why_never_landed(rule, touched.missed.get(rule.name, 0))
     if outcome == "without effect":
-        who = "request was" if rule["fault"] in AIMED_FAULTS else "receiver was"
+        who = "request was" if is_aimed(rule) else "receiver was"
         return (
             f"It came about {counted(journal['landed'], 'time')}, but nobody looked while things "
             f"were different: no {who} told anything else, later, or again."
@@ -217,7 +216,7 @@ def _example(event: EventFact, link: Callable[[str], str | None]) -> ExampleEven
     )
 
 
-def _examples(evidence: Evidence, touched: RuleEvents) -> dict[str, tuple[EventFact, ...]]:
+def _examples(touched: RuleEvents) -> dict[str, tuple[EventFact, ...]]:
     """The first events of each rule, those that made a difference first."""
     events, found = touched.table, {}
     for name, combinations in touched.combinations.items():

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from faults.kinds.registry import kinds_in
 from replay.recording.kinds import Outcome
 
 #: Stands between the rules, and the faults, of one event.
 _AND = " + "
-#: Faults that have come about even though the event has not arrived.
-_HOLDING_BACK = ("delay", "reorder")
 
 
 @dataclass(slots=True)
@@ -62,10 +61,15 @@ def rule_events(events: pa.Table, names: Sequence[str]) -> RuleEvents:
                 combinations.append(row["rule"])
             if row["is_missed"]:
                 found.missed[rule] = found.missed.get(rule, 0) + row["event_count"]
-            elif row["is_whole"] or (row["is_held"] and fault in _HOLDING_BACK):
+            elif row["is_whole"] or (row["is_held"] and _shows_when_late(fault)):
                 came = row["event_count_distinct"] if row["is_copy"] else row["event_count"]
                 found.landed[rule] = found.landed.get(rule, 0) + came
     return found
+
+
+def _shows_when_late(fault: str) -> bool:
+    """Whether the fault has come about even though the event has not arrived."""
+    return any("late" in kind.shows for kind in kinds_in(fault))
 
 
 def _pairs(text: str, fault: str | None, names: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -1,11 +1,13 @@
-"""A rule of a fault plan in words, from its document in run.json."""
+"""A rule of a fault plan in words."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from faults.rule import AIMED_FAULTS, CONDITION_MEANINGS
+from faults.chance import Duration, LogNormal, Uniform
+from faults.kinds.registry import KINDS
+from faults.rule import FIELDS, FaultRule, read_rule, type_of, words_in
 from replay.recording.words import seconds
 from reports.words import counted, number
 from traces.text import shortened
@@ -13,12 +15,6 @@ from traces.text import shortened
 #: Values of a list that are named, and characters of each.
 _NAMED_MAX = 3
 _VALUE_MAX = 60
-
-_ELSEWHERE = {
-    "kind": "as an event of the other kind",
-    "rank": "at the next DP rank",
-    "room": "for the next room of their receiver",
-}
 
 #: Key of a list -> what stands before its values.
 _LISTS = {
@@ -38,96 +34,75 @@ _SCOPES = {
 }
 
 
-def selection(rule: Mapping[str, Any]) -> str:
+def recorded_rule(document: Mapping[str, Any]) -> FaultRule:
+    """A rule of run.json, as far as this version knows its keys."""
+    return read_rule({key: value for key, value in document.items() if key in FIELDS})
+
+
+def is_aimed(rule: FaultRule) -> bool:
+    """Whether it acts on a request in a state rather than on events."""
+    return rule.fault in KINDS and KINDS[rule.fault].is_aimed
+
+
+def selection(rule: FaultRule) -> str:
     """Which events or states it is about."""
-    if rule["fault"] in AIMED_FAULTS:
-        said = [f"requests that come into state {rule.get('when', 'of no name')}"]
-    elif rule.get("direction") == "prefill":
+    if is_aimed(rule):
+        said = [f"requests that come into state {rule.when or 'of no name'}"]
+    elif rule.direction == "prefill":
         said = ["acknowledgements, told to prefill"]
     else:
         said = ["completions, told to decode"]
-    said += [f"{words} {_some(rule[key])}" for key, words in _LISTS.items() if rule.get(key)]
+    for key, words in _LISTS.items():
+        if values := getattr(rule, key):
+            said.append(f"{words} {some(sorted(values))}")
     said += _window(rule)
-    if burst := rule.get("burst"):
-        whose = "all ranks together" if burst.get("hits") == "all" else "each rank on its own"
+    if burst := rule.burst:
+        whose = "all ranks together" if burst.hits == "all" else "each rank on its own"
         said.append(
-            f"in windows of {seconds(burst['length_us'])} in every {seconds(burst['every_us'])}, "
-            f"{whose}"
+            f"in windows of {seconds(burst.length_us)} in every {seconds(burst.every_us)}, {whose}"
         )
-    if numbers := rule.get("occurrences"):
-        which = _some([ordinal(each) for each in numbers])
-        said.append(f"only the {which}{_SCOPES.get(rule.get('occurrences_per', 'rule'), '')}")
-    if (probability := rule.get("probability", 1.0)) < 1:
-        said.append(f"each with probability {probability:g}")
+    if rule.occurrences:
+        which = some([ordinal(each) for each in sorted(rule.occurrences)])
+        said.append(f"only the {which}{_SCOPES.get(rule.occurrences_per, '')}")
+    if rule.probability < 1:
+        said.append(f"each with probability {rule.probability:g}")
     return ", ".join(said)
 
 
-def action(rule: Mapping[str, Any]) -> str:
-    """What it does to them."""
-    told = {
-        "drop": "lost on their way",
-        "delay": f"held back {_held_back(rule)}",
-        "duplicate": f"delivered, and then again {_copies(rule)}",
-        "reorder": f"held back for a random part of {seconds(rule.get('window_us', 0))}, so that "
-        "later ones overtake them",
-        "misroute": f"delivered {_ELSEWHERE.get(rule.get('to', 'kind'), 'elsewhere')}",
-        "early": f"delivered before their bytes have landed{_early(rule)}",
-        "partial": f"lost but for those of {counted(rule.get('keep', 1), 'TP rank')} of each transfer",
-        "fail": "delivered on time as failures, and the bytes never land",
-        "stale": f"delivered, and once more {_held_back(rule)}",
-        "abort": f"the client goes away{_aimed(rule)}",
-        "timeout": f"the engine's own timeout ends{_aimed(rule)}",
-    }
-    return told.get(rule["fault"], str(rule["fault"]))
+def action(rule: FaultRule) -> str:
+    """What it does to them; only its name where another version of kvreplay knows more."""
+    if rule.fault not in KINDS or not _has_known_words(rule):
+        return rule.fault
+    return KINDS[rule.fault].in_words(rule, REPORT_WORDING)
 
 
-def _held_back(rule: Mapping[str, Any]) -> str:
-    """For how long, and until what."""
-    until, delay = rule.get("until"), rule.get("delay_us", 0)
-    if rule["fault"] == "stale":
-        until = until or "pages-reused"
-    if until in CONDITION_MEANINGS:
-        after = (
-            f"{duration(delay)} after "
-            if delay
-            else "when "
-            if rule["fault"] == "stale"
-            else "until "
-        )
-        return f"{after}{CONDITION_MEANINGS[until]}"
-    return f"for {duration(delay)}"
+class _ReportWording:
+    """How the page writes numbers and times (`faults.kinds.base.Wording`)."""
 
+    def time(self, time_us: int) -> str:
+        """A length of time."""
+        return seconds(time_us)
 
-def _copies(rule: Mapping[str, Any]) -> str:
-    apart = duration(rule.get("copy_delay_us", 1_000))
-    if (copies := rule.get("copies", 1)) == 1:
-        return f"{apart} later"
-    return f"{number(copies)} times, {apart} apart"
-
-
-def _early(rule: Mapping[str, Any]) -> str:
-    early_us = rule.get("early_us")
-    return (
-        ", when the last of them set out" if early_us is None else f", by up to {seconds(early_us)}"
-    )
-
-
-def _aimed(rule: Mapping[str, Any]) -> str:
-    delay = rule.get("delay_us", 0)
-    return f" {duration(delay)} later, if it still is in that state" if delay else " at once"
-
-
-def duration(value: Any) -> str:
-    """A length of time as a plan gives it: a number, several, or a distribution."""
-    if isinstance(value, int):
+    def duration(self, value: Duration | tuple[int, ...]) -> str:
+        """A length of time as a plan gives it: a number, several, or a distribution."""
+        if isinstance(value, tuple):
+            return some([seconds(each) for each in value])
+        if isinstance(value, Uniform):
+            return f"{seconds(value.low_us)} to {seconds(value.high_us)}"
+        if isinstance(value, LogNormal):
+            return f"a time of which half are below {seconds(value.median_us)}"
         return seconds(value)
-    if isinstance(value, list):
-        return _some([seconds(each) for each in value])
-    if isinstance(value, Mapping) and "low_us" in value:
-        return f"{seconds(value['low_us'])} to {seconds(value['high_us'])}"
-    if isinstance(value, Mapping) and "median_us" in value:
-        return f"a time of which half are below {seconds(value['median_us'])}"
-    return "a time"
+
+    def number(self, value: int) -> str:
+        """A whole number."""
+        return number(value)
+
+    def counted(self, count: int, noun: str) -> str:
+        """A number and its noun."""
+        return counted(count, noun)
+
+
+REPORT_WORDING = _ReportWording()
 
 
 def ordinal(count: int) -> str:
@@ -136,17 +111,24 @@ def ordinal(count: int) -> str:
     return f"{number(count)}{'th' if count % 100 in (11, 12, 13) else ending}"
 
 
-def _window(rule: Mapping[str, Any]) -> list[str]:
-    after_us, before_us = rule.get("after_us"), rule.get("before_us")
-    if after_us is not None and before_us is not None:
-        return [f"between {seconds(after_us)} and {seconds(before_us)}"]
-    if after_us is not None:
-        return [f"from {seconds(after_us)} on"]
-    return [] if before_us is None else [f"before {seconds(before_us)}"]
-
-
-def _some(values: Sequence[Any]) -> str:
+def some(values: Sequence[object]) -> str:
     """The first values of a list, and how many more there are."""
     named = ", ".join(shortened(str(value), _VALUE_MAX) for value in values[:_NAMED_MAX])
     more = len(values) - _NAMED_MAX
     return f"{named} and {number(more)} more" if more > 0 else named
+
+
+def _has_known_words(rule: FaultRule) -> bool:
+    values = {key: getattr(rule, key) for key in KINDS[rule.fault].keys}
+    known = {key: words_in(type_of(key)) for key in values}
+    return all(values[key] in (None, *known[key]) for key in values if known[key])
+
+
+def _window(rule: FaultRule) -> Iterator[str]:
+    after_us, before_us = rule.after_us, rule.before_us
+    if after_us is not None and before_us is not None:
+        yield f"between {seconds(after_us)} and {seconds(before_us)}"
+    elif after_us is not None:
+        yield f"from {seconds(after_us)} on"
+    elif before_us is not None:
+        yield f"before {seconds(before_us)}"

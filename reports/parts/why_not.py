@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from faults.rule import AIMED_FAULTS, CONDITION_MEANINGS
+from faults.events import Direction
+from faults.kinds.base import Receivers
+from faults.kinds.registry import KINDS
+from faults.rule import FaultRule
 from replay.recording.words import seconds
 from reports.evidence import Evidence
-from reports.parts.rule_words import ordinal
-from reports.words import counted, number
+from reports.parts.rule_words import REPORT_WORDING, is_aimed, ordinal
+from reports.words import counted
 from traces.text import shortened
 
 #: Characters of a name in a sentence.
 _NAME_MAX = 60
 
 
-def why_never_fired(evidence: Evidence, rule: Mapping[str, Any], met: int) -> str:
+def why_never_fired(evidence: Evidence, rule: FaultRule, met: int) -> str:
     """Why a rule never decided on a fault.
 
     Args:
@@ -27,7 +29,7 @@ def why_never_fired(evidence: Evidence, rule: Mapping[str, Any], met: int) -> st
         rule: as run.json has it.
         met: how many events its conditions are about.
     """
-    what = "state" if rule["fault"] in AIMED_FAULTS else "event"
+    what = "state" if is_aimed(rule) else "event"
     if met:
         return f"Its conditions met {counted(met, what)}, but {_not_chosen(rule, met, what)}."
     reasons = list(_reasons(evidence, rule))
@@ -36,79 +38,70 @@ def why_never_fired(evidence: Evidence, rule: Mapping[str, Any], met: int) -> st
     return f"Its conditions, taken together, met no {what} of this replay."
 
 
-def why_never_landed(rule: Mapping[str, Any], missed: int) -> str:
+def why_never_landed(rule: FaultRule, missed: int) -> str:
     """Why nothing of what a rule planned came about."""
     if missed:
         return (
             f"It took aim, and missed all {counted(missed, 'time')}: no request was in state "
-            f"{rule.get('when')} any more, or no timeout of this engine runs there."
+            f"{rule.when} any more, or no timeout of this engine runs there."
         )
-    if rule.get("until") in CONDITION_MEANINGS:
-        return (
-            f"It waits until {CONDITION_MEANINGS[rule['until']]}, which never came about, and "
-            "nobody missed what it held back."
-        )
-    if rule["fault"] == "stale":
-        return "It waits until the pages are another's, which never came about."
-    if rule["fault"] in ("drop", "partial"):
-        return "What it would have lost had come already, by another rule."
-    return "The replay ended before what it planned could come about."
+    kind = KINDS.get(rule.fault)
+    return "" if kind is None else kind.why_none_landed(rule)
 
 
-def _not_chosen(rule: Mapping[str, Any], met: int, what: str) -> str:
+def _not_chosen(rule: FaultRule, met: int, what: str) -> str:
     """Why none of those that it met was hit."""
-    numbers, probability = rule.get("occurrences"), rule.get("probability", 1.0)
-    scope = rule.get("occurrences_per", "rule")
+    probability, scope = rule.probability, rule.occurrences_per
     of_each = "" if scope == "rule" else f" of any one {scope}"
-    if numbers and scope == "rule" and min(numbers) > met:
-        return f"the {ordinal(min(numbers))}, the first it waits for, never came"
-    if numbers and probability >= 1:
-        return f"none was the {ordinal(min(numbers))}{of_each}"
-    if numbers:
+    if rule.occurrences:
+        first = min(rule.occurrences)
+        if scope == "rule" and first > met:
+            return f"the {ordinal(first)}, the first it waits for, never came"
+        if probability >= 1:
+            return f"none was the {ordinal(first)}{of_each}"
         return (
-            f"none was at once the {ordinal(min(numbers))}{of_each} and chosen by chance "
-            f"({probability:g})"
+            f"none was at once the {ordinal(first)}{of_each} and chosen by chance ({probability:g})"
         )
     if probability < 1:
         return (
             f"chance chose none of them: {met * probability:,.3g} were to be expected at "
             f"{probability:g} each. Raise its probability, or try another seed"
         )
-    if rule["fault"] == "partial":
-        return f"none of them was beyond the {number(rule.get('keep', 1))} that it keeps"
-    return f"it hit no {what} of them"
+    kind = KINDS.get(rule.fault)
+    why = None if kind is None else kind.why_none_hit(rule, REPORT_WORDING)
+    return why or f"it hit no {what} of them"
 
 
-def _reasons(evidence: Evidence, rule: Mapping[str, Any]) -> Iterator[str]:
+def _reasons(evidence: Evidence, rule: FaultRule) -> Iterator[str]:
     """Conditions that no event of this recording can meet, each by itself."""
-    if request_ids := rule.get("request_ids"):
-        ids = evidence.tables["requests"]["request_id"]
-        known = pc.sum(pc.is_in(ids, value_set=pa.array(request_ids, pa.string()))).as_py() or 0
+    if rule.request_ids:
+        ids, asked = evidence.tables["requests"]["request_id"], sorted(rule.request_ids)
+        known = pc.sum(pc.is_in(ids, value_set=pa.array(asked, pa.string()))).as_py() or 0
         if not known:
-            named = shortened(str(request_ids[0]), _NAME_MAX)
-            more = f" nor any of {len(request_ids) - 1:,} more" if len(request_ids) > 1 else ""
-            yield f"the trace has no request {named}{more}"
+            more = f" nor any of {len(asked) - 1:,} more" if len(asked) > 1 else ""
+            yield f"the trace has no request {shortened(asked[0], _NAME_MAX)}{more}"
     pools = {pool["pool"] for pool in evidence.run["pools"]}
-    if (asked := rule.get("pools")) and not pools & set(asked):
-        yield f"there is no rank {shortened(str(asked[0]), _NAME_MAX)}"
+    if rule.pools and not pools & rule.pools:
+        yield f"there is no rank {shortened(min(rule.pools), _NAME_MAX)}"
     profile = evidence.run["profile"]
-    side = "prefill" if rule.get("direction") == "prefill" else "decode"
-    for key, field in (
-        ("dp_ranks", f"{side}_dp"),
-        ("prefill_tp_ranks", "prefill_tp"),
-        ("decode_tp_ranks", "decode_tp"),
+    side: Direction = "prefill" if rule.direction == "prefill" else "decode"
+    for ranks, field in (
+        (rule.dp_ranks, f"{side}_dp"),
+        (rule.prefill_tp_ranks, "prefill_tp"),
+        (rule.decode_tp_ranks, "decode_tp"),
     ):
-        asked, count = rule.get(key), profile[field]
-        if asked and min(asked) >= count and rule["fault"] not in AIMED_FAULTS:
-            yield f"there is no {field.replace('_', ' ')} rank {min(asked)}, only 0 to {count - 1}"
+        count = profile[field]
+        if ranks and min(ranks) >= count and not is_aimed(rule):
+            yield f"there is no {field.replace('_', ' ')} rank {min(ranks)}, only 0 to {count - 1}"
     inject_us = next((each["end_us"] for each in evidence.run["phases"]), 0)
-    if (after_us := rule.get("after_us")) is not None and after_us > inject_us:
+    if rule.after_us is not None and rule.after_us > inject_us:
         yield f"faults end with the inject phase at {seconds(inject_us)}"
-    if rule["fault"] == "misroute" and rule.get("to") == "rank" and profile[f"{side}_dp"] == 1:
-        yield f"{side} has one DP rank, so there is no other"
-    if rule["fault"] in AIMED_FAULTS:
-        yield f"no request came into state {rule.get('when')}"
-    elif not rule.get("states"):
+    if (kind := KINDS.get(rule.fault)) is not None:
+        why = kind.why_none_met(rule, Receivers(side, profile[f"{side}_dp"]))
+        yield from () if why is None else (why,)
+    if is_aimed(rule):
+        yield f"no request came into state {rule.when}"
+    elif not rule.states:
         sent = pc.sum(pc.equal(evidence.tables["events"]["direction"], side)).as_py() or 0
         if not sent:
             yield f"no event was sent to {side} at all"

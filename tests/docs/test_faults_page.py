@@ -7,9 +7,10 @@ import pytest
 
 from faults.catalogue import builtin_plans
 from faults.events import STATE_MEANINGS
-from faults.plan import parse_plan
-from faults.plan_file import TIMEOUT_STATES, PlanFile, RuleEntry
-from faults.rule import CONDITION_MEANINGS, FAULT_MEANINGS
+from faults.kinds.registry import KINDS
+from faults.kinds.timeout import TIMEOUT_STATES
+from faults.plan import PlanFile, RuleEntry, parse_plan
+from faults.rule import CONDITION_MEANINGS
 from replay.profiles.defects import all_defects
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
@@ -36,7 +37,7 @@ def test_an_example_loads(text):
 
 @pytest.mark.parametrize(
     "words",
-    [FAULT_MEANINGS, CONDITION_MEANINGS, STATE_MEANINGS],
+    [KINDS, CONDITION_MEANINGS, STATE_MEANINGS],
     ids=["faults", "conditions", "states"],
 )
 def test_every_word_has_a_row(words):

@@ -4,10 +4,9 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
-from faults.bursts import Burst
-from faults.durations import LogNormal, Uniform
-from faults.events import DECODE_STATES, PREFILL_STATES
-from faults.plan_file import STATES_OF_RECEIVERS, TIMEOUT_STATES
+from faults.chance import Burst, LogNormal, Uniform
+from faults.events import DECODE_STATES, PREFILL_STATES, STATES_OF_RECEIVERS
+from faults.kinds.timeout import TIMEOUT_STATES
 from faults.rule import Condition, Detour, FaultRule
 
 REQUESTS = [f"q{number}" for number in range(8)]

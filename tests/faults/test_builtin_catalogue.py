@@ -6,10 +6,9 @@ import tomllib
 import pytest
 
 from faults.catalogue import builtin_names, builtin_plan, builtin_plans, open_plan
-from faults.errors import PlanError
-from faults.examples import FAULT_EXAMPLES
+from faults.kinds.registry import KINDS
 from faults.plan import load_plan, parse_plan
-from faults.rule import FAULT_MEANINGS
+from faults.rule import PlanError
 from replay.profiles.catalogue import builtin_profiles
 from replay.profiles.defects import all_defects
 
@@ -42,7 +41,7 @@ def test_every_field_failure_mode_that_a_fault_brings_about_has_a_plan():
 
 def test_every_fault_kind_is_in_some_plan_and_has_an_example():
     used = {rule.fault for plan in builtin_plans() for rule in plan.plan.rules}
-    assert used == set(FAULT_MEANINGS) == set(FAULT_EXAMPLES)
+    assert used == set(KINDS)
 
 
 def test_the_plans_that_people_will_look_for_are_there():
@@ -53,7 +52,7 @@ def test_the_plans_that_people_will_look_for_are_there():
 def test_a_plan_says_what_it_is_about(name):
     facts = builtin_plan(name).facts
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", name)
-    assert name not in FAULT_MEANINGS, "`kvreplay faults NAME` shows either"
+    assert name not in KINDS, "`kvreplay faults NAME` shows either"
     assert facts.comment.endswith(".")
     assert facts.reports
     assert facts.shows in builtin_profiles() or facts.shows in all_defects()
@@ -94,9 +93,9 @@ def test_a_file_may_be_called_like_a_built_in_plan(tmp_path, monkeypatch):
     assert open_plan("./builtin:lost-completion").comment == "mine"
 
 
-@pytest.mark.parametrize("kind", FAULT_EXAMPLES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_example_is_short_and_is_of_its_kind(kind):
-    example = FAULT_EXAMPLES[kind]
+    example = KINDS[kind].example
     rules = parse_plan(example.text, "example").rules
     assert rules[-1].fault == kind
     assert len(example.text.splitlines()) <= 8

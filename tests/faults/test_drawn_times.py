@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from rule_strategies import bursts, durations
 
 import faults.chance
-from faults.bursts import Burst
-from faults.chance import uniform
-from faults.durations import DELAY_US_MAX, LogNormal, Uniform, draw_us
+from faults.chance import DELAY_US_MAX, Burst, LogNormal, Uniform, draw_us, uniform
 from faults.events import CompletionEvent
 from faults.injector import FaultInjector
 from faults.rule import FaultPlan, FaultRule

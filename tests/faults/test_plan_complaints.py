@@ -2,8 +2,8 @@
 
 import pytest
 
-from faults.errors import PlanError
 from faults.plan import parse_plan
+from faults.rule import PlanError
 
 #: Body of a second rule, of which the first line is line 7; the line and words of the complaint.
 MISTAKES = [
@@ -25,7 +25,7 @@ MISTAKES = [
         9,
         'rule[2].states: no state "transfer" on the prefill side; there are bootstrap,',
     ),
-    ('fault = "stale"\nuntil = "heal"', 8, '"heal" is no reuse; stale takes pages-reused or room-'),
+    ('fault = "stale"\nuntil = "heal"', 8, '"heal" is no reuse; give pages-reused or room-'),
     # Values that may have several types.
     (
         'fault = "delay"\ndelay_us = { unifrm = [1, 2] }',

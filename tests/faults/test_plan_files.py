@@ -4,9 +4,8 @@ import re
 
 import pytest
 
-from faults.errors import PlanError
 from faults.plan import combine, load_plan, shortcut_plan
-from faults.rule import FaultPlan, FaultRule
+from faults.rule import FaultPlan, FaultRule, PlanError
 
 
 @pytest.fixture

@@ -12,11 +12,10 @@ from pydantic import ValidationError
 
 from faults.catalogue import builtin_plans
 from faults.events import DECODE_STATES, PREFILL_STATES
-from faults.examples import FAULT_EXAMPLES
-from faults.plan import complaint_of
-from faults.plan_file import PlanFile, RuleEntry
+from faults.kinds.registry import KINDS
+from faults.plan import PlanFile, RuleEntry, complaint_of
 from faults.plan_schema import plan_schema
-from faults.rule import CONDITION_MEANINGS, FAULT_MEANINGS
+from faults.rule import CONDITION_MEANINGS
 
 #: What only `load_plan` can see: numbers that must fit each other, and names given twice.
 BEYOND_A_SCHEMA = (
@@ -66,8 +65,8 @@ def test_every_key_is_described():
     assert set(rule) == set(RuleEntry.model_fields)
     for name, key in (SCHEMA["properties"] | rule).items():
         assert key.get("description"), name
-    for kind, meaning in FAULT_MEANINGS.items():
-        assert f"{kind}: {meaning}" in rule["fault"]["description"]
+    for kind in KINDS.values():
+        assert f"{kind.name}: {kind.meaning}" in rule["fault"]["description"]
 
 
 @pytest.mark.parametrize("text", [plan.text for plan in builtin_plans()])
@@ -75,9 +74,9 @@ def test_built_in_plans_are_valid(text):
     VALIDATOR.validate(tomllib.loads(text))
 
 
-@pytest.mark.parametrize("kind", FAULT_EXAMPLES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_examples_are_valid(kind):
-    VALIDATOR.validate(tomllib.loads(FAULT_EXAMPLES[kind].text))
+    VALIDATOR.validate(tomllib.loads(KINDS[kind].example.text))
 
 
 @pytest.mark.parametrize(
@@ -197,7 +196,7 @@ KEYS = {
 @st.composite
 def rules(draw):
     """A rule with a few keys, right or wrong; most have those that their fault needs."""
-    fault = draw(st.sampled_from([*FAULT_MEANINGS]))
+    fault = draw(st.sampled_from([*KINDS]))
     likely = {
         "delay": ["delay_us"], "reorder": ["window_us"], "abort": ["when"], "timeout": ["when"],
         "duplicate": ["copies", "copy_delay_us"], "stale": ["until"], "misroute": ["to"],

@@ -5,7 +5,7 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults.toml_lines import line_of, lines_of
+from faults.toml.lines import line_of, lines_of
 
 TRICKY = '''\
 # comment with [table] and key = 1

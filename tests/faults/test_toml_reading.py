@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults.errors import PlanError
 from faults.plan import load_plan, parse_plan
-from faults.toml_reading import (
+from faults.rule import PlanError
+from faults.toml.reading import (
     DEPTH_MAX,
     FILE_BYTES_MAX,
     KEY_CHARACTERS_MAX,
@@ -109,7 +109,7 @@ def test_every_reader_of_ours_goes_through_it():
         if "tomllib.load" in path.read_text(encoding="utf-8")
     ]
     # The second reads one quoted key of a text that has been read.
-    assert sorted(users) == ["faults/toml_lines.py", "faults/toml_reading.py"]
+    assert sorted(users) == ["faults/toml/lines.py", "faults/toml/reading.py"]
 
 
 def test_files_are_bounded_and_said_what_is_wrong_with(tmp_path):

@@ -90,7 +90,7 @@ FILES = [
 
 
 #: Loaded once, before each line gets a process of its own; what is heavy is seen there all the same.
-LIGHT = ["numpy", "pydantic", "faults.plan_file", "replay.commands.matrix.list_cells"]
+LIGHT = ["numpy", "pydantic", "faults.plan", "replay.commands.matrix.list_cells"]
 PARQUET = ["pyarrow.parquet", "traces.dataset"]
 
 

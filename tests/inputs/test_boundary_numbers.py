@@ -14,7 +14,7 @@ import pytest
 from input_helpers import sentences
 from pydantic import BaseModel
 
-from faults.plan_file import BurstEntry, LogNormalEntry, RuleEntry
+from faults.plan import BurstEntry, LogNormalEntry, RuleEntry
 from replay.cli import cli
 from replay.matrix.file import Budget, Expect, Run
 from replay.profiles.profile import EngineProfile

@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 import numpy as np
 
-from faults.bursts import Burst
-from faults.durations import Duration, LogNormal, Uniform
-from faults.events import DECODE_STATES, PREFILL_STATES
-from faults.plan_file import STATES_OF_RECEIVERS, TIMEOUT_STATES
-from faults.rule import Condition, Detour, FaultKind, FaultRule, Scope
+from faults.chance import Burst, Duration, LogNormal, Uniform
+from faults.events import DECODE_STATES, PREFILL_STATES, STATES_OF_RECEIVERS
+from faults.kinds.registry import KINDS
+from faults.kinds.timeout import TIMEOUT_STATES
+from faults.rule import Condition, Detour, FaultRule, Scope
 from replay.errors import ProfileError
 from replay.profiles.catalogue import builtin_profiles
 from replay.profiles.profile import EngineProfile
@@ -114,7 +114,7 @@ def _duration(dice: random.Random) -> Duration:
 
 
 def _rule(dice: random.Random, place: int, names: list[str]) -> FaultRule:
-    kind: FaultKind = dice.choice(get_args(FaultKind))
+    kind = dice.choice(tuple(KINDS))
     is_aimed = kind in ("abort", "timeout")
     direction = "decode" if is_aimed else dice.choice(("decode", "prefill"))
     given: dict[str, Any] = {"direction": direction} | _what(dice, kind)
@@ -139,7 +139,7 @@ def _rule(dice: random.Random, place: int, names: list[str]) -> FaultRule:
     return FaultRule(f"rule {place}", kind, **given)
 
 
-def _what(dice: random.Random, kind: FaultKind) -> dict[str, Any]:
+def _what(dice: random.Random, kind: str) -> dict[str, Any]:
     some = dice.random() < 0.6
     if kind == "delay":
         held = {"until": dice.choice(get_args(Condition))}

@@ -3,7 +3,7 @@
 import pytest
 
 from faults.catalogue import builtin_names, builtin_plan
-from faults.examples import FAULT_EXAMPLES
+from faults.kinds.registry import KINDS
 from faults.plan import parse_plan
 from faults.rule import FaultPlan
 from replay.profiles.catalogue import find_profile
@@ -76,9 +76,9 @@ def test_a_plan_does_hardened_no_harm(run, name):
     assert summary["requests"]["stuck"] == 0
 
 
-@pytest.mark.parametrize("kind", FAULT_EXAMPLES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_example_has_an_effect(run, kind):
-    example = FAULT_EXAMPLES[kind]
+    example = KINDS[kind].example
     summary = run("hardened", example.needs, parse_plan(example.text, "example"))
     assert_all_was_seen(summary)
     assert summary["verdict"] in ("clean", "transient"), summary["why"]

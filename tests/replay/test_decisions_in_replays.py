@@ -14,11 +14,11 @@ from fault_helpers import record
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import replay.run.session
-from faults.bursts import Burst
-from faults.durations import Uniform
+import faults.injector
+from faults.chance import Burst, Chance, Uniform
 from faults.events import CompletionEvent, Moment
-from faults.injector import FaultInjector
+from faults.injector import BoundRule
+from faults.kinds.base import Fate
 from faults.rule import FaultRule
 from traces.schema import TraceRequest
 
@@ -37,38 +37,36 @@ KINDS = {
 }
 
 
-class Journal(FaultInjector):
+class Journal(BoundRule):
     """Writes down what every rule decides on every event that it is about."""
 
     made: ClassVar[dict] = {}
 
-    def _draws(self, rule, subject):
-        is_hit = super()._draws(rule, subject)
-        key = rule.name, subject.identity
+    def chooses(self, subject, identity):
+        is_hit = super().chooses(subject, identity)
+        key = self.rule.name, subject.identity
+        chance = Chance(self._seed, self.rule.name, identity)
         if not is_hit:
             self.made[key] = None
         elif isinstance(subject, Moment):
-            self.made[key] = self._draw_us(rule, subject.identity, "delay")
+            self.made[key] = chance.time_us(self.rule.delay_us, "delay")
         else:
-            kept = rule.fault == "partial" and self._is_kept(rule, subject)
-            self.made[key] = kept, self._alone(rule, subject)
+            self.made[key] = self.kind.spares(self.rule, subject, chance), self._alone(subject)
         return is_hit
 
-    def _alone(self, rule, event: CompletionEvent):
+    def _alone(self, event: CompletionEvent):
         """What the rule makes of the event, in times after it was due."""
-        if rule.fault in ("early", "drop", "partial"):
-            return ()
-        original = self._original((rule,), event)
-        return tuple(
-            (each.at_us - event.due_us, each.wait_us, each.failed, each.until, each.detour)
-            for each in (original, *self._copies((rule,), event, original))
-        )
+        fate = Fate(event)
+        self.shape(fate)
+        copies = [(copy.after_us, copy.until) for copy in fate.copies]
+        held = (fate.late_us, sorted(fate.until))
+        return bool(fate.lost_by), fate.has_failed, fate.detour, held, copies
 
 
 def decisions(requests, rules, seed):
     made = {}
     with (
-        mock.patch.object(replay.run.session, "FaultInjector", Journal),
+        mock.patch.object(faults.injector, "BoundRule", Journal),
         mock.patch.object(Journal, "made", made),
     ):
         record(

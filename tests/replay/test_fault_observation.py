@@ -2,7 +2,7 @@
 
 import pytest
 
-from faults.durations import Uniform
+from faults.chance import Uniform
 from faults.plan_text import plan_text
 from faults.rule import FaultPlan, FaultRule
 

@@ -4,8 +4,7 @@ import pytest
 from fault_helpers import WIDE_SMALL as WIDE
 from fault_helpers import record, requests_every
 
-from faults.bursts import Burst
-from faults.durations import Uniform
+from faults.chance import Burst, Uniform
 from faults.rule import FaultRule
 from traces.schema import TraceRequest
 

@@ -7,34 +7,34 @@ import shlex
 import pytest
 
 from faults.catalogue import builtin_names, builtin_plan
-from faults.examples import FAULT_EXAMPLES
+from faults.kinds.registry import KINDS
 from faults.plan import parse_plan
-from faults.rule import CONDITION_MEANINGS, FAULT_MEANINGS
+from faults.rule import CONDITION_MEANINGS
 
 
 def test_the_catalogue_names_everything(kvreplay):
     code, out, _ = kvreplay("faults")
     assert code == 0
     words = set(re.findall(r"[a-z_-]+", out))
-    assert {*FAULT_MEANINGS, *CONDITION_MEANINGS, *builtin_names(), "burst", "in-flight"} <= words
+    assert {*KINDS, *CONDITION_MEANINGS, *builtin_names(), "burst", "in-flight"} <= words
     assert max(len(line) for line in out.splitlines()) <= 100
-    for example in FAULT_EXAMPLES.values():
+    for example in (kind.example for kind in KINDS.values()):
         assert example.text.splitlines()[-1] in out
 
 
-@pytest.mark.parametrize("name", FAULT_MEANINGS)
+@pytest.mark.parametrize("name", KINDS)
 def test_a_fault_is_shown_whole(kvreplay, name):
     code, out, _ = kvreplay("faults", name)
     assert code == 0
-    assert FAULT_MEANINGS[name].split()[0] in out
+    assert KINDS[name].meaning.split()[0] in out
     shown = out[out.index("[[rule]]") : out.index("Built-in plans with it")]
-    assert parse_plan(shown, "shown").rules == parse_plan(FAULT_EXAMPLES[name].text, "own").rules
+    assert parse_plan(shown, "shown").rules == parse_plan(KINDS[name].example.text, "own").rules
     assert any(plan in out for plan in builtin_names())
 
 
 def test_the_keys_of_a_fault_and_no_others_are_shown(kvreplay):
     _, out, _ = kvreplay("faults", "abort")
-    assert "must be given" in " ".join(out.split())
+    assert "required" in " ".join(out.split())
     assert "prefill_tp_ranks" not in out, "an abort is no event between TP ranks"
     assert "copies" not in out
 
@@ -99,7 +99,7 @@ def test_json_has_the_whole_catalogue(kvreplay):
     document = json.loads(out)
     assert code == 0
     assert document["schema"] == "kvreplay.faults/1"
-    assert list(document["faults"]) == list(FAULT_MEANINGS)
+    assert list(document["faults"]) == list(KINDS)
     assert list(document["plans"]) == builtin_names()
     assert document["faults"]["delay"]["keys"].keys() == {"delay_us", "until"}
     assert "states" not in document["faults"]["timeout"]["triggers"]

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from faults.bursts import Burst
-from faults.durations import LogNormal, Uniform
-from faults.rule import FaultPlan, FaultRule
+from faults.chance import Burst, LogNormal, Uniform
+from faults.rule import FaultPlan, FaultRule, rule_document
 from replay.errors import RecordingError
 from replay.recording.reader import Recording
 from replay.run.origin import read_plan, read_profile, replayable
-from replay.run.replay_once import _rule_document, replay
+from replay.run.replay_once import replay
 
 SMALL = ["--profile", "sglang-0.4.6.post4", "--set", "decode_tp=2", "--set", "decode_dp=2"]
 
@@ -48,7 +47,7 @@ def test_every_kind_of_rule_survives_its_way_through_json():
     document = {
         "comment": "c",
         "source": "s",
-        "rules": [_rule_document(rule) for rule in rules],
+        "rules": [rule_document(rule) for rule in rules],
     }
     assert read_plan(json.loads(json.dumps(document))) == FaultPlan(rules, "c", "s")
 

@@ -10,7 +10,7 @@ from fault_helpers import requests_every
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults.durations import LogNormal, Uniform
+from faults.chance import LogNormal, Uniform
 from replay.profiles.catalogue import builtin_profiles, find_profile
 from replay.run.swarm import SwarmBounds, draw_swarm
 

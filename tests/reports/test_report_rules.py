@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_helpers import HOSTILE, record, write_trace
 
-from faults.rule import FAULT_MEANINGS, FaultPlan, FaultRule
+from faults.chance import Uniform
+from faults.kinds.registry import KINDS
+from faults.rule import FaultPlan, FaultRule
 from reports.evidence import load
 from reports.page import render_report
 from reports.parts.faults import check_faults, make_faults
 from reports.parts.rule_events import rule_events
-from reports.parts.rule_words import action, duration, ordinal, selection
+from reports.parts.rule_words import REPORT_WORDING, action, ordinal, recorded_rule, selection
 
 SOME = frozenset({2, 5, 9})
 
@@ -167,27 +169,36 @@ def test_every_touched_event_is_some_rules(names, data):
         assert found.landed.get(name, 0) >= alone
 
 
-@pytest.mark.parametrize("fault", FAULT_MEANINGS)
+@pytest.mark.parametrize("fault", KINDS)
 def test_every_fault_has_words_of_its_own(fault):
-    words = action({"fault": fault, "when": "landed"})
+    words = action(FaultRule("any", fault, when="landed"))
     assert words != fault
     assert "None" not in words
 
 
+def test_a_fault_or_a_word_of_another_version_is_only_named():
+    for keys in ({"fault": "melt"}, {"fault": "misroute", "to": "the moon"}):
+        rule = recorded_rule({"name": "new", **keys})
+        assert action(rule) == keys["fault"]
+        assert selection(rule) == "completions, told to decode"
+
+
 def test_a_rule_is_said_in_words():
-    said = {
+    said = recorded_rule({
+        "name": "twice",
         "fault": "duplicate", "direction": "prefill", "request_ids": ["a", "b", "c", "d"],
         "probability": 0.25, "occurrences": [2, 13], "occurrences_per": "session",
         "after_us": 5_000, "before_us": 2_000_000, "copies": 2, "copy_delay_us": [1_000, 9_000],
         "burst": {"length_us": 1_000_000, "every_us": 60_000_000, "hits": "rank"},
-    }  # fmt: skip
+        "a key of a later version": 5,
+    })  # fmt: skip
     assert selection(said) == (
         "acknowledgements, told to prefill, of request a, b, c and 1 more, between 5 ms and 2.000 s, "
         "in windows of 1.000 s in every 60.000 s, each rank on its own, only the 2nd, 13th of each "
         "session, each with probability 0.25"
     )
     assert action(said) == "delivered, and then again 2 times, 1 ms, 9 ms apart"
-    assert duration({"low_us": 1_000, "high_us": 2_000}) == "1 ms to 2 ms"
+    assert REPORT_WORDING.duration(Uniform(1_000, 2_000)) == "1 ms to 2 ms"
     assert [ordinal(each) for each in (1, 2, 3, 4, 11, 12, 21, 111)] == [
         "1st", "2nd", "3rd", "4th", "11th", "12th", "21st", "111th"
     ]  # fmt: skip

@@ -5,12 +5,11 @@ import dataclasses
 import pytest
 from shrink_cases import plain_case
 
-from faults.bursts import Burst
-from faults.durations import LogNormal, Uniform
+from faults.chance import Burst, LogNormal, Uniform
+from faults.kinds.registry import plain_rule
 from faults.plan import parse_plan
 from faults.plan_text import plan_text
 from faults.rule import FaultPlan, FaultRule
-from replay.shrink.case import plain_rule
 from replay.shrink.in_memory import replay_in_memory
 from replay.shrink.involved import who_is_involved
 from replay.shrink.smaller.explicit import explicit, is_explicit, narrowed

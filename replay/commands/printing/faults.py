@@ -1,4 +1,4 @@
-"""What `kvreplay faults` prints for people."""
+"""What `kvreplay faults` prints, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shlex
 import shutil
 import textwrap
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import click
 
@@ -16,41 +17,43 @@ from faults.catalogue import (
     builtin_plan,
     builtin_plans,
 )
-from faults.errors import PlanError
+from faults.chance import DURATION_FORMS
 from faults.events import STATE_MEANINGS
-from faults.examples import FAULT_EXAMPLES
-from faults.rule import CONDITION_MEANINGS, FAULT_MEANINGS, FaultKind
-from faults.toml_errors import nearest
-from faults.vocabulary import DURATION_FORMS, ORDER_OF_COMBINATION, keys_of, triggers
+from faults.kinds.base import Example, FaultKind
+from faults.kinds.registry import KINDS, combination, trigger_meanings
+from faults.rule import CONDITION_MEANINGS, PlanError
+from faults.toml.errors import nearest
 from replay.profiles.defects import all_defects
 
 _WIDTH = 100
 _INDENT = 20
+#: Schema of the JSON document.
+_SCHEMA = "kvreplay.faults/1"
 #: Names of plans are longer than those of faults.
 _PLAN_INDENT = 36
 
 
 def everything() -> Iterator[str]:
     """The catalogue, section by section."""
-    yield _title("Faults: what becomes of a completion event, or of a request")
-    for kind, meaning in FAULT_MEANINGS.items():
-        yield from _entry(kind, meaning, bold=True)
-        yield from _block(FAULT_EXAMPLES[kind].text, needs=FAULT_EXAMPLES[kind].needs)
+    yield _title("Faults: what can happen to a completion event, or to a request")
+    for kind in KINDS.values():
+        yield from _entry(kind.name, kind.meaning, bold=True)
+        yield from _block(kind.example)
     yield _title("Triggers: which events a rule hits (all that are given must hold)")
-    yield from _entries(triggers().items())
+    yield from _entries(trigger_meanings().items())
     yield _title("Times: delay_us and copy_delay_us, in microseconds")
     yield from _entries(DURATION_FORMS.items())
     yield _title("Conditions: until = ...")
     yield from _entries(CONDITION_MEANINGS.items())
     yield _title("States: when = ... (aborts, timeouts) and states = [...] (events)")
     yield from _entries(STATE_MEANINGS.items())
-    yield _title("Rules that hit one event act on it in this order, wherever they stand")
-    yield from _entries(ORDER_OF_COMBINATION)
+    yield _title("Several rules on one event: the order in which they act, wherever they stand")
+    yield from _entries(combination())
     yield _title("Built-in plans: kvreplay run TRACE --profile P --plan builtin:NAME")
     for plan in builtin_plans():
         yield from _entry(plan.name, plan.facts.comment, indent=_PLAN_INDENT, bold=True)
     yield ""
-    yield "kvreplay faults NAME shows a fault or a plan whole."
+    yield "`kvreplay faults NAME` shows everything about one fault or plan."
 
 
 def one(name: str) -> Iterator[str]:
@@ -64,16 +67,18 @@ def one(name: str) -> Iterator[str]:
 
 
 def _fault(kind: FaultKind) -> Iterator[str]:
-    yield from _entry(kind, FAULT_MEANINGS[kind], bold=True)
-    yield _title("Its keys")
-    none = {"(none)": "which events it hits is all there is to say"}
-    yield from _entries((keys_of(kind) or none).items())
+    yield from _entry(kind.name, kind.meaning, bold=True)
+    yield _title("Keys")
+    none = {"(none)": "only triggers"}
+    yield from _entries((kind.key_meanings() or none).items())
     yield _title("Triggers")
-    yield from _entries(triggers(kind).items())
+    yield from _entries(trigger_meanings(kind).items())
     yield _title("Example")
-    yield from _block(FAULT_EXAMPLES[kind].text, needs=FAULT_EXAMPLES[kind].needs)
+    yield from _block(kind.example)
     using = [
-        plan.name for plan in builtin_plans() if any(rule.fault == kind for rule in plan.plan.rules)
+        plan.name
+        for plan in builtin_plans()
+        if any(rule.fault == kind.name for rule in plan.plan.rules)
     ]
     yield _title("Built-in plans with it")
     yield from _wrapped(", ".join(using) or "(none)", "  ")
@@ -124,11 +129,12 @@ def _wrapped(text: str, indent: str) -> Iterator[str]:
     )
 
 
-def _block(text: str, needs: tuple[str, ...] = ()) -> Iterator[str]:
-    for line in text.rstrip("\n").splitlines():
+def _block(example: Example) -> Iterator[str]:
+    for line in example.text.rstrip("\n").splitlines():
         yield click.style(f"      {line}".rstrip(), dim=True)
-    if needs:
-        yield click.style(f"      # with {' '.join(f'--set {need}' for need in needs)}", dim=True)
+    if example.needs:
+        needs = " ".join(f"--set {need}" for need in example.needs)
+        yield click.style(f"      # with {needs}", dim=True)
     yield ""
 
 
@@ -140,10 +146,9 @@ def find(name: str) -> FaultKind | BuiltinPlan:
     """
     if name.startswith(BUILTIN_PREFIX):
         return builtin_plan(name.removeprefix(BUILTIN_PREFIX))
-    for kind in FAULT_MEANINGS:
-        if kind == name:
-            return kind
-    known = [*FAULT_MEANINGS, *builtin_names()]
+    if name in KINDS:
+        return KINDS[name]
+    known = [*KINDS, *builtin_names()]
     if name not in known:
         hint = nearest(name, known)
         raise PlanError(f"faults {name}: no fault or built-in plan of that name; {hint}")
@@ -159,3 +164,57 @@ def command_of(plan: BuiltinPlan) -> list[str]:
         words += ["--set", setting]
     words += ["--plan", BUILTIN_PREFIX + plan.name]
     return words + (["--expect", plan.facts.verdict] if plan.facts.verdict else [])
+
+
+# As JSON.
+
+
+def everything_as_json() -> dict[str, Any]:
+    """The whole vocabulary and every built-in plan."""
+    return {
+        "schema": _SCHEMA,
+        "faults": {name: _fault_document(kind) for name, kind in KINDS.items()},
+        "triggers": trigger_meanings(),
+        "durations": DURATION_FORMS,
+        "conditions": CONDITION_MEANINGS,
+        "states": STATE_MEANINGS,
+        "combination": [{"faults": kinds, "effect": effect} for kinds, effect in combination()],
+        "plans": {plan.name: _plan_document(plan) for plan in builtin_plans()},
+    }
+
+
+def one_as_json(name: str) -> dict[str, Any]:
+    """One fault or built-in plan.
+
+    Raises:
+        PlanError: there is neither of that name.
+    """
+    found = find(name)
+    if isinstance(found, BuiltinPlan):
+        return {"schema": _SCHEMA, "plans": {found.name: _plan_document(found)}}
+    return {"schema": _SCHEMA, "faults": {found.name: _fault_document(found)}}
+
+
+def _plan_document(plan: BuiltinPlan) -> dict[str, Any]:
+    """What is known of a built-in plan, and its text."""
+    facts = plan.facts
+    return {
+        "meaning": facts.comment,
+        "mode": facts.mode or None,
+        "reports": facts.reports,
+        "needs": facts.needs,
+        "shows": facts.shows,
+        "verdict": facts.verdict,
+        "command": ["kvreplay", "run", "TRACE", *command_of(plan)],
+        "text": plan.text,
+    }
+
+
+def _fault_document(kind: FaultKind) -> dict[str, Any]:
+    return {
+        "meaning": kind.meaning,
+        "keys": kind.key_meanings(),
+        "triggers": list(trigger_meanings(kind)),
+        "example": kind.example.text,
+        "example_needs": list(kind.example.needs),
+    }

@@ -10,11 +10,13 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
-from faults.chance import uniform
-from faults.durations import Duration, draw_us
-from faults.rule import FaultKind, FaultRule
-from replay.shrink.case import Case, plain_rule
+from faults.chance import Chance
+from faults.events import Direction
+from faults.kinds.registry import KINDS
+from faults.rule import FaultRule
+from replay.shrink.case import Case
 from replay.shrink.involved import Hit, Involved
 
 #: More rules than this are not worth making: there are too many requests yet.
@@ -31,7 +33,7 @@ def is_explicit(rule: FaultRule) -> bool:
         and rule.probability >= 1.0
         and rule.occurrences is None
         and rule.burst is None
-        and rule.fault not in ("partial", "reorder")
+        and not KINDS[rule.fault].is_random
         and isinstance(rule.delay_us, int)
         and isinstance(rule.copy_delay_us, (int, tuple))
     )
@@ -120,45 +122,21 @@ def _explicit_rules(
 
 def _effect(rule: FaultRule, hit: Hit, seed: int) -> FaultRule:
     """What the rule did to one event, as a rule about any event."""
+    kind = KINDS[rule.fault]
     identity = _SEPARATOR.join(
         (hit.request_id, hit.direction, str(hit.prefill_tp_rank), str(hit.decode_tp_rank))
     )
-    if rule.is_aimed:
+    if kind.is_aimed:
         identity = f"{hit.request_id}{_SEPARATOR}is {rule.when}"
-
-    def chance(about: str) -> float:
-        return uniform(seed, rule.name, f"{identity}{_SEPARATOR}{about}")
-
-    fault: FaultKind = rule.fault
-    delay_us: Duration = draw_us(rule.delay_us, chance("delay"))
-    copy_delay_us = rule.copy_delay_us
-    if fault == "reorder":
-        fault, delay_us = "delay", max(1, int(chance("delay") * rule.window_us))
-    elif fault == "partial":
-        fault = "drop"
-    elif fault == "duplicate" and not isinstance(copy_delay_us, (int, tuple)):
-        copy_delay_us = tuple(
-            draw_us(copy_delay_us, chance(f"copy{_SEPARATOR}{number}"))
-            for number in range(1, rule.copies + 1)
-        )
-    explicit = FaultRule(
-        "",
-        fault,
-        direction=rule.direction,
-        delay_us=delay_us,
-        until=rule.until,
-        copies=rule.copies,
-        copy_delay_us=copy_delay_us,
-        to=rule.to,
-        early_us=rule.early_us,
-        when=rule.when,
-    )
-    return plain_rule(explicit)
+    drawn = kind.as_drawn(rule, Chance(seed, rule.name, identity))
+    keys: dict[str, Any] = {key: getattr(drawn, key) for key in KINDS[drawn.fault].keys}
+    direction: Direction = "decode" if kind.is_aimed else rule.direction
+    return FaultRule("", drawn.fault, direction=direction, **keys)
 
 
 def _placed(effect: FaultRule, pairs: Pairs, every: Pairs) -> list[FaultRule]:
     """The effect on these pairs of TP ranks, with as few conditions as say so."""
-    if effect.is_aimed or pairs >= every:
+    if KINDS[effect.fault].is_aimed or pairs >= every:
         return [effect]
     prefill = frozenset(pair[0] for pair in pairs)
     decode = frozenset(pair[1] for pair in pairs)

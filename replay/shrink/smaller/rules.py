@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 
-from faults.durations import LogNormal, Uniform
-from faults.rule import FaultRule
-from replay.shrink.case import Case
+from faults.chance import LogNormal, Uniform
+from faults.kinds.registry import KINDS
+from faults.rule import FIELDS, FaultRule
 from replay.shrink.search import Search, keep_few
 from replay.shrink.smaller.explicit import explicit, is_explicit, narrowed, with_plain_names
 from replay.shrink.smaller.numbers import simpler_counts, simpler_times
 
-#: Conditions of a rule, each with the value at which it says nothing.
-_CONDITIONS: tuple[tuple[str, object], ...] = (
-    ("session_ids", None),
-    ("pools", None),
-    ("dp_ranks", None),
-    ("states", None),
-    ("after_us", None),
-    ("before_us", None),
-    ("burst", None),
-    ("occurrences", None),
-    ("prefill_tp_ranks", None),
-    ("decode_tp_ranks", None),
-    ("until", None),
-    ("early_us", None),
+#: Conditions that are left away, in this order, before the keys of the fault.
+_CONDITIONS = (
+    "session_ids",
+    "pools",
+    "dp_ranks",
+    "states",
+    "after_us",
+    "before_us",
+    "burst",
+    "occurrences",
+    "prefill_tp_ranks",
+    "decode_tp_ranks",
 )
 _EXPLICIT_REQUESTS_MAX = 64
 
@@ -57,77 +55,64 @@ def explicit_rules(search: Search) -> None:
 def simpler_rules(search: Search) -> None:
     """Leave away conditions and requests of rules, and make their times and copies small."""
     for number in range(len(search.case.rules)):
-        for field, nothing in _CONDITIONS:
-            _try(search, number, **{field: nothing})
-        _fewer_ids(search, number)
-        _one_number(search, number)
-        _shorter(search, number)
+        tries = _RuleTries(search, number)
+        kind = KINDS[tries.rule.fault]
+        for key in (*_CONDITIONS, *sorted(kind.may)):
+            if FIELDS[key].default is None:
+                tries.change(**{key: None})
+        _fewer_ids(tries)
+        _one_number(tries)
+        kind.simplify(tries)
 
 
-def _try(search: Search, number: int, **fields: object) -> bool:
-    """Try a rule with some fields changed; what a plan file would refuse is not tried."""
-    case = search.case
-    changed = dataclasses.replace(case.rules[number], **fields)  # type: ignore[arg-type]
-    if changed.occurrences is None:
-        changed = dataclasses.replace(changed, occurrences_per="rule")
-    if changed.fault == "delay" and changed.delay_us == 0 and changed.until is None:
-        return False
-    return search.accepts(_with_rule(case, number, changed))
+class _RuleTries:
+    """Tries other values for the keys of one rule (`faults.kinds.base.Shrinking`)."""
+
+    def __init__(self, search: Search, number: int) -> None:
+        self._search = search
+        self._number = number
+
+    @property
+    def rule(self) -> FaultRule:
+        """The rule as it is now."""
+        return self._search.case.rules[self._number]
+
+    def change(self, **keys: object) -> bool:
+        """Try these values; what a plan file would refuse is not tried."""
+        rules = self._search.case.rules
+        changed = dataclasses.replace(self.rule, **keys)  # type: ignore[arg-type]
+        if changed.occurrences is None:
+            changed = dataclasses.replace(changed, occurrences_per="rule")
+        if not KINDS[changed.fault].is_complete(changed):
+            return False
+        before, after = rules[: self._number], rules[self._number + 1 :]
+        return self._search.accepts(self._search.case.with_rules((*before, changed, *after)))
+
+    def fewer(self, key: str) -> bool:
+        """Try smaller counts, the smallest first."""
+        return any(self.change(**{key: count}) for count in simpler_counts(getattr(self.rule, key)))
+
+    def shorter(self, key: str, least_us: int = 0) -> bool:
+        """Try shorter times, the shortest first; distributions and lists stay."""
+        value = getattr(self.rule, key)
+        return isinstance(value, int) and any(
+            self.change(**{key: time_us}) for time_us in simpler_times(value, least_us)
+        )
 
 
-def _with_rule(case: Case, number: int, rule: FaultRule) -> Case:
-    return case.with_rules((*case.rules[:number], rule, *case.rules[number + 1 :]))
-
-
-def _fewer_ids(search: Search, number: int) -> None:
+def _fewer_ids(tries: _RuleTries) -> None:
     """Name fewer requests."""
-
-    def ids() -> list[str]:
-        return sorted(search.case.rules[number].request_ids or ())
-
-    for name in reversed(ids()):
-        left = frozenset(ids()) - {name}
+    for name in sorted(tries.rule.request_ids or (), reverse=True):
+        left = (tries.rule.request_ids or frozenset()) - {name}
         if left:
-            _try(search, number, request_ids=left)
+            tries.change(request_ids=left)
 
 
-def _one_number(search: Search, number: int) -> None:
+def _one_number(tries: _RuleTries) -> None:
     """A fixed time in the place of a distribution, where none was drawn for good."""
-    rule = search.case.rules[number]
-    for field in ("delay_us", "copy_delay_us"):
-        value = getattr(rule, field)
+    for key in ("delay_us", "copy_delay_us"):
+        value = getattr(tries.rule, key)
         if isinstance(value, Uniform):
-            _try(search, number, **{field: max(1, (value.low_us + value.high_us) // 2)})
+            tries.change(**{key: max(1, (value.low_us + value.high_us) // 2)})
         elif isinstance(value, LogNormal):
-            _try(search, number, **{field: value.median_us})
-
-
-def _shorter(search: Search, number: int) -> None:
-    """Fewer copies and shorter times."""
-    rule = search.case.rules[number]
-    if rule.fault == "duplicate":
-        _fewer_copies(search, number)
-    if rule.fault == "partial":
-        any(_try(search, number, keep=keep) for keep in range(1, rule.keep))
-    if rule.fault in ("delay", "stale", "abort", "timeout") and isinstance(rule.delay_us, int):
-        least = 1 if rule.fault == "delay" and rule.until is None else 0
-        any(_try(search, number, delay_us=us) for us in simpler_times(rule.delay_us, least))
-    if rule.early_us is not None:
-        any(_try(search, number, early_us=us) for us in simpler_times(rule.early_us, 1))
-    if rule.fault == "reorder":
-        any(_try(search, number, window_us=us) for us in simpler_times(rule.window_us, 1))
-
-
-def _fewer_copies(search: Search, number: int) -> None:
-    delays = search.case.rules[number].copy_delay_us
-    if isinstance(delays, tuple):
-        # One number spaces all copies evenly.
-        for delay in dict.fromkeys(delays):
-            if _try(search, number, copies=1, copy_delay_us=delay):
-                break
-        else:
-            _try(search, number, copy_delay_us=delays[0])
-    rule = search.case.rules[number]
-    if isinstance(rule.copy_delay_us, int):
-        any(_try(search, number, copies=copies) for copies in simpler_counts(rule.copies))
-        any(_try(search, number, copy_delay_us=us) for us in simpler_times(rule.copy_delay_us))
+            tries.change(**{key: value.median_us})

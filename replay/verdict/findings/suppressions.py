@@ -23,10 +23,10 @@ from typing import Annotated, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic import ValidationError as PydanticError
 
-from faults.rule import FAULT_MEANINGS
-from faults.toml_errors import explain, nearest
-from faults.toml_lines import TomlPath, lines_of, nearest_line
-from faults.toml_reading import TomlError, parse_toml, toml_text
+from faults.kinds.registry import KINDS
+from faults.toml.errors import explain, nearest
+from faults.toml.lines import TomlPath, lines_of, nearest_line
+from faults.toml.reading import TomlError, parse_toml, toml_text
 from replay.errors import SuppressionError
 from replay.verdict.findings.finding import (
     NEVER_ENDED,
@@ -79,8 +79,8 @@ def _globs(value: list[str]) -> list[str]:
 
 def _faults(value: list[str]) -> list[str]:
     for each in value:
-        if each not in FAULT_MEANINGS:
-            raise ValueError(f"{each!r} is not a fault; {nearest(each, FAULT_MEANINGS)}")
+        if each not in KINDS:
+            raise ValueError(f"{each!r} is not a fault; {nearest(each, KINDS)}")
     return value
 
 

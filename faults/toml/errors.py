@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from faults.toml_lines import TomlPath, line_of
+from faults.toml.lines import TomlPath, line_of
 from traces.text import shortened
 
 #: More valid names than this are not listed.
