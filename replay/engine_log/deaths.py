@@ -12,15 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from replay.engine_log.audit_rows import rows_of
-from replay.engine_log.presence import DecodeQueues
-from replay.engine_log.servers import Line, LogRank, Server, stamp, tagged
-from replay.engine_log.sglang_checks import check_messages
+from replay.engine_log.pool_use import audit_rows
+from replay.engine_log.queue_lengths import DecodeQueues
+from replay.engine_log.servers import LogRank, Server, WrittenLine, tagged
+from replay.engine_log.sglang import check_messages
+from replay.engine_log.vllm import core_line
+from replay.recording.engine_messages import MessageStyle
 from replay.recording.kinds import Outcome
 from replay.recording.reader import Recording
-
-_SRT = "/sgl-workspace/sglang/python/sglang/srt"
-_VLLM = "/usr/local/lib/python3.12/dist-packages/vllm/v1"
+from replay.server_lines.crashes import sglang_death, vllm_death
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _failed_check(
     recording: Recording, server: Server, rank: LogRank, queues: dict[str, DecodeQueues]
 ) -> Death | None:
     """The first check of a rank that failed."""
-    for row in rows_of(recording, server.name, rank.pool):
+    for row in audit_rows(recording, server.name, rank.pool):
         if row.engine_check == "fired":
             profile = recording.run["profile"]
             tokens, slots = check_messages(row, rank, queues.get(rank.pool), profile)
@@ -89,54 +89,13 @@ def _failed_check(
     return None
 
 
-def death_lines(death: Death, style: str) -> list[Line]:
+def death_lines(death: Death, style: MessageStyle) -> list[WrittenLine]:
     """The last words of a server."""
     if style == "vllm":
-        return [_vllm_words(death)]
-    lines = [
-        tagged(death.time_us, tag, f"Scheduler hit an exception: {_traceback(death, style)}\n")
-        for tag in death.rank.tags
-    ]
-    words = "Received sigquit from a child process. It usually means the child failed."
-    return [*lines, tagged(death.time_us, "", words)]
-
-
-def _traceback(death: Death, style: str) -> str:
-    path, at, source = f"{_SRT}/managers/scheduler.py", "check_memory", "raise ValueError(msg)"
-    error = f"ValueError: {death.message}"
-    if not death.of_check:
-        name, _, words = death.message.partition(": ")
-        is_named = name.endswith("Error")
-        error = name if is_named else f"Exception: {death.message}"
-        path, at = f"{_SRT}/disaggregation/decode.py", "pop_transferred"
-        if death.rank.pool.startswith("prefill"):
-            path, at = f"{_SRT}/disaggregation/prefill.py", "process_disagg_prefill_inflight_queue"
-        source = words if is_named else f'raise Exception("{death.message}")'
-    elif style != "sglang-0.4":
-        path, at = f"{_SRT}/utils/common.py", "raise_error_or_warn"
-        source = "raise ValueError(message)"
-    return (
-        "Traceback (most recent call last):\n"
-        f'  File "{_SRT}/managers/scheduler.py", in run_scheduler_process\n'
-        f'  File "{path}", in {at}\n'
-        f"    {source}\n"
-        f"{error}"
-    )
-
-
-def _vllm_words(death: Death) -> Line:
-    """The traceback of an assertion, every line with the head that vLLM's formatter gives it."""
-    name, _, source = death.message.partition(": ")
-    head = (
-        f"(EngineCore_DP{death.rank.dp_rank} pid={100 + death.rank.dp_rank}) ERROR "
-        f"{stamp(death.time_us, '%m-%d %H:%M:%S')} [core.py:2806] "
-    )
-    words = (
-        "EngineCore encountered a fatal error.",
-        "Traceback (most recent call last):",
-        f'  File "{_VLLM}/engine/core.py", in run_busy_loop',
-        f'  File "{_VLLM}/core/sched/scheduler.py", in _update_from_kv_xfer_finished',
-        f"    {source}" if source else "    raise",
-        name if source else death.message,
-    )
-    return Line(death.time_us, "\n".join(head + line for line in words))
+        words = vllm_death(death.message)
+        return [core_line(death.time_us, death.rank, "ERROR", "core.py:2806", words)]
+    side = "prefill" if death.rank.pool.startswith("prefill") else "decode"
+    words = sglang_death(death.message, side, style, of_check=death.of_check)
+    lines = [tagged(death.time_us, tag, words) for tag in death.rank.tags]
+    parent = "Received sigquit from a child process. It usually means the child failed."
+    return [*lines, tagged(death.time_us, "", parent)]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+from replay.server_lines.log_line import sglang_line
+
 Side = Literal["prefill", "decode"]
 
 #: What the clock of every server shows when virtual time is 0.
@@ -71,18 +73,18 @@ def _rank(server: str, dp_rank: int, tp: int, dp: int, totals: dict[str, int]) -
     return LogRank(pool, dp_rank, tp_ranks, tags, totals[pool])
 
 
-def stamp(time_us: int, style: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """Virtual time as a server's clock shows it, to the second below."""
-    return (EPOCH + timedelta(microseconds=time_us)).strftime(style)
+def clock(time_us: int) -> datetime:
+    """Virtual time as a server's clock shows it."""
+    return EPOCH + timedelta(microseconds=time_us)
 
 
-class Line(NamedTuple):
+class WrittenLine(NamedTuple):
     """What one process wrote at once: one line, or several without their last newline."""
 
     time_us: int
     text: str
 
 
-def tagged(time_us: int, tag: str, message: str) -> Line:
-    """A line as SGLang's processes log it (0.4.6.post4 and 0.5.23 `utils.py`, configure_logger)."""
-    return Line(time_us, f"[{stamp(time_us)}{tag}] {message}")
+def tagged(time_us: int, tag: str, message: str) -> WrittenLine:
+    """A line of one of SGLang's processes."""
+    return WrittenLine(time_us, sglang_line(clock(time_us), tag, message))

@@ -15,25 +15,32 @@ from typing import Any
 
 import numpy as np
 
-from replay.engine_log.audit_rows import AuditRow
-from replay.engine_log.decode_growth import RunningBatch
-from replay.engine_log.presence import (
+from replay.engine_log.pool_use import AuditRow, RunningBatch, Stretch
+from replay.engine_log.queue_lengths import (
     ID_CHARACTERS_MAX,
     DecodeQueues,
     PrefillQueues,
     Requests,
 )
-from replay.engine_log.servers import Line, LogRank, stamp
+from replay.engine_log.servers import LogRank, WrittenLine, clock
 from replay.recording.requests import NEVER
+from replay.server_lines.log_line import vllm_line
+from replay.server_lines.vllm import expired_hold, statistics
 from traces.text import shortened
 
 INTERVAL_US = 10_000_000
 
 
-def api_line(time_us: int, level: str, place: str, message: str) -> Line:
+def api_line(time_us: int, place: str, message: str) -> WrittenLine:
     """A line of the API server's process."""
-    head = f"(APIServer pid=1) {level} {stamp(time_us, '%m-%d %H:%M:%S')} [{place}] "
-    return Line(time_us, head + message)
+    text = vllm_line("APIServer pid=1", "INFO", clock(time_us), place, message)
+    return WrittenLine(time_us, text)
+
+
+def core_line(time_us: int, rank: LogRank, level: str, place: str, message: str) -> WrittenLine:
+    """A line of an engine core's process."""
+    process = f"EngineCore_DP{rank.dp_rank} pid={100 + rank.dp_rank}"
+    return WrittenLine(time_us, vllm_line(process, level, clock(time_us), place, message))
 
 
 class _Interval:
@@ -58,28 +65,19 @@ class DecodeEngine:
         self, rank: LogRank, requests: Requests, queues: DecodeQueues, profile: dict[str, Any]
     ) -> None:
         self._rank, self._queues = rank, queues
-        self._batch = RunningBatch(requests, profile["page_size"])
+        self._batch = RunningBatch(rank, requests, profile["page_size"])
         self._interval = _Interval()
         self._last: AuditRow | None = None
         self._next_us = INTERVAL_US
 
-    def until(self, row: AuditRow) -> Iterator[Line]:
+    def until(self, row: AuditRow) -> Iterator[WrittenLine]:
         """Lines from the audit before up to this one."""
-        last, self._last = self._last, row
-        if last is None:
-            return
-        self._batch.move_to(last.time_us)
-        used = self._rank.total_tokens - last.available - last.evictable
-        taken_us, start_us, done = max(1, row.time_us - last.time_us), last.time_us, 0
-        # As in SGLang's status lines: a change of the batch without an audit changes no count.
-        for end_us in (*self._batch.changes_between(start_us, row.time_us), row.time_us):
-            steps = row.iterations * (end_us - last.time_us) // taken_us - done
-            yield from self._decode(start_us, end_us, steps, used)
-            self._batch.move_to(end_us)
-            start_us, done = end_us, done + steps
+        self._last = row
+        for stretch in self._batch.until(row):
+            yield from self._decode(stretch)
 
-    def _decode(self, start_us: int, end_us: int, steps: int, used: int) -> Iterator[Line]:
-        """Lines of a stretch in which the same requests run, from `used` tokens on."""
+    def _decode(self, stretch: Stretch) -> Iterator[WrittenLine]:
+        start_us, end_us, steps, used = stretch
         running, told = len(self._batch), 0
         while start_us <= self._next_us < end_us:
             by_then = steps * (self._next_us - start_us) // (end_us - start_us)
@@ -87,35 +85,31 @@ class DecodeEngine:
             told = by_then
             yield from self._tell(used + self._batch.grown_tokens(told))
         self._interval.generation += running * (steps - told)
-        self._batch.step(steps)
 
-    def finish(self, end_us: int) -> Iterator[Line]:
+    def finish(self, end_us: int) -> Iterator[WrittenLine]:
         """What is left to say until the end of the replay."""
         last = self._last
         while last is not None and self._next_us <= end_us:
-            yield from self._tell(self._rank.total_tokens - last.available - last.evictable)
+            yield from self._tell(self._rank.total_tokens - last.free)
 
-    def _tell(self, used: int) -> Iterator[Line]:
+    def _tell(self, used: int) -> Iterator[WrittenLine]:
         time_us, self._next_us = self._next_us, self._next_us + INTERVAL_US
         is_idle, _, generation = self._interval.close()
+        if is_idle:
+            return
         queues = self._queues
         fetching = queues.transfer.count(time_us)
-        ready = queues.waiting.count(time_us)
-        if not is_idle:
-            yield api_line(
-                time_us,
-                "INFO",
-                "loggers.py:335",
-                _statistics(
-                    self._rank,
-                    (0, generation),
-                    queues.running.count(time_us),
-                    queues.prealloc.count(time_us) + ready,
-                    fetching,
-                    used,
-                    ", Prefix cache hit rate: 0.0%, External prefix cache hit rate: 100.0%",
-                ),
-            )
+        line = statistics(
+            self._rank.dp_rank,
+            prompt_throughput=0,
+            generation_throughput=_per_second(generation),
+            running=queues.running.count(time_us),
+            queued=queues.prealloc.count(time_us) + queues.waiting.count(time_us) + fetching,
+            fetching=fetching,
+            usage=used / self._rank.total_tokens,
+            cache="Prefix cache hit rate: 0.0%, External prefix cache hit rate: 100.0%",
+        )
+        yield api_line(time_us, "loggers.py:335", line)
 
 
 class PrefillEngine:
@@ -139,18 +133,18 @@ class PrefillEngine:
         self._last: AuditRow | None = None
         self._next_us = INTERVAL_US
 
-    def until(self, row: AuditRow) -> Iterator[Line]:
+    def until(self, row: AuditRow) -> Iterator[WrittenLine]:
         """Lines from the audit before up to this one."""
         last, self._last = self._last, row
         while last is not None and self._next_us < row.time_us:
             yield from self._tell(last)
 
-    def finish(self, end_us: int) -> Iterator[Line]:
+    def finish(self, end_us: int) -> Iterator[WrittenLine]:
         """What is left to say until the end of the replay."""
         while self._last is not None and self._next_us <= end_us:
             yield from self._tell(self._last)
 
-    def _tell(self, row: AuditRow) -> Iterator[Line]:
+    def _tell(self, row: AuditRow) -> Iterator[WrittenLine]:
         time_us, self._next_us = self._next_us, self._next_us + INTERVAL_US
         done = int(np.searchsorted(self._computed, time_us, "right"))
         # The one token that a prompt is finished with counts as generated.
@@ -161,48 +155,24 @@ class PrefillEngine:
         if is_idle:
             return
         rate = self._hits[done] / max(1, self._queries[done])
-        yield api_line(
-            time_us,
-            "INFO",
-            "loggers.py:335",
-            _statistics(
-                self._rank,
-                (prompt, generation),
-                self._queues.computing.count(time_us),
-                self._queues.waiting.count(time_us),
-                0,
-                self._rank.total_tokens - row.available - row.evictable,
-                f", Prefix cache hit rate: {rate:.1%}",
-            ),
+        line = statistics(
+            self._rank.dp_rank,
+            prompt_throughput=_per_second(prompt),
+            generation_throughput=_per_second(generation),
+            running=self._queues.computing.count(time_us),
+            queued=self._queues.waiting.count(time_us),
+            fetching=0,
+            usage=(self._rank.total_tokens - row.free) / self._rank.total_tokens,
+            cache=f"Prefix cache hit rate: {rate:.1%}",
         )
+        yield api_line(time_us, "loggers.py:335", line)
 
 
-def _statistics(
-    rank: LogRank,
-    tokens: tuple[int, int],
-    running: int,
-    waiting: int,
-    fetching: int,
-    used: int,
-    cache: str,
-) -> str:
-    """One line of statistics; the parts about fetches are there only while there are some."""
-    prompt, generation = (each * 1e6 / INTERVAL_US for each in tokens)
-    deferred = ""
-    if fetching:
-        deferred = (
-            f"Deferred: {fetching} reqs, KV fetch: 0 waiting to start, {fetching} in progress, "
-            "0 completed waiting, "
-        )
-    return (
-        f"Engine {rank.dp_rank:03d}: Avg prompt throughput: {prompt:.1f} tokens/s, "
-        f"Avg generation throughput: {generation:.1f} tokens/s, Running: {running} reqs, "
-        f"Waiting: {waiting + fetching} reqs, {deferred}GPU KV cache usage: "
-        f"{used / rank.total_tokens:.1%}{cache}"
-    )
+def _per_second(tokens: int) -> float:
+    return tokens * 1e6 / INTERVAL_US
 
 
-def expired_holds(rank: LogRank, requests: Requests, profile: dict[str, Any]) -> list[Line]:
+def expired_holds(rank: LogRank, requests: Requests, profile: dict[str, Any]) -> list[WrittenLine]:
     """The prompts whose hold ran out before anybody had said that they were read."""
     timeout_us = profile["acknowledgement_timeout_us"]
     if timeout_us is None:
@@ -215,13 +185,6 @@ def expired_holds(rank: LogRank, requests: Requests, profile: dict[str, Any]) ->
     lines = []
     for row in np.flatnonzero(expired).tolist():
         request_id = shortened(requests.words["request_id"][row], ID_CHARACTERS_MAX)
-        head = (
-            f"(EngineCore_DP{rank.dp_rank} pid={100 + rank.dp_rank}) WARNING "
-            f"{stamp(int(ended[row]), '%m-%d %H:%M:%S')} [base_worker.py:3370] "
-        )
-        message = (
-            f"Releasing expired KV blocks for request {request_id} which "
-            "were retrieved by 0 remote worker(s) before lease expired."
-        )
-        lines.append(Line(int(ended[row]), head + message))
+        message = expired_hold(request_id)
+        lines.append(core_line(int(ended[row]), rank, "WARNING", "base_worker.py:3370", message))
     return sorted(lines, key=lambda line: line.time_us)

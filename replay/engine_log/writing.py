@@ -16,20 +16,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from replay.engine_log.audit_rows import rows_of
 from replay.engine_log.deaths import Death, death_lines, find_death
-from replay.engine_log.presence import (
+from replay.engine_log.pool_use import audit_rows
+from replay.engine_log.queue_lengths import (
     DecodeQueues,
     Requests,
     decode_queues,
     prefill_queues,
 )
-from replay.engine_log.servers import Line, LogRank, Server, servers_of, tagged
-from replay.engine_log.sglang_checks import CheckWarnings
-from replay.engine_log.sglang_decode import DecodeStatus
-from replay.engine_log.sglang_prefill import PrefillStatus
-from replay.engine_log.sglang_transfers import transfer_lines
+from replay.engine_log.servers import LogRank, Server, WrittenLine, servers_of, tagged
+from replay.engine_log.sglang import CheckWarnings, DecodeStatus, PrefillStatus, transfer_lines
 from replay.engine_log.vllm import DecodeEngine, PrefillEngine, api_line, expired_holds
+from replay.recording.engine_messages import MessageStyle
 from replay.recording.file_kinds import ENGINE_LOG_HEAD
 from replay.recording.reader import Recording
 from traces.files.place import Place
@@ -80,12 +78,12 @@ def write_engine_logs(recording: Recording, logs: Mapping[str, Place]) -> list[t
     return written
 
 
-def _behind_its_name(recording: Recording, server: Server) -> Iterator[Line]:
+def _behind_its_name(recording: Recording, server: Server) -> Iterator[WrittenLine]:
     """A server's lines as a collector of many servers' logs has them."""
     prefix = f"[pod/{server.name}/engine] "
     for line in _server_log(recording, server):
         text = "\n".join(prefix + each for each in line.text.split("\n"))
-        yield Line(line.time_us, text)
+        yield WrittenLine(line.time_us, text)
 
 
 def server_lines(recording: Recording, server: Server) -> Iterator[str]:
@@ -93,8 +91,8 @@ def server_lines(recording: Recording, server: Server) -> Iterator[str]:
     return (line.text for line in _server_log(recording, server))
 
 
-def _server_log(recording: Recording, server: Server) -> Iterator[Line]:
-    yield Line(0, ENGINE_LOG_HEAD)
+def _server_log(recording: Recording, server: Server) -> Iterator[WrittenLine]:
+    yield WrittenLine(0, ENGINE_LOG_HEAD)
     profile = recording.run["profile"]
     requests = {
         rank.pool: Requests.of_pool(recording, server.side, rank.pool) for rank in server.ranks
@@ -111,7 +109,9 @@ def _server_log(recording: Recording, server: Server) -> Iterator[Line]:
     yield from _until(merged, death, profile["message_style"])
 
 
-def _until(lines: Iterable[Line], death: Death | None, style: str) -> Iterator[Line]:
+def _until(
+    lines: Iterable[WrittenLine], death: Death | None, style: MessageStyle
+) -> Iterator[WrittenLine]:
     """Lines up to a server's death, and its last words."""
     for line in lines:
         if death is not None and line.time_us > death.time_us:
@@ -121,11 +121,11 @@ def _until(lines: Iterable[Line], death: Death | None, style: str) -> Iterator[L
         yield from death_lines(death, style)
 
 
-def _first_lines(server: Server, profile: dict[str, Any]) -> list[Line]:
+def _first_lines(server: Server, profile: dict[str, Any]) -> list[WrittenLine]:
     """What servers say of their pools when they start."""
     if profile["message_style"] == "vllm":
         blocks = f"GPU KV cache size: {server.ranks[0].total_tokens:,} tokens"
-        return [api_line(0, "INFO", "kv_cache_utils.py:1700", blocks)]
+        return [api_line(0, "kv_cache_utils.py:1700", blocks)]
     return [
         tagged(
             0,
@@ -144,7 +144,7 @@ def _rank_lines(
     rank: LogRank,
     requests: Requests,
     decode: DecodeQueues | None,
-) -> Iterator[Line]:
+) -> Iterator[WrittenLine]:
     """Everything that one rank's processes log, in order of time."""
     profile = recording.run["profile"]
     if profile["message_style"] == "vllm":
@@ -162,14 +162,14 @@ def _sglang_status(
     rank: LogRank,
     requests: Requests,
     decode: DecodeQueues | None,
-) -> Iterator[Line]:
+) -> Iterator[WrittenLine]:
     run = recording.run
     profile, end_us = run["profile"], _end_us(run)
     warns = profile["check_strictness"] == "warn"
     checks = CheckWarnings(rank, decode, profile, end_us)
     prefill = PrefillStatus(rank, requests, prefill_queues(requests), profile)
     running = None if decode is None else DecodeStatus(rank, requests, decode, profile)
-    for row in rows_of(recording, server.name, rank.pool):
+    for row in audit_rows(recording, server.name, rank.pool):
         yield from prefill.at(row) if running is None else running.until(row)
         if warns:
             yield from checks.at(row)
@@ -181,14 +181,14 @@ def _vllm_status(
     rank: LogRank,
     requests: Requests,
     decode: DecodeQueues | None,
-) -> Iterator[Line]:
+) -> Iterator[WrittenLine]:
     profile = recording.run["profile"]
     engine: DecodeEngine | PrefillEngine
     if decode is None:
         engine = PrefillEngine(rank, requests, prefill_queues(requests), profile)
     else:
         engine = DecodeEngine(rank, requests, decode, profile)
-    for row in rows_of(recording, server.name, rank.pool):
+    for row in audit_rows(recording, server.name, rank.pool):
         yield from engine.until(row)
     yield from engine.finish(_end_us(recording.run))
 

@@ -1,4 +1,9 @@
-"""What a format is: the words that give its lines away, and what reads them."""
+"""What a family of lines is: the words that give its lines away, and what reads them.
+
+A family has a module of its own, with what reads its lines and, where a replay can write them
+(`replay.engine_log`), the functions that do, so that both change together. Its sources are named there.
+Families whose messages go on over several lines are put together in `replay.diagnosis.reading`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +32,7 @@ class Family:
     """Lines of one family, each complete in itself.
 
     Attributes:
-        name: shown in tallies, such as "sglang load".
+        name: as tallies have it, such as "sglang load".
         words: one of them is in every line of the family; they steer the search through a log, so
             they are rare in other lines and hold no character that JSON escapes.
         read: the records of a line that has one of them; none when it only looks alike.
@@ -38,35 +43,26 @@ class Family:
     read: Callable[[LogLine, PlaceOf], Iterator[Record]]
 
 
-@dataclass(frozen=True, slots=True)
-class TransferLine:
-    """A line about one transfer.
+def transfer_family(
+    name: str, engine: str, words: tuple[str, ...], lines: Sequence[tuple[TransferTrouble, str]]
+) -> Family:
+    """A family of lines about one transfer each, read by the first pattern that fits.
 
-    Attributes:
-        pattern: may name the groups `room`, `request`, `seconds`, `milliseconds` and `pages`; the
-            reason begins where it begins.
+    A pattern may name the groups `room`, `request`, `seconds`, `milliseconds` and `pages`; the
+    reason begins where the pattern does.
     """
-
-    engine: str
-    trouble: TransferTrouble
-    pattern: re.Pattern[str]
-
-
-def transfer_reader(
-    lines: Sequence[TransferLine],
-) -> Callable[[LogLine, PlaceOf], Iterator[Record]]:
-    """Reads lines by the first pattern that fits."""
+    patterns = [(trouble, re.compile(pattern)) for trouble, pattern in lines]
 
     def read(line: LogLine, place_of: PlaceOf) -> Iterator[Record]:
-        for one in lines:
-            found = one.pattern.search(line.text)
+        for trouble, pattern in patterns:
+            found = pattern.search(line.text)
             if found is None:
                 continue
             said = found.groupdict()
             pages = said.get("pages")
             yield Transfer(
-                place=place_of(one.engine, ""),
-                trouble=one.trouble,
+                place=place_of(engine, ""),
+                trouble=trouble,
                 room=said.get("room") or "",
                 request_id=said.get("request") or "",
                 reason=line.text[found.start() :][:REASON_CHARACTERS].strip(),
@@ -75,7 +71,7 @@ def transfer_reader(
             )
             return
 
-    return read
+    return Family(name, words, read)
 
 
 def _timeout_s(said: dict[str, str | None]) -> float | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from replay.recording.engine_messages import MessageStyle
 from replay.server_lines.log_line import LinePrefix, LogLine
 from replay.server_lines.records import Crash
 
@@ -51,6 +52,10 @@ _EXCEPTION = re.compile(
     _BEFORE_MESSAGE + r"((?:[\w.]{1,200}\.)?((?:[A-Z]\w{0,99})?(?:Error|Exception))(?::\s.*|:?$))"
 )
 _ASSERT = re.compile(_BEFORE_MESSAGE + r"(assert [^\"].*)$")
+
+
+_SRT = "/sgl-workspace/sglang/python/sglang/srt"
+_VLLM = "/usr/local/lib/python3.12/dist-packages/vllm/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +140,40 @@ class Tracebacks:
 def _exception(line: LogLine) -> re.Match[str] | None:
     found = _EXCEPTION.search(line.text)
     return None if found is None or "Warning" in found[2] else found
+
+
+def sglang_death(message: str, side: str, style: MessageStyle, *, of_check: bool) -> str:
+    """What a scheduler logs when it raises: of its check, or of an event that nobody expects."""
+    path, at, source = f"{_SRT}/managers/scheduler.py", "check_memory", "raise ValueError(msg)"
+    error = f"ValueError: {message}"
+    if not of_check:
+        name, _, words = message.partition(": ")
+        is_named = name.endswith("Error")
+        error = name if is_named else f"Exception: {message}"
+        path, at = f"{_SRT}/disaggregation/decode.py", "pop_transferred"
+        if side == "prefill":
+            path, at = f"{_SRT}/disaggregation/prefill.py", "process_disagg_prefill_inflight_queue"
+        source = words if is_named else f'raise Exception("{message}")'
+    elif style != "sglang-0.4":
+        path, at = f"{_SRT}/utils/common.py", "raise_error_or_warn"
+        source = "raise ValueError(message)"
+    return (
+        "Scheduler hit an exception: Traceback (most recent call last):\n"
+        f'  File "{_SRT}/managers/scheduler.py", in run_scheduler_process\n'
+        f'  File "{path}", in {at}\n'
+        f"    {source}\n"
+        f"{error}\n"
+    )
+
+
+def vllm_death(message: str) -> str:
+    """What an engine core logs when an assertion fails."""
+    name, _, source = message.partition(": ")
+    return (
+        "EngineCore encountered a fatal error.\n"
+        "Traceback (most recent call last):\n"
+        f'  File "{_VLLM}/engine/core.py", in run_busy_loop\n'
+        f'  File "{_VLLM}/core/sched/scheduler.py", in _update_from_kv_xfer_finished\n'
+        f"    {source or 'raise'}\n"
+        f"{name if source else message}"
+    )

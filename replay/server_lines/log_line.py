@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from replay.server_lines.records import Place
 from replay.server_lines.times import LogClock, Stamp
@@ -104,6 +105,31 @@ def _unwrapped(text: str) -> tuple[str, str]:
         if isinstance(time, str):
             return message, time
     return message, ""
+
+
+def sglang_line(when: datetime, tag: str, message: str) -> str:
+    """A line as SGLang's processes log it (0.4.6.post4 and 0.5.23 `utils.py`, configure_logger).
+
+    Args:
+        when: shown to the second below.
+        tag: the ranks that the process names, such as ` DP3 TP3`; empty for none.
+        message: may have several lines.
+    """
+    return f"[{when:%Y-%m-%d %H:%M:%S}{tag}] {message}"
+
+
+def vllm_line(process: str, level: str, when: datetime, place: str, message: str) -> str:
+    """A line as vLLM's processes log it: every line of a message has the prefix.
+
+    Args:
+        process: such as `EngineCore_DP0 pid=100`.
+        level: such as INFO.
+        when: shown to the second below, without its year.
+        place: file and line, such as `core.py:2806`.
+        message: may have several lines.
+    """
+    prefix = f"({process}) {level} {when:%m-%d %H:%M:%S} [{place}] "
+    return "\n".join(prefix + line for line in message.split("\n"))
 
 
 def plain_head(line: LogLine) -> tuple[str, str] | None:

@@ -42,6 +42,8 @@ _TOTALS = (
     "expected",
 )
 
+_WARNED_AT = "/sgl-workspace/sglang/python/sglang/srt/managers/scheduler.py"
+
 AVAILABLE, EVICTABLE, PROTECTED, SESSION_HELD, UNCACHED, TOTAL = (
     "available",
     "evictable",
@@ -128,3 +130,8 @@ def _role(key: str) -> str | None:
         return TOTAL
     # The size of an allocator or a pool; a bare `size=` belongs to something else.
     return TOTAL if name == "size" and "." in key else None
+
+
+def python_warning(message: str, line: int) -> str:
+    """A check of 0.4.6.post3 as Python's `warnings` print it: without time and rank."""
+    return f"{_WARNED_AT}:{line}: UserWarning: {message}\n  warnings.warn(msg)"

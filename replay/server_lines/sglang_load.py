@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from replay.recording.engine_messages import MessageStyle
 from replay.server_lines.base import PlaceOf
 from replay.server_lines.log_line import LogLine
 from replay.server_lines.records import Load
@@ -64,3 +65,68 @@ def read_status(line: LogLine, place_of: PlaceOf) -> list[Load]:
 
 def _share(fields: Mapping[str, str], name: str) -> float | None:
     return float(fields[name]) if name in fields else None
+
+
+def decode_batch(
+    style: MessageStyle,
+    *,
+    running: int,
+    used_tokens: int,
+    usage: float,
+    preallocated_usage: float,
+    prealloc: int,
+    transferring: int,
+    queued: int,
+    throughput: float,
+    has_cuda_graph: bool = True,
+) -> str:
+    """A `Decode batch` line; `throughput` is in generated tokens a second."""
+    is_old = style == "sglang-0.4"
+    parts = [
+        f"Decode batch{'.' if is_old else ','} #running-req: {running}",
+        f"#token: {used_tokens}",
+        f"token usage: {usage:.2f}",
+        f"pre-allocated usage: {preallocated_usage:.2f}",
+    ]
+    if not is_old:
+        parts += [
+            f"#prealloc-req: {prealloc}",
+            f"#transfer-req: {transferring}",
+            "#retracted-req: 0",
+        ]
+    if has_cuda_graph:
+        parts.append("cuda graph: True")
+    parts += [f"gen throughput (token/s): {throughput:.2f}", f"#queue-req: {queued}"]
+    return ", ".join(parts)
+
+
+def prefill_batch(
+    style: MessageStyle,
+    *,
+    prefilling: int,
+    new_tokens: int,
+    cached_tokens: int,
+    usage: float,
+    bootstrapping: int,
+    queued: int,
+    queued_tokens: int,
+    inflight: int,
+    throughput: float,
+) -> str:
+    """A `Prefill batch` line; `throughput` is in prompt tokens a second."""
+    is_old = style == "sglang-0.4"
+    start = (
+        f"Prefill batch{'.' if is_old else ','} #new-seq: {prefilling}, #new-token: {new_tokens}, "
+        f"#cached-token: {cached_tokens}, token usage: {usage:.2f}, #running-req: 0, "
+    )
+    if is_old:
+        # It ends in a space.
+        return (
+            f"{start}#unbootstrapped-req: {bootstrapping}, #queue-req: {queued}, "
+            f"#transferring-req: {inflight} "
+        )
+    return (
+        f"{start}#queue-req: {queued}, #pending-token: {queued_tokens}, "
+        f"#bootstrap-req: {bootstrapping}, #inflight-req: {inflight}, #optimistic-req: 0, "
+        f"cuda graph: False, input throughput (token/s): {throughput:.2f}"
+    )

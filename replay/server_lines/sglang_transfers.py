@@ -13,14 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from replay.server_lines.base import (
-    REASON_CHARACTERS,
-    SECONDS,
-    Family,
-    PlaceOf,
-    TransferLine,
-    transfer_reader,
-)
+from replay.server_lines.base import REASON_CHARACTERS, SECONDS, Family, PlaceOf, transfer_family
 from replay.server_lines.log_line import LogLine
 from replay.server_lines.records import Record, Transfer, TransferTrouble
 
@@ -74,12 +67,9 @@ SGLANG_FAILURES = Family(
 )
 
 
-def _line(trouble: TransferTrouble, pattern: str) -> TransferLine:
-    return TransferLine("sglang", trouble, re.compile(pattern))
-
-
-SGLANG_TRANSFERS = Family(
+SGLANG_TRANSFERS = transfer_family(
     "sglang transfer",
+    "sglang",
     (
         "transfer done signal",
         "timed out when bootstrapping",
@@ -90,18 +80,50 @@ SGLANG_TRANSFERS = Family(
         "bootstrap_room mismatch",
         "Failed to send kv chunk",
     ),
-    transfer_reader(
+    (
+        (TransferTrouble.TIMED_OUT_WAITING, r"Some requests fail to receive KV Cache.*"),
+        (TransferTrouble.TIMED_OUT_BOOTSTRAPPING, r"Some requests timed out when boot.*"),
+        (TransferTrouble.FAILED, r"Los(?:t|ing) connection with prefill instance"),
+        (TransferTrouble.FAILED, r"(?:\w{1,30} ){1,4}error for room (?P<room>-?\d+)"),
         (
-            _line(TransferTrouble.TIMED_OUT_WAITING, r"Some requests fail to receive KV Cache.*"),
-            _line(TransferTrouble.TIMED_OUT_BOOTSTRAPPING, r"Some requests timed out when boot.*"),
-            _line(TransferTrouble.FAILED, r"Los(?:t|ing) connection with prefill instance"),
-            _line(TransferTrouble.FAILED, r"(?:\w{1,30} ){1,4}error for room (?P<room>-?\d+)"),
-            _line(
-                TransferTrouble.HOLD_EXPIRED,
-                rf"Deferred KV release for room (?P<room>-?\d+) timed out after {SECONDS}s",
-            ),
-            _line(TransferTrouble.FAILED, r"Metadata corruption detected"),
-            _line(TransferTrouble.FAILED, r"Failed to send kv chunk of (?P<room>-?\d+)"),
-        )
+            TransferTrouble.HOLD_EXPIRED,
+            rf"Deferred KV release for room (?P<room>-?\d+) timed out after {SECONDS}s",
+        ),
+        (TransferTrouble.FAILED, r"Metadata corruption detected"),
+        (TransferTrouble.FAILED, r"Failed to send kv chunk of (?P<room>-?\d+)"),
     ),
 )
+
+
+ABORTED = "Aborted by AbortReq."
+PEER_DEAD = "Failed to get kvcache from prefill instance, it might be dead"
+
+
+def failed_transfer(
+    what: str, request_id: str, room: int, exception: str, tp_rank: int | None = None
+) -> str:
+    """A line about one transfer; `what` is such as "Decode transfer" or "Prefill bootstrap"."""
+    rank = "" if tp_rank is None else f"rank={tp_rank} "
+    owner = "decode_req.req" if what.startswith("Decode") else "req"
+    return (
+        f"{what} failed for request {rank}{owner}.rid={request_id!r} "
+        f"{owner}.bootstrap_room={room} with exception {exception}"
+    )
+
+
+def transfer_error(room: int, reason: str) -> str:
+    """The exception of 0.5, which says why."""
+    return f"KVTransferError(bootstrap_room={room}): {reason}"
+
+
+def timed_out(room: int, waited_s: float, state: str) -> str:
+    """The reason of a transfer that was given up in a state of `KVPoll`."""
+    return f"Request {room} timed out after {waited_s:.1f}s in KVPoll.{state}"
+
+
+def forced_release(room: int, timeout_s: float) -> str:
+    """The line of pages that were released although nobody had confirmed that they are quiet."""
+    return (
+        f"Deferred KV release for room {room} timed out after {timeout_s}s without a full drain ack "
+        "from prefill; releasing anyway."
+    )

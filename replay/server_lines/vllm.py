@@ -12,14 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from replay.server_lines.base import (
-    REQUEST,
-    SECONDS,
-    Family,
-    PlaceOf,
-    TransferLine,
-    transfer_reader,
-)
+from replay.server_lines.base import REQUEST, SECONDS, Family, PlaceOf, transfer_family
 from replay.server_lines.log_line import LogLine
 from replay.server_lines.records import Load, Record, TransferTrouble
 
@@ -45,15 +38,40 @@ def _read_load(line: LogLine, place_of: PlaceOf) -> Iterator[Record]:
     )
 
 
+def statistics(
+    dp_rank: int,
+    *,
+    prompt_throughput: float,
+    generation_throughput: float,
+    running: int,
+    queued: int,
+    fetching: int,
+    usage: float,
+    cache: str,
+) -> str:
+    """A status line. `queued` includes `fetching`, which is mentioned only where there are some.
+
+    Throughputs are in tokens a second; `cache` is the rest of the line, about hit rates.
+    """
+    deferred = ""
+    if fetching:
+        deferred = (
+            f"Deferred: {fetching} reqs, KV fetch: 0 waiting to start, {fetching} in progress, "
+            "0 completed waiting, "
+        )
+    return (
+        f"Engine {dp_rank:03d}: Avg prompt throughput: {prompt_throughput:.1f} tokens/s, "
+        f"Avg generation throughput: {generation_throughput:.1f} tokens/s, Running: {running} reqs, "
+        f"Waiting: {queued} reqs, {deferred}GPU KV cache usage: {usage:.1%}, {cache}"
+    )
+
+
 VLLM_LOAD = Family("vllm load", ("KV cache usage: ",), _read_load)
 
 
-def _line(trouble: TransferTrouble, pattern: str) -> TransferLine:
-    return TransferLine("vllm", trouble, re.compile(pattern))
-
-
-VLLM_TRANSFERS = Family(
+VLLM_TRANSFERS = transfer_family(
     "vllm transfer",
+    "vllm",
     (
         "expired KV blocks",
         "invalid KV blocks",
@@ -70,52 +88,55 @@ VLLM_TRANSFERS = Family(
         "KV load failure",
         "marking blocks as invalid",
     ),
-    transfer_reader(
+    (
         (
-            _line(
-                TransferTrouble.HOLD_EXPIRED,
-                rf"Releasing expired KV blocks for request {REQUEST} which were retrieved by \d+ "
-                rf"\w+ worker\(s\)(?: within {SECONDS} seconds)?",
-            ),
-            _line(TransferTrouble.HOLD_EXPIRED, r"Releasing expired KV blocks.*"),
-            _line(
-                TransferTrouble.READ_AFTER_RELEASE,
-                rf"Potentially invalid KV blocks for unrecognized request {REQUEST}(?: were|$)",
-            ),
-            _line(TransferTrouble.READ_AFTER_RELEASE, r"Potentially invalid KV blocks"),
-            _line(
-                TransferTrouble.STILL_WAITING,
-                r"(?<![\w.:-])(?P<request>[\w.:-]{1,200}) is still in WAITING_FOR_REMOTE_KVS state",
-            ),
-            _line(TransferTrouble.UNKNOWN_REQUEST, rf"Unrecognized request {REQUEST} notif"),
-            _line(
-                TransferTrouble.TIMED_OUT_WAITING,
-                rf"registration for request {REQUEST} timed out after {SECONDS}s without",
-            ),
-            _line(
-                TransferTrouble.HELD,
-                rf"request_finished\({REQUEST}\) waiting for {SECONDS} seconds before",
-            ),
-            _line(TransferTrouble.FAILED, rf"Declining expired remote read for {REQUEST} from"),
-            _line(
-                TransferTrouble.FAILED,
-                r"NIXL transfer failure: .*?(?:'request_id': '(?P<request>[^']+)'|$)",
-            ),
-            _line(
-                TransferTrouble.HOLD_EXPIRED,
-                rf"Request {REQUEST} timed out after {SECONDS} seconds without being sent",
-            ),
-            _line(
-                TransferTrouble.HOLD_EXPIRED,
-                rf"Request {REQUEST} expired before sending on P side",
-            ),
-            _line(TransferTrouble.TIMED_OUT_WAITING, r"Timeout waiting for P side ready.*"),
-            _line(TransferTrouble.FAILED, r"pulling kv_caches for (?P<request>.{1,100}?) failed"),
-            _line(
-                TransferTrouble.FAILED,
-                rf"\w{{1,30}} failed for request {REQUEST}, marking blocks as invalid",
-            ),
-            _line(TransferTrouble.FAILED, r"(?:Recovered from|due to) KV load failure.*"),
-        )
+            TransferTrouble.HOLD_EXPIRED,
+            rf"Releasing expired KV blocks for request {REQUEST} which were retrieved by \d+ "
+            rf"\w+ worker\(s\)(?: within {SECONDS} seconds)?",
+        ),
+        (TransferTrouble.HOLD_EXPIRED, r"Releasing expired KV blocks.*"),
+        (
+            TransferTrouble.READ_AFTER_RELEASE,
+            rf"Potentially invalid KV blocks for unrecognized request {REQUEST}(?: were|$)",
+        ),
+        (TransferTrouble.READ_AFTER_RELEASE, r"Potentially invalid KV blocks"),
+        (
+            TransferTrouble.STILL_WAITING,
+            r"(?<![\w.:-])(?P<request>[\w.:-]{1,200}) is still in WAITING_FOR_REMOTE_KVS state",
+        ),
+        (TransferTrouble.UNKNOWN_REQUEST, rf"Unrecognized request {REQUEST} notif"),
+        (
+            TransferTrouble.TIMED_OUT_WAITING,
+            rf"registration for request {REQUEST} timed out after {SECONDS}s without",
+        ),
+        (
+            TransferTrouble.HELD,
+            rf"request_finished\({REQUEST}\) waiting for {SECONDS} seconds before",
+        ),
+        (TransferTrouble.FAILED, rf"Declining expired remote read for {REQUEST} from"),
+        (
+            TransferTrouble.FAILED,
+            r"NIXL transfer failure: .*?(?:'request_id': '(?P<request>[^']+)'|$)",
+        ),
+        (
+            TransferTrouble.HOLD_EXPIRED,
+            rf"Request {REQUEST} timed out after {SECONDS} seconds without being sent",
+        ),
+        (TransferTrouble.HOLD_EXPIRED, rf"Request {REQUEST} expired before sending on P side"),
+        (TransferTrouble.TIMED_OUT_WAITING, r"Timeout waiting for P side ready.*"),
+        (TransferTrouble.FAILED, r"pulling kv_caches for (?P<request>.{1,100}?) failed"),
+        (
+            TransferTrouble.FAILED,
+            rf"\w{{1,30}} failed for request {REQUEST}, marking blocks as invalid",
+        ),
+        (TransferTrouble.FAILED, r"(?:Recovered from|due to) KV load failure.*"),
     ),
 )
+
+
+def expired_hold(request_id: str) -> str:
+    """The line about a prompt whose hold ran out before anybody had read it."""
+    return (
+        f"Releasing expired KV blocks for request {request_id} which were retrieved by 0 remote "
+        "worker(s) before lease expired."
+    )

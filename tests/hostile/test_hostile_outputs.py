@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 
 from faults.plan import load_plan
 from replay.cli import run_command_line
-from replay.engine_log.presence import Requests
+from replay.engine_log.queue_lengths import Requests
 from replay.engine_log.servers import LogRank
 from replay.engine_log.vllm import expired_holds
 from replay.recording.reader import Recording

@@ -20,7 +20,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from replay.engine_log.servers import LogRank, servers_of, stamp
+from replay.engine_log.servers import LogRank, clock, servers_of
 
 _QUIET = re.compile(
     "|".join(
@@ -53,7 +53,7 @@ def quiet_checks(broken: Collection[str], run: dict[str, Any], logs: dict[str, P
     """Quiet checks of the pool that decides; several in one second of one rank are one."""
     counts: dict[str, int] = {}
     healed_us = max(phase["end_us"] for phase in run["phases"] if phase["phase"] == "heal")
-    healed = stamp(healed_us, "%m-%d %H:%M:%S")
+    healed = f"{clock(healed_us):%m-%d %H:%M:%S}"
     for server in servers_of(run):
         counts |= _of_ranks(logs[server.name], server.ranks, healed)
     if broken:

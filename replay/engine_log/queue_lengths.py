@@ -33,7 +33,7 @@ ID_CHARACTERS_MAX = 2_000
 _WORDS = ("request_id", "prefill_pool", "decode_pool", "prefill_state", "decode_state")
 
 
-class Presence:
+class QueueLength:
     """Stays of requests in one queue; answers how many, and how many tokens of theirs."""
 
     def __init__(self, entered: Times, left: Times, tokens: Times) -> None:
@@ -103,21 +103,21 @@ class Requests:
             for row in zip(*columns.values(), strict=True)
         ]
 
-    def presence(self, entered: Times, left: Times) -> Presence:
+    def queue(self, entered: Times, left: Times) -> QueueLength:
         """A queue of these requests."""
-        return Presence(entered, left, self.numbers["input_tokens"])
+        return QueueLength(entered, left, self.numbers["input_tokens"])
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeQueues:
     """The queues of one decode rank."""
 
-    prealloc: Presence
-    transfer: Presence
-    waiting: Presence
-    running: Presence
+    prealloc: QueueLength
+    transfer: QueueLength
+    waiting: QueueLength
+    running: QueueLength
     #: Who has a slot of the request pool, leaked ones included.
-    slots: Presence
+    slots: QueueLength
 
 
 def decode_queues(requests: Requests) -> DecodeQueues:
@@ -127,11 +127,11 @@ def decode_queues(requests: Requests) -> DecodeQueues:
     lost = np.array([state == "lost" for state in requests.words["decode_state"]], dtype=bool)
     held_from = np.where(lost & (admitted < 0), ended, admitted)
     return DecodeQueues(
-        prealloc=requests.presence(*states.of("prealloc")),
-        transfer=requests.presence(*states.of("transfer", "moving", "landed")),
-        waiting=requests.presence(*states.of("waiting")),
-        running=requests.presence(*states.of("running")),
-        slots=requests.presence(held_from, np.where(lost | (ended < 0), NEVER, ended)),
+        prealloc=requests.queue(*states.of("prealloc")),
+        transfer=requests.queue(*states.of("transfer", "moving", "landed")),
+        waiting=requests.queue(*states.of("waiting")),
+        running=requests.queue(*states.of("running")),
+        slots=requests.queue(held_from, np.where(lost | (ended < 0), NEVER, ended)),
     )
 
 
@@ -139,18 +139,18 @@ def decode_queues(requests: Requests) -> DecodeQueues:
 class PrefillQueues:
     """The queues of one prefill rank."""
 
-    bootstrap: Presence
-    waiting: Presence
-    computing: Presence
-    inflight: Presence
+    bootstrap: QueueLength
+    waiting: QueueLength
+    computing: QueueLength
+    inflight: QueueLength
 
 
 def prefill_queues(requests: Requests) -> PrefillQueues:
     """The queues of a prefill rank from the times of its requests."""
     states = StateTimes(requests.numbers, "prefill")
     return PrefillQueues(
-        bootstrap=requests.presence(*states.of("bootstrap")),
-        waiting=requests.presence(*states.of("prefill-waiting")),
-        computing=requests.presence(*states.of("prefilling")),
-        inflight=requests.presence(*states.of("in-flight")),
+        bootstrap=requests.queue(*states.of("bootstrap")),
+        waiting=requests.queue(*states.of("prefill-waiting")),
+        computing=requests.queue(*states.of("prefilling")),
+        inflight=requests.queue(*states.of("in-flight")),
     )
