@@ -11,6 +11,8 @@ VerdictName = Literal["clean", "transient", "persistent", "inconclusive"]
 #: How a gap that stays develops over clean cycles, and how many of them it takes to tell.
 GrowthName = Literal["one-off", "growing"]
 GROWTH_CYCLES_MIN = 3
+#: The largest gap that `kvreplay reproduce` makes: its subset-sum keeps two bytes for each page.
+GAP_PAGES_MAX = 100_000_000
 #: What is wrong with pages: those of a gap, then those of which no count shows anything.
 KindName = Literal[
     "held",

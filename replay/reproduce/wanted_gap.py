@@ -9,12 +9,10 @@ from typing import Literal
 from faults.rule import FaultPlan
 from replay.errors import NoSuchGapError
 from replay.profiles.profile import NUMBER_MAX, EngineProfile
+from replay.recording.kinds import GAP_PAGES_MAX
 from traces.schema import TraceRequest
 
 Persistence = Literal["persistent", "transient"]
-
-#: Largest gap that the subset-sum keeps a table for (bytes: two for each page).
-GAP_PAGES_MAX = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,7 @@ def test_in_one_log_every_line_has_its_server_in_front_and_the_verdicts_are_the_
         assert each.observations
     told = [
         sorted(
-            (series.rank, series.pool, series.finding.verdict, series.finding.gap_tokens)
+            (series.rank, series.pool, series.assessment.verdict, series.assessment.gap_tokens)
             for series in each.series
         )
         for each in found

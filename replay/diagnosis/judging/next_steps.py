@@ -16,7 +16,7 @@ import shlex
 
 from replay.diagnosis.judging.assessment import Assessment, DiagnosisKind
 from replay.diagnosis.judging.page_sizes import likely_page_size
-from replay.reproduce.wanted_gap import GAP_PAGES_MAX
+from replay.recording.kinds import GAP_PAGES_MAX
 from replay.server_lines.records import TOKEN_POOLS, Observation
 
 _THREE_CHECKS = (
