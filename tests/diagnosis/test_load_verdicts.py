@@ -89,11 +89,11 @@ def test_a_full_pool_with_requests_running_is_pressure() -> None:
     assert (relaxed.verdict, relaxed.kind) == ("clean", "pressure")
 
 
-def test_a_full_pool_with_nothing_running_has_drained() -> None:
+def test_a_full_pool_with_nothing_running_has_lost_its_capacity() -> None:
     rows = [(30, 9, 0.99), (0, 40, 1.0), (0, 44, 1.0), (0, 48, 1.0), (0, 52, 1.0)]
     found = verdict(vllm_lines(rows))
     assert (found.verdict, found.direction) == ("persistent", "leak")
-    assert "drained" in found.why
+    assert "its capacity is lost" in found.why
 
 
 def test_growth_by_decoding_alone_is_clean() -> None:
@@ -136,7 +136,7 @@ def test_a_busy_decode_rank_is_no_clean_one_whatever_it_uses() -> None:
     """Requests that are never admitted leave no line behind."""
     found = verdict(decode_lines([0, 1, 0, 0, 2, 0, 0, 1, 0]))
     assert found.verdict == "inconclusive"
-    assert "neither leak nor health" in found.why
+    assert "neither a leak nor a healthy pool" in found.why
 
 
 def test_a_pool_that_is_always_full_is_no_clean_one() -> None:

@@ -46,5 +46,5 @@ def test_the_verdict_that_is_shown_is_the_one_that_is_given():
     judge.add_all(reader.finish())
     found = judge.diagnosis()
     shown = " ".join(PAGE.split())
-    assert found.worst.why.split("; one check")[0] in shown
+    assert found.worst.why.split("; a single check")[0] in shown
     assert found.reproduce in shown

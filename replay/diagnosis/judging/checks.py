@@ -93,7 +93,7 @@ def _gone(checks: Checks, shown: Observation, series: Series) -> Assessment:
     if checks.disproof is not None:
         how = (
             f"line {checks.disproof.place.line} has {_use_text(checks.disproof)} in use, less than "
-            "that, so it had gone by then"
+            "the gap, so it had closed by then"
         )
     else:
         how = f"the equation holds again{where}"
@@ -117,8 +117,8 @@ def _doubted(shown: Observation, load: Load, series: Series) -> Assessment:
         direction=direction_of(shown.gap),
         growth="unknown",
         why=f"{equation(shown, series)}: {pages_text(shown.gap)}; but line {load.place.line} has "
-        f"{_use_text(load)} in use by {load.running} running, hardly more, so these may be the "
-        "pages of requests whose KV was on its way",
+        f"{_use_text(load)} in use by {load.running} running requests, hardly more, so these may be "
+        "pages of requests whose KV was in transfer",
         next=steps_for_gap(shown, "check-false-alarm"),
         observation=shown,
         gap_tokens=shown.gap,
@@ -185,9 +185,9 @@ def _meaning(
     if stays:
         parts.append(_staying(run))
     elif run is checks.busy:
-        parts.append("seen in the middle of work, which does not tell whether it stays")
+        parts.append("seen during work, which does not show whether it stays")
     elif run.falls:
-        parts.append(f"it went from {run.widest:.0f} to {abs(run.last):.0f} and is not gone")
+        parts.append(f"it fell from {run.widest:.0f} to {abs(run.last):.0f} and has not closed")
     else:
         parts.append(_single(run, series))
     if kind == "counter-drift":
@@ -215,7 +215,7 @@ def _staying(run: GapRun) -> str:
 
 
 def _single(run: GapRun, series: Series) -> str:
-    told = "one check alone does not tell a gap that happens once from one that grows"
+    told = "a single check cannot tell a one-off gap from a growing one"
     if series.deaths > 1:
         told = f"the engine died {series.deaths} times, each time from an empty pool; {told}"
     if run.lines > run.checks:

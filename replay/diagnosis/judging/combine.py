@@ -67,7 +67,7 @@ def _of_some_rank(untagged: SeriesVerdict, ranks: int) -> SeriesVerdict:
             growth="unknown",
             next=steps_for_gap(assessment.observation, assessment.kind),
             why=f"{assessment.why}; but these lines name no rank and the server has {ranks} DP ranks, "
-            "so they may be of different pools",
+            "so they may be about different pools",
         ),
     )
 

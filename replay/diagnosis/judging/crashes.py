@@ -44,12 +44,12 @@ def judge_crashes(watch: CrashWatch) -> Assessment | None:
     times = "" if watch.deaths < 2 else f" {watch.deaths} times"
     return unclear(
         "crash",
-        f"{watch.engine}: the engine died{times}, at line {last.place.line} of: {last.message}; "
+        f"{watch.engine}: the engine died{times} (line {last.place.line}): {last.message}; "
         "no check looked at the pool afterwards",
         (
             "diagnose the lines of both sides before the crash: a transfer that failed, timed out "
             "or was completed twice names the request",
             "replay it: `kvreplay run TRACE --profile P --duplicate 0.01` and `--delay` show which "
-            "late or second completion ends an engine like that",
+            "late or duplicate completion crashes an engine this way",
         ),
     )

@@ -207,15 +207,15 @@ class Judge:
         if held is None:
             engine, kind, steps = "unknown", "none", steps_without_lines()
             why = (
-                f"none of {lines_read} lines is one that this reader knows: it looks for "
+                f"none of {lines_read} lines was recognised; recognised are "
                 "accounting checks, status lines and failed transfers of SGLang, sglang-jax, vLLM, "
                 "vllm-ascend, TensorRT-LLM and LMCache"
             )
         else:
             engine, kind, steps = held.engine, "held", steps_for_transfers(held.engine)
             why = (
-                f"{engine}: nothing but pages held until the other side has read them; whether "
-                "they came back these lines do not say"
+                f"{engine}: only pages held until the other side has read them; these lines do "
+                "not show whether they were freed"
             )
         key = SeriesKey(engine, "", "", "", "")
         return _verdict(key, unclear(kind, why, steps))

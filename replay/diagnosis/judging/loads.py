@@ -62,9 +62,9 @@ def _waiting(watch: LoadWatch, series: Series) -> Assessment | None:
     full = last.usage is not None and last.usage >= FULL_USAGE
     lost = _lasts(run)
     what = (
-        "the pool is full though nothing runs: it has drained"
+        "the pool is full although nothing runs: its capacity is lost"
         if full
-        else "transfers hang, whatever the counts of pages say"
+        else "transfers hang, whether or not the page counts balance"
     )
     return Assessment(
         verdict="persistent" if lost else "inconclusive",
@@ -96,7 +96,7 @@ def _idle(watch: LoadWatch, series: Series) -> Assessment | None:
         direction="leak",
         growth=_growth(run) if lost else "unknown",
         why=f"{told}{counted(run.checks, 'line')}; "
-        + (_course(run) if lost else "too few to tell whether somebody still holds it for a while"),
+        + (_course(run) if lost else "too few to tell a temporary hold from a loss"),
         next=() if lost else steps_for_load(series.key.engine),
         gap_tokens=int(run.last) if last.used_tokens is not None else 0,
         stuck_of_total=_stuck(watch),
@@ -128,7 +128,7 @@ def _pressure(watch: LoadWatch, series: Series) -> Assessment | None:
     if not watch.full_lines or last is None or least is None:
         return None
     told = (
-        f"{who(series)}: the pool was up to {FULL_USAGE:.0%} full or more on "
+        f"{who(series)}: the pool was at least {FULL_USAGE:.0%} full on "
         f"{counted(watch.full_lines, 'line')}, with up to {watch.running_max} requests running"
     )
     if least <= RELAXED_USAGE:
@@ -140,8 +140,8 @@ def _pressure(watch: LoadWatch, series: Series) -> Assessment | None:
     return Assessment(
         verdict="inconclusive",
         kind="pressure",
-        why=f"{told}: pressure, which these requests explain; only lines with nothing running "
-        "would show whether something is lost besides",
+        why=f"{told}: these requests explain the pressure; only lines with nothing running "
+        "would show whether pages are also lost",
         next=steps_for_load(series.key.engine),
     )
 
@@ -154,7 +154,7 @@ def _went(watch: LoadWatch, series: Series) -> Assessment | None:
     return Assessment(
         verdict="transient",
         kind="held",
-        why=f"{who(series)}: requests waited while nothing ran, and went on{where}",
+        why=f"{who(series)}: requests waited while nothing ran, and then continued{where}",
     )
 
 
@@ -172,7 +172,7 @@ def _growth(run: GapRun) -> Growth:
 
 
 def _course(run: GapRun) -> str:
-    return "it only rises" if run.last > run.first else "it stays"
+    return "it only rises" if run.last > run.first else "it does not fall"
 
 
 def _stuck(watch: LoadWatch) -> tuple[int, int] | None:
@@ -200,7 +200,7 @@ def judge_busy(watch: LoadWatch, series: Series) -> Assessment:
         return unclear(
             "held",
             f"{who(series)}: the log ends with {counted(in_transfer(last) or 0, 'transfer')} "
-            "under way",
+            "in progress",
             steps_for_load(series.key.engine),
         )
     if series.key.engine.startswith("sglang"):
@@ -212,18 +212,17 @@ def judge_busy(watch: LoadWatch, series: Series) -> Assessment:
             return _silent_checks(watch, series)
     return _open(
         series,
-        f"on {counted(watch.lines, 'line')} it works, and "
-        + ("was last seen idle long before the end" if watch.idle_at else "was never seen idle")
-        + ": neither leak nor health shows",
+        f"busy on {counted(watch.lines, 'line')}, and "
+        + ("last seen idle long before the end" if watch.idle_at else "never seen idle")
+        + ": this shows neither a leak nor a healthy pool",
     )
 
 
 def _silent_checks(watch: LoadWatch, series: Series) -> Assessment:
     """Its idle check ran in every pause, and speaks only of what is missing."""
     return clean(
-        f"{who(series)}: worked again after {watch.pauses} pauses of {PAUSE_S:.0f} s or more, "
-        "with nothing in transfer, and its idle check, which speaks only of what is missing, said "
-        "nothing",
+        f"{who(series)}: resumed work after {watch.pauses} pauses of {PAUSE_S:.0f} s or more "
+        "with nothing in transfer, and its idle check, which reports only mismatches, was silent",
     )
 
 
@@ -232,7 +231,7 @@ def _serving_alone(watch: LoadWatch, series: Series) -> Assessment:
     if watch.steady and watch.step:
         return clean(
             f"{who(series)}: use grows by {watch.step:.0f} tokens a line for each of "
-            f"{watch.running_max} requests, as decoding does, and by nothing else",
+            f"{watch.running_max} requests, as decoding does, and for no other reason",
         )
     early, late = _floors(watch)
     if early is None or late is None:
@@ -240,19 +239,19 @@ def _serving_alone(watch: LoadWatch, series: Series) -> Assessment:
             series, f"{counted(watch.lines, 'line')}, none of them says how full the pool is"
         )
     told = (
-        f"never seen idle; the least in use was {amount(early, watch)} in the first third of the "
+        f"never seen idle; the minimum in use was {amount(early, watch)} in the first third of the "
         f"lines and {amount(late, watch)} in the last"
     )
     if late > early:
-        return _open(series, f"{told}, which other requests explain as well as a leak")
+        return _open(series, f"{told}, which different requests would explain as well as a leak")
     if _share(early, watch) > _FLOOR_SHARE_MAX:
-        return _open(series, f"{told}, which its requests explain as well as pages lost before")
+        return _open(series, f"{told}, which its requests explain as well as pages lost earlier")
     return clean(f"{who(series)}: {told}: no more can be missing than that")
 
 
 def silent_log(server: str, engine: str) -> Assessment:
     """A log without a single known line, given together with others that have some."""
-    why = f"{server}: none of its lines is known, so nothing shows that its server works"
+    why = f"{server}: no line was recognised, so nothing shows that its server works"
     return _never_idle(engine, why)
 
 

@@ -21,10 +21,10 @@ from replay.server_lines.records import TOKEN_POOLS, Observation
 
 _THREE_CHECKS = (
     "let the server go idle at least three times, with traffic in between, and diagnose the longer "
-    "log: a gap that stays or grows is persistent, one that goes is transient"
+    "log: a gap that stays or grows is persistent, one that closes is transient"
 )
 _WARN_ONLY = (
-    "have the check warn instead of raise: SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE=0 (0.5.x), "
+    "make the check warn instead of raise: SGLANG_ENABLE_STRICT_MEM_CHECK_DURING_IDLE=0 (0.5.x), "
     "or turn `raise ValueError(msg)` in check_memory into a warning (0.4.6.post4 and later 0.4)"
 )
 _SGLANG_METRICS = (
@@ -35,7 +35,7 @@ _VLLM_METRICS = (
     "scrape /metrics while idle and read it with `kvreplay diagnose --prometheus FILE`: "
     "vllm:kv_cache_usage_perc must return to 0 when nothing runs or waits"
 )
-_VLLM_DEBUG = "VLLM_LOGGING_LEVEL=DEBUG, so that the status lines go on while the engine is idle"
+_VLLM_DEBUG = "set VLLM_LOGGING_LEVEL=DEBUG, so that status lines continue while the engine is idle"
 
 
 def steps_for_gap(observation: Observation, kind: DiagnosisKind) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ def steps_for_gap(observation: Observation, kind: DiagnosisKind) -> tuple[str, .
         steps.append(_SGLANG_METRICS)
     if kind == "check-false-alarm":
         steps.append(
-            "stop the traffic and wait for the next check: with nobody waiting it tells the truth"
+            "stop the traffic and wait for the next check: without waiting requests it is reliable"
         )
     if kind == "counter-drift":
         steps.append(
@@ -60,8 +60,8 @@ def steps_for_gap(observation: Observation, kind: DiagnosisKind) -> tuple[str, .
 def steps_for_load(engine: str) -> tuple[str, ...]:
     """After status lines that leave it open."""
     steps = [
-        "stop the traffic for some minutes and keep logging: what is then still in use, or still "
-        "in a queue, is lost"
+        "stop the traffic for a few minutes and keep logging: tokens still in use and requests "
+        "still queued then are lost"
     ]
     if engine.startswith("vllm"):
         return (*steps, _VLLM_DEBUG, _VLLM_METRICS)
@@ -92,8 +92,8 @@ def steps_without_lines() -> tuple[str, ...]:
         "router's",
         "look for lines such as `Decode batch`, `memory leak detected` (SGLang) or `GPU KV cache "
         "usage` (vLLM) in it",
-        "of a scrape of /metrics, look for `sglang:num_used_tokens`, `sglang:token_usage` or "
-        "`vllm:kv_cache_usage_perc`, and give it with --prometheus",
+        "in a scrape of /metrics, look for `sglang:num_used_tokens`, `sglang:token_usage` or "
+        "`vllm:kv_cache_usage_perc`, and pass it with --prometheus",
     )
 
 

@@ -43,8 +43,8 @@ def pages_text(gap_tokens: int) -> str:
     fits = [fit for fit in page_fits(gap_tokens) if fit.page_size >= _TELLING_SIZE]
     if not fits:
         return (
-            "not whole pages of 16 tokens or more, so single tokens of a pool with a small page "
-            "size, such as what requests had decoded"
+            "not whole pages of 16 tokens or more: single tokens of a pool with a small page size, "
+            "such as decoded tokens"
         )
     told = ", ".join(f"{fit.pages} x {fit.page_size}" for fit in reversed(fits))
     never = [size for size in PAGE_SIZES if size > fits[-1].page_size]

@@ -136,7 +136,7 @@ def judge_floor(floor: TransferFloor, who: str, engine: str) -> Assessment | Non
             why=f"{told}; before, the queue was empty on {floor.at_zero} lines and busy for "
             f"{floor.longest_s:.0f} s at most: their completions are lost",
         )
-    return unclear("hang", f"{told}; a busy server looks like that as well", steps_for_load(engine))
+    return unclear("hang", f"{told}; a busy server would look the same", steps_for_load(engine))
 
 
 def _is_stuck(floor: TransferFloor, level: Level, lasted_s: float | None) -> bool:
@@ -156,7 +156,7 @@ def judge_late(floor: TransferFloor, who: str) -> Assessment | None:
     return Assessment(
         verdict="transient",
         kind="held",
-        why=f"{who}: transfers were under way for {floor.longest_s:.0f} s, where "
-        f"{floor.mean_other_s:.1f} s are usual here, and were done by line "
+        why=f"{who}: transfers took {floor.longest_s:.0f} s, where "
+        f"{floor.mean_other_s:.1f} s is usual here, and had finished by line "
         f"{floor.longest_end.line}",
     )

@@ -132,13 +132,15 @@ def _read_late(watch: TransferWatch) -> Assessment | None:
             verdict="persistent",
             kind="premature-free",
             why=f"{watch.engine}: {_name(read)} was read at line {read.place.line} after its hold "
-            f"had ended by its timeout at line {held.place.line}: it may have got another's bytes, "
-            "and no count of pages shows that",
-            next=("raise the hold's timeout above the longest time that decode requests queue",),
+            f"had timed out at line {held.place.line}: the reader may have got another request's "
+            "bytes, and page counts do not show that",
+            next=(
+                "raise the timeout of holds above the longest time that decode requests are queued",
+            ),
         )
     return unclear(
         "premature-free",
-        f"{watch.engine}: pages of {_name(last)} were read when nobody held them any more "
+        f"{watch.engine}: pages of {_name(last)} were read when they were no longer held "
         f"({counted(count, 'line')}): counts balance, contents may be wrong",
         (
             "look for the request in the log of the other side, and for the line that released "
@@ -157,9 +159,9 @@ def _healed(watch: TransferWatch, well_again: Place | None) -> Assessment | None
     return Assessment(
         verdict="transient",
         kind="held",
-        why=f"{watch.engine}: {counted(watch.kept.total, 'line')} of transfers that went wrong, "
+        why=f"{watch.engine}: {counted(watch.kept.total, 'line')} about transfers that went wrong, "
         f"the last at line {last.place.line} ({last.reason}); at line {well_again.line} nothing is "
-        "in transfer, and no more is in use than before",
+        "in transfer and no more is in use than before",
     )
 
 
@@ -174,7 +176,7 @@ def _timed_out(watch: TransferWatch) -> Assessment | None:
     return unclear(
         "hang",
         f"{watch.engine}: {counted(count, 'transfer')} timed out{after} ({last.reason}), the "
-        f"last at line {last.place.line}; whether the pages came back these lines do not say",
+        f"last at line {last.place.line}; these lines do not show whether the pages were freed",
         steps_for_transfers(watch.engine),
     )
 
@@ -188,17 +190,17 @@ def _still_waiting(watch: TransferWatch) -> Assessment | None:
         return Assessment(
             verdict="transient",
             kind="held",
-            why=f"{watch.engine}: {_name(last)} waited for its KV, and nobody waits any more",
+            why=f"{watch.engine}: {_name(last)} waited for its KV; no request waits any more",
         )
     lasted_s = seconds_between(first.place, last.place)
     lost = lasted_s is not None and lasted_s > _WAITS_S_MAX
-    told = "" if lasted_s is None else f" for {lasted_s:.0f} s"
+    told = "" if lasted_s is None else f" after {lasted_s:.0f} s"
     return Assessment(
         verdict="persistent" if lost else "inconclusive",
         kind="hang",
         growth="unknown",
         why=f"{watch.engine}: {_name(last)} still waits for its KV{told}"
-        + (", longer than any timeout" if lost else "; a slow transfer looks like that as well"),
+        + (", longer than any timeout" if lost else "; a slow transfer would look the same"),
         next=() if lost else steps_for_transfers(watch.engine),
     )
 
@@ -209,13 +211,14 @@ def _failed(watch: TransferWatch) -> Assessment | None:
     if found:
         count = watch.transfers_with(FAILING)
         last = max(found, key=lambda each: each.place.line)
-        told = f"failed ({last.reason}); whether the client was told and the pages came back"
+        told = f"failed ({last.reason})"
+        unknown = "whether the client was told and the pages were freed"
     elif aborted is not None:
         count = watch.transfers_with((TransferTrouble.ABORTED,))
-        told = "aborted; whether the pages came back"
+        told, unknown = "aborted", "whether the pages were freed"
     else:
         return None
-    why = f"{watch.engine}: {counted(count, 'transfer')} {told} these lines do not say"
+    why = f"{watch.engine}: {counted(count, 'transfer')} {told}; these lines do not show {unknown}"
     return unclear("hang", why, steps_for_transfers(watch.engine), "none")
 
 
@@ -224,12 +227,12 @@ def _expired(watch: TransferWatch) -> Assessment | None:
     if last is None:
         return None
     count = watch.transfers_with((TransferTrouble.HOLD_EXPIRED,))
-    after = "" if last.timeout_s is None else f" of {last.timeout_s:.0f} s"
+    after = "" if last.timeout_s is None else f" after {last.timeout_s:.0f} s"
     return unclear(
         "held",
-        f"{watch.engine}: {counted(count, 'hold')} ended by the timeout{after}, the last for "
-        f"{_name(last)}: its pages came back to the pool, but whoever reads them late gets "
-        "another's bytes, and these lines do not say whether somebody did",
+        f"{watch.engine}: {counted(count, 'hold')} timed out{after}, the last for "
+        f"{_name(last)}: its pages returned to the pool, so a late reader gets another request's "
+        "bytes, and these lines do not show whether there was one",
         (
             "search the other side's log for the request: did it read, and when?",
             *steps_for_transfers(watch.engine),
@@ -245,9 +248,9 @@ def _unknown(watch: TransferWatch) -> Assessment | None:
     count = watch.transfers_with((TransferTrouble.UNKNOWN_REQUEST,))
     return unclear(
         "premature-free",
-        f"{watch.engine}: {counted(count, 'completion')} came for what nobody holds any more, "
-        f"the last for {_name(last)} at line {last.place.line}: pages that were given back before "
-        "they were read have another's bytes, and no count of pages shows that",
+        f"{watch.engine}: {counted(count, 'completion')} arrived for requests that are no longer held, "
+        f"the last for {_name(last)} at line {last.place.line}: pages freed before they were "
+        "read hold another request's bytes, and page counts do not show that",
         (
             "look for the line that released the pages: a release by timeout before this line means "
             "that the read was late",
@@ -264,7 +267,7 @@ def _starved(watch: TransferWatch) -> Assessment | None:
     return unclear(
         "pressure",
         f"{watch.engine}: {counted(watch.counts[TransferTrouble.STARVED], 'allocation')} found "
-        "no room: the pool is full, of work or of what was never given back",
+        "no free pages: the pool is full, of pages in use or of pages that were never freed",
         steps_for_load(watch.engine),
     )
 

@@ -65,8 +65,8 @@ def json_samples(name: str, text: str) -> list[Sample]:
         samples = [sample for each in results for sample in _series_samples(each)]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise LogError(
-            f"{name}: is JSON but not the answer of a Prometheus query; save what "
-            "/api/v1/query_range gives, or a scrape of /metrics"
+            f"{name}: is JSON but not the response to a Prometheus query; save the response of "
+            "/api/v1/query_range, or a scrape of /metrics"
         ) from None
     return sorted(samples, key=lambda sample: sample.time_s or 0.0)
 

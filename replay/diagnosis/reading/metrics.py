@@ -110,8 +110,8 @@ def read_metrics(name: str, tally: ReadingTally) -> Iterator[Load]:
             file.seek(0)
             if is_json and size > _JSON_BYTES_MAX:
                 raise LogError(
-                    f"{name}: {size} bytes of JSON are more than are read at once "
-                    f"({_JSON_BYTES_MAX}); ask for a shorter range or a longer step"
+                    f"{name}: {size} bytes of JSON are more than the limit of "
+                    f"{_JSON_BYTES_MAX}; query a shorter range or use a longer step"
                 )
             if is_json:
                 tally.lines += 1

@@ -73,7 +73,7 @@ class LogSource:
         for magic, name in _OTHERS.items():
             if first.startswith(magic):
                 raise LogError(
-                    f"{self.name}: is compressed with {name}, which is not read; unpack it and pipe "
+                    f"{self.name}: is compressed with {name}, which cannot be read; unpack it and pipe "
                     "it in: `... | kvreplay diagnose -`"
                 )
         if first.startswith(_GZIP):
@@ -232,10 +232,8 @@ def _gunzipped(
             piece = next(pieces, None)
         if unpacker.eof:
             return
-        problem = "it breaks off"
+        problem = "ends early"
     except zlib.error:
-        problem = "it is damaged"
+        problem = "is damaged"
     if problems is not None:
-        problems.append(
-            f"{name}: {problem} in the middle of its compressed data; what came before was read"
-        )
+        problems.append(f"{name}: its compressed data {problem}; everything before that was read")
