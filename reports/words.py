@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from replay.recording.kinds import VERDICT_SIGNS
+
 #: Shown where there is nothing to show.
 NOTHING = "\N{EM DASH}"
 
 #: Verdict -> (sign, as the terminal prints it; what it means in a few words).
 VERDICTS: dict[str, tuple[str, str]] = {
-    "clean": ("=", "no gap in any audit"),
-    "transient": ("~", "a gap opened and healed"),
-    "persistent": ("!", "it never healed"),
-    "inconclusive": ("?", "this replay cannot tell"),
+    "clean": (VERDICT_SIGNS["clean"], "no gap in any audit"),
+    "transient": (VERDICT_SIGNS["transient"], "a gap opened and healed"),
+    "persistent": (VERDICT_SIGNS["persistent"], "it never healed"),
+    "inconclusive": (VERDICT_SIGNS["inconclusive"], "this replay cannot tell"),
 }
 
 _GROWTH = {

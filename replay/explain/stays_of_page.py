@@ -34,9 +34,9 @@ def stays_of_page(recording: Recording, pool: str, sighted: Sighted) -> list[dic
     for batch in recording.batches("owners", OWNERS_SCHEMA.names):
         for stay in batch.filter(pc.equal(batch["pool"], pool)).to_pylist():
             owner, share = stay["request_id"], stay["share"]
-            if share == ShareKind.OVER_FREED.value:
+            if share == ShareKind.OVER_FREED:
                 is_here = stay["opened_us"] in freed_wrongly.get(owner, ())
-            elif share == ShareKind.CACHE_HELD.value:
+            elif share == ShareKind.CACHE_HELD:
                 is_here = owner in users and _overlaps(stay, cached)
             else:
                 is_here = _overlaps(stay, held.get(owner, []))

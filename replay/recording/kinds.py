@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Literal, NamedTuple
 
-#: What a verdict can be.
+#: What a verdict can be, and the sign that it is printed with.
 VerdictName = Literal["clean", "transient", "persistent", "inconclusive"]
+VERDICT_SIGNS: dict[str, str] = {
+    "clean": "=",
+    "transient": "~",
+    "persistent": "!",
+    "inconclusive": "?",
+}
 #: How a gap that stays develops over clean cycles, and how many of them it takes to tell.
 GrowthName = Literal["one-off", "growing"]
 GROWTH_CYCLES_MIN = 3
 #: The largest gap that `kvreplay reproduce` makes: its subset-sum keeps two bytes for each page.
 GAP_PAGES_MAX = 100_000_000
-#: What is wrong with pages: those of a gap, then those of which no count shows anything.
-KindName = Literal[
-    "held",
-    "stuck",
-    "orphaned",
-    "cache-held",
-    "over-freed",
-    "counter-drift",
-    "stale-write",
-    "premature-free",
-    "double-owned",
-    "check-false-alarm",
-]
+#: What is wrong with pages: those of a gap, and those that no count misses.
+GapKind = Literal["held", "stuck", "orphaned", "cache-held", "over-freed", "counter-drift"]
+UncountedKind = Literal["stale-write", "premature-free", "double-owned", "check-false-alarm"]
+KindName = Literal[GapKind, UncountedKind]
+#: Whether pages are missing, or more are free than exist.
+DirectionName = Literal["leak", "over-free"]
 
 
 class Outcome(StrEnum):
@@ -56,7 +55,7 @@ class Outcome(StrEnum):
 TAKEN = (Outcome.ACCEPTED, Outcome.ACCEPTED_AGAIN)
 
 
-class ShareKind(Enum):
+class ShareKind(StrEnum):
     """Why a request's pages are in the gap, as owners.parquet says it."""
 
     STALLED = "stalled"
@@ -66,7 +65,7 @@ class ShareKind(Enum):
     COUNTER_DRIFT = "counter-drift"
 
 
-class PageState(Enum):
+class PageState(StrEnum):
     """What a page of a pool can be doing, as pages.parquet says it.
 
     From the most ordinary to the worst; those of a request in the gap are called as its share.
@@ -77,10 +76,10 @@ class PageState(Enum):
     PROTECTED = "protected"
     RUNNING = "running"
     TRANSFER = "transfer"
-    STALLED = ShareKind.STALLED.value
-    CACHE_HELD = ShareKind.CACHE_HELD.value
-    DEPARTED = ShareKind.DEPARTED.value
-    OVER_FREED = ShareKind.OVER_FREED.value
+    STALLED = ShareKind.STALLED
+    CACHE_HELD = ShareKind.CACHE_HELD
+    DEPARTED = ShareKind.DEPARTED
+    OVER_FREED = ShareKind.OVER_FREED
     DOUBLE_OWNED = "double-owned"
 
 

@@ -17,9 +17,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
-_GAP_KINDS = ("held", "stuck", "orphaned", "cache-held", "over-freed", "counter-drift")
+from replay.recording.kinds import GapKind
+
+_GAP_KINDS = get_args(GapKind)
 _CONTENT_KINDS = ("stale-write", "premature-free")
 _OWNER_KINDS = ("double-owned", "stale-write", "premature-free")
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from replay.recording.kinds import VerdictName
 from replay.recording.reader import Recording
 
 #: A verdict, and one sentence that says why.
-Ruling = tuple[str, str]
+Ruling = tuple[VerdictName, str]
 
 #: Of an id, in a sentence.
 ID_CHARACTERS_MAX = 200

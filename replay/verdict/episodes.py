@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from replay.recording.audits import GapSpan
 from replay.recording.events import EventFact
-from replay.recording.kinds import ShareKind
+from replay.recording.kinds import DirectionName, ShareKind, VerdictName
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Episode:
     causes: tuple[EventFact, ...]
 
     @property
-    def direction(self) -> str:
+    def direction(self) -> DirectionName:
         """Either leak (pages are missing) or over-free (there are too many)."""
         return "leak" if self.gap_tokens > 0 else "over-free"
 
@@ -91,7 +91,7 @@ class Episode:
         )
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> VerdictName:
         """What this gap alone amounts to: transient, persistent or inconclusive."""
         if self.is_open:
             return "inconclusive" if self.could_close else "persistent"
@@ -111,9 +111,9 @@ class Episode:
 
 def kind_of(share: str, closed: bool, can_progress: bool) -> str:
     """The kind of a stay in a gap, from what the audit saw."""
-    if share == ShareKind.STALLED.value:
+    if share == ShareKind.STALLED:
         return "held" if closed or can_progress else "stuck"
-    if share == ShareKind.DEPARTED.value:
+    if share == ShareKind.DEPARTED:
         return "orphaned"
     return share
 

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from replay.recording.kinds import LedgerViolations
+from replay.recording.kinds import LedgerViolations, VerdictName
 from replay.recording.reader import Recording
 from replay.verdict.base import Oracle, Ruling
 from replay.verdict.blame import blame
@@ -66,7 +66,7 @@ def ask_oracles(recording: Recording, episodes: tuple[Episode, ...]) -> Oracles:
 def decide(run: dict[str, Any], oracles: Oracles) -> Ruling:
     """The verdict and one sentence that says why."""
     if run["stopped_early"]:
-        verdict = "persistent" if oracles.count.any_stuck else "inconclusive"
+        verdict: VerdictName = "persistent" if oracles.count.any_stuck else "inconclusive"
         return verdict, "the replay stopped where the engine would have died"
     rulings = (oracle.ruling() for oracle in oracles.in_order)
     ruling = next((each for each in rulings if each is not None), None)

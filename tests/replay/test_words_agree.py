@@ -17,9 +17,9 @@ def test_states_in_which_a_side_is_done_are_the_engines():
 
 def test_every_verdict_has_a_sign_everywhere():
     assert set(get_args(VerdictName)) == set(VERDICTS) == set(words.VERDICTS)
-    assert set(get_args(VerdictName)) == set(summary_text._SIGNS) == set(summary_text._COLOURS)
-    for verdict, (sign, _) in words.VERDICTS.items():
-        assert summary_text._SIGNS[verdict] == sign
+    assert set(get_args(VerdictName)) == set(kinds.VERDICT_SIGNS)
+    assert set(get_args(VerdictName)) == set(summary_text._COLOURS)
+    assert {verdict: sign for verdict, (sign, _) in words.VERDICTS.items()} == kinds.VERDICT_SIGNS
 
 
 def test_every_share_of_a_gap_is_a_kind_or_becomes_one():

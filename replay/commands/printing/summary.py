@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from replay.commands.options import say, show_path
+from replay.recording.kinds import VERDICT_SIGNS
 
 if TYPE_CHECKING:
     from replay.run.replay_once import ReplayRequest
 
 #: Verdicts are told apart by their sign as well as by their colour.
-_SIGNS = {"clean": "=", "transient": "~", "persistent": "!", "inconclusive": "?"}
 _COLOURS = {"clean": "green", "transient": "yellow", "persistent": "red", "inconclusive": "magenta"}
 
 
@@ -55,7 +55,7 @@ def print_summary(summary: dict[str, Any], out: Path | None) -> None:
 
 def verdict_sign(verdict: str) -> None:
     """Print a verdict by its sign and in its colour, without ending the line."""
-    sign = f"[{_SIGNS[verdict]}] {verdict.upper()}"
+    sign = f"[{VERDICT_SIGNS[verdict]}] {verdict.upper()}"
     say(sign, fg=_COLOURS[verdict], bold=True, nl=False)
 
 
