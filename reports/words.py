@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from replay.recording import words
 from replay.recording.kinds import VERDICT_SIGNS
+from replay.recording.words import counted as counted
 
 #: Shown where there is nothing to show.
 NOTHING = "\N{EM DASH}"
@@ -36,11 +36,9 @@ def verdict_words(verdict: str) -> tuple[str, str]:
     return VERDICTS.get(verdict, ("?", "an unknown verdict"))
 
 
-def number(value: Any) -> str:
-    """An integer with thousands separators and a real minus sign; nothing for None."""
-    if value is None:
-        return NOTHING
-    return f"{value:,}".replace("-", "\N{MINUS SIGN}")
+def number(value: int | None) -> str:
+    """A whole number as everywhere; nothing for None."""
+    return NOTHING if value is None else words.number(value)
 
 
 def seconds(time_us: int | None, digits: int = 3) -> str:
@@ -51,11 +49,6 @@ def seconds(time_us: int | None, digits: int = 3) -> str:
 def plain_seconds(time_us: int | None, digits: int = 3) -> str:
     """The same without its unit, for a column whose heading has it."""
     return seconds(time_us, digits).removesuffix(" s")
-
-
-def counted(count: int, noun: str) -> str:
-    """A count and its noun, with an s where there is not exactly one."""
-    return f"{number(count)} {noun}{'' if abs(count) == 1 else 's'}"
 
 
 def growth(value: str | None) -> str:

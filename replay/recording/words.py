@@ -18,9 +18,14 @@ def seconds(time_us: int) -> str:
     return f"{time_us / 1e3:g} ms" if abs(time_us) < 100_000 else f"{time_us / 1e6:.3f} s"
 
 
+def number(value: int) -> str:
+    """A whole number with thousands separators and a real minus sign."""
+    return f"{value:,}".replace("-", "\N{MINUS SIGN}")
+
+
 def counted(count: int, noun: str) -> str:
-    """A count and its noun, with an s where there is not exactly one."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    """A count and its noun, with an s where there is not exactly one: 34,048 pages."""
+    return f"{number(count)} {noun}{'' if abs(count) == 1 else 's'}"
 
 
 def name_of_event(event: EventFact) -> str:
