@@ -13,7 +13,7 @@ import click
 from replay.commands.options import progress_bar, say_json
 
 if TYPE_CHECKING:
-    from replay.explain.steps import Life
+    from replay.explain.life import Life
     from replay.recording.reader import Recording
 
 
@@ -88,7 +88,7 @@ def explain(
     else:
         life = _request(recording, wanted, trace, device, tables_only)
     if as_json:
-        from replay.explain.document import life_document
+        from replay.explain.life import life_document
 
         document = life_document(life, str(directory), steps_max)
         say_json(document)
@@ -104,10 +104,9 @@ def _request(
     """The life of a request; as fine as the tables are where it cannot be replayed."""
     from replay.errors import USER_ERRORS
     from replay.explain.again import watch_again
-    from replay.explain.request_facts import find_request, read_request
-    from replay.explain.request_life import request_life
+    from replay.explain.request_life import read_request, request_life
     from replay.explain.sightings import Watch
-    from replay.explain.subject import choose_request
+    from replay.explain.subject import choose_request, find_request
 
     chosen = ""
     if wanted is None:

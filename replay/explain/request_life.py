@@ -3,19 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
-from replay.explain.event_steps import event_steps
-from replay.explain.gap_steps import counted, gap_steps, read_step
-from replay.explain.request_facts import RequestFacts
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from replay.errors import RecordingError
+from replay.explain.life import Life, Step, first_departure, in_order
 from replay.explain.sighting_steps import sighting_steps
 from replay.explain.sightings import Sighted
-from replay.explain.state_steps import arrival_step, row_steps, unended_steps
-from replay.explain.steps import Life, Step, first_departure, in_order
+from replay.explain.subject import shown_id
+from replay.explain.table_steps import (
+    arrival_step,
+    event_steps,
+    gap_steps,
+    read_step,
+    row_steps,
+    unended_steps,
+)
+from replay.recording.events import EventFact, read_events, read_numbered_events
 from replay.recording.kinds import DECODE_ENDS, ENDS
-from replay.recording.words import seconds
+from replay.recording.reader import Recording
+from replay.recording.requests import RequestRow, side_of
+from replay.recording.tables import CONTENTS_SCHEMA, OWNERS_SCHEMA, REQUESTS_SCHEMA
+from replay.recording.words import counted, place_words, seconds
 
 #: (decode state, prefill state) of a request that was served.
 _WELL = ("finished", "done")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """The rows of one request."""
+
+    request_id: str
+    #: Its row of requests.parquet.
+    row: RequestRow
+    events: tuple[EventFact, ...]
+    #: Events of others that a wrong read of this request is put down to.
+    events_of_others: tuple[EventFact, ...]
+    stays: tuple[dict[str, Any], ...]
+    reads: tuple[dict[str, Any], ...]
+    #: When the replay ended.
+    end_us: int
+    #: Servers on each side by side, which decides how pools are called.
+    instances: dict[str, int]
+
+    def place(self, pool: str) -> str:
+        """What people call a pool."""
+        return place_words(pool, self.instances[side_of(pool)])
+
+
+def read_request(recording: Recording, request_id: str) -> RequestFacts:
+    """Read what the tables hold about one request.
+
+    Raises:
+        RecordingError: there is no such request, or a table is missing or broken.
+    """
+    rows: list[RequestRow] = []
+    for batch in recording.batches("requests", REQUESTS_SCHEMA.names):
+        rows += RequestRow.of_rows(batch.filter(pc.equal(batch["request_id"], request_id)))
+    if not rows:
+        raise RecordingError(f"{recording.directory}: has no request {shown_id(request_id)}")
+    events = read_events(recording, [request_id]).get(request_id, ())
+    reads = _rows(recording, "contents", CONTENTS_SCHEMA, request_id)
+    own = {event.event for event in events}
+    named = {read["event"] for read in reads if read["event"] is not None} - own
+    return RequestFacts(
+        request_id=request_id,
+        row=rows[0],
+        events=events,
+        events_of_others=read_numbered_events(recording, named),
+        stays=tuple(_rows(recording, "owners", OWNERS_SCHEMA, request_id)),
+        reads=tuple(reads),
+        end_us=recording.end_us,
+        instances={
+            side: recording.run["profile"][f"{side}_instances"] for side in ("prefill", "decode")
+        },
+    )
 
 
 def request_life(facts: RequestFacts, sighted: Sighted | None = None, note: str = "") -> Life:
@@ -43,14 +109,14 @@ def request_life(facts: RequestFacts, sighted: Sighted | None = None, note: str 
 def _steps(facts: RequestFacts, sighted: Sighted | None) -> Iterator[Step]:
     row = facts.row
     sender = {"decode": row.prefill_pool, "prefill": row.decode_pool}
-    yield arrival_step(facts)
-    yield from row_steps(facts) if sighted is None else sighting_steps(sighted)
+    yield arrival_step(facts.row)
+    yield from row_steps(facts.row) if sighted is None else sighting_steps(sighted)
     yield from event_steps(facts.events, sender)
     yield from event_steps(facts.events_of_others, sender, foreign=True)
     for stay in facts.stays:
         yield from gap_steps(stay)
     yield from map(read_step, facts.reads)
-    yield from unended_steps(facts)
+    yield from unended_steps(facts.row, facts.end_us)
 
 
 def _headline(facts: RequestFacts, steps: tuple[Step, ...], departure: Step | None) -> str:
@@ -100,3 +166,13 @@ def _facts(facts: RequestFacts) -> tuple[tuple[str, str], ...]:
         ("output", f"{row.output_tokens:,} tokens"),
         ("cycle", str(row.cycle)),
     )
+
+
+def _rows(
+    recording: Recording, table: str, schema: pa.Schema, request_id: str
+) -> list[dict[str, Any]]:
+    """The rows of one request, reading the table as a stream."""
+    rows: list[dict[str, Any]] = []
+    for batch in recording.batches(table, schema.names):
+        rows += batch.filter(pc.equal(batch["request_id"], request_id)).to_pylist()
+    return rows

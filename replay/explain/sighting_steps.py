@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from replay.explain.gap_steps import counted
+from replay.explain.life import Order, Step
 from replay.explain.sightings import PageSighting, Sighted, StateSighting
-from replay.explain.state_steps import end_step, state_step
-from replay.explain.steps import Order, Step
+from replay.explain.table_steps import end_step, state_step
 from replay.pool.owner_codes import FREE
 from replay.recording.kinds import ENDS, STATES
+from replay.recording.words import counted
 
 
 def sighting_steps(sighted: Sighted) -> Iterator[Step]:

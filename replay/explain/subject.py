@@ -6,9 +6,12 @@ one that read wrong bytes or never ended.
 
 from __future__ import annotations
 
+import heapq
+from dataclasses import dataclass
+
+import pyarrow.compute as pc
+
 from replay.errors import RecordingError
-from replay.explain.page_life import PageName
-from replay.explain.request_facts import shown_id
 from replay.recording.kinds import ENDS
 from replay.recording.reader import Recording
 from replay.recording.tables import NOBODY_NAME
@@ -17,6 +20,22 @@ from replay.verdict.episodes import Episode, worst_episode
 from replay.verdict.judge import judge
 
 _POOLS_NAMED_MAX = 8
+#: Request ids that a message names.
+_NAMED_MAX = 3
+#: Characters of an id that a message shows.
+_ID_CHARACTERS_MAX = 80
+
+
+@dataclass(frozen=True, slots=True)
+class PageName:
+    """A page as people name it: `decode0/dp3:412`."""
+
+    pool: str
+    number: int
+
+    def __str__(self) -> str:
+        """The same text."""
+        return f"{self.pool}:{self.number}"
 
 
 def find_page(recording: Recording, text: str, pool: str | None) -> PageName:
@@ -80,3 +99,58 @@ def choose_request(recording: Recording) -> tuple[str, str]:
     raise RecordingError(
         f"{recording.directory}: no request of it is guilty of anything; name one with --request"
     )
+
+
+def find_request(recording: Recording, wanted: str) -> str:
+    """The request that is called so, or the only one whose id begins so.
+
+    Raises:
+        RecordingError: there is none, or several begin so; the message names some.
+    """
+    # What a terminal gives need not be text.
+    wanted = wanted.encode(errors="backslashreplace").decode()
+    beginnings: list[str] = []
+    count = 0
+    nearest: list[tuple[int, int, str]] = []
+    for batch in recording.batches("requests", ("request_id",)):
+        ids = batch["request_id"]
+        begins = ids.filter(pc.starts_with(ids, wanted))
+        if wanted in (found := begins.to_pylist()):
+            return wanted
+        count += len(found)
+        beginnings += found[: _NAMED_MAX + 1]
+        if not count:
+            likely = ((*_likeness(each, wanted), each) for each in ids.to_pylist())
+            nearest = heapq.nlargest(_NAMED_MAX, (*nearest, *likely))
+    if count == 1:
+        return beginnings[0]
+    if count:
+        raise RecordingError(
+            f"{recording.directory}: {count} requests begin with {shown_id(wanted)}: "
+            f"{_listed(sorted(beginnings), count)}; name one of them whole"
+        )
+    near = _listed([each for _, _, each in nearest], len(nearest))
+    raise RecordingError(
+        f"{recording.directory}: has no request {shown_id(wanted)}; "
+        + (f"the nearest are {near}" if near else "it has no requests at all")
+    )
+
+
+def shown_id(request_id: str) -> str:
+    """An id as messages show it: whole unless it is very long."""
+    if len(request_id) <= _ID_CHARACTERS_MAX:
+        return repr(request_id)
+    return f"{request_id[:_ID_CHARACTERS_MAX]!r}... ({len(request_id):,} characters)"
+
+
+def _likeness(each: str, wanted: str) -> tuple[int, int]:
+    """How long a beginning two ids share, and how little their lengths differ."""
+    pairs = zip(each, wanted, strict=False)
+    shared = next((at for at, (mine, other) in enumerate(pairs) if mine != other), None)
+    length = min(len(each), len(wanted)) if shared is None else shared
+    return length, -abs(len(each) - len(wanted))
+
+
+def _listed(ids: list[str], count: int) -> str:
+    named = ", ".join(shown_id(each) for each in ids[:_NAMED_MAX])
+    return f"{named}, ..." if count > _NAMED_MAX else named

@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 from replay.errors import RecordingError
 from replay.recording.file_kinds import RECORDING
 from replay.recording.older import OlderTable
+from replay.recording.requests import side_of
 from replay.recording.tables import EPISODES_SCHEMA, RUN_SCHEMA, RUN_SCHEMAS_READ, TABLES
 from traces.files.place import Place, hold, put_together, scratch
 
@@ -73,6 +74,16 @@ class Recording:
                 f"{directory}/run.json: damaged: its profile's page_size is {page_size!r}"
             )
         return cls(directory, run)
+
+    @property
+    def end_us(self) -> int:
+        """When the replay ended, in virtual microseconds."""
+        return max((phase["end_us"] for phase in self.run["phases"]), default=0)
+
+    def instances(self, pool: str) -> int:
+        """How many servers there are on the side of a pool."""
+        count: int = self.run["profile"][f"{side_of(pool)}_instances"]
+        return count
 
     def table(self, name: str) -> pa.Table:
         """Read one table whole, dictionary columns as plain strings.

@@ -174,6 +174,11 @@ class RequestRow:
         return self.prefill_pool if side == "prefill" else self.decode_pool
 
 
+def side_of(pool: str) -> Side:
+    """The side of a pool by its name."""
+    return "prefill" if pool.startswith("prefill") else "decode"
+
+
 def times_of(
     rows: pa.Table | pa.RecordBatch, names: Iterable[str] = TIME_COLUMNS
 ) -> dict[str, Times]:

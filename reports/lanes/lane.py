@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from replay.recording.events import EventFact
-from replay.recording.requests import RequestRow, Side
+from replay.recording.requests import RequestRow, Side, side_of
 from replay.verdict.episodes import kind_of
 from reports.evidence import Evidence
 from reports.lanes.arrows import Arrow, arrows_of
@@ -108,7 +108,7 @@ def make_lanes_of(
 def _stay(row: dict[str, Any], end_us: int) -> Stay:
     is_open = row["closed_audit"] is None
     return Stay(
-        side="prefill" if row["pool"].startswith("prefill") else "decode",
+        side=side_of(row["pool"]),
         pool=row["pool"],
         pages=row["pages"],
         kind=kind_of(row["share"], not is_open, row["can_progress"]),

@@ -12,9 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from replay.explain.request_facts import RequestFacts
-from replay.explain.request_life import request_life
-from replay.explain.steps import Life, shown_steps
+from replay.explain.life import Life, shown_steps
+from replay.explain.request_life import RequestFacts, request_life
 from replay.explain.subject import guilty_requests
 from replay.recording.events import EventFact, as_sent
 from replay.recording.requests import RequestRow

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from replay.cli import run_command_line
-from replay.explain.steps import StepKind
+from replay.explain.life import StepKind
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "explain.md").read_text(encoding="utf-8")
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from faults.rule import FaultPlan, FaultRule
 from replay.explain.again import watch_again
-from replay.explain.page_life import PageName, page_life
-from replay.explain.request_facts import read_request
-from replay.explain.request_life import request_life
+from replay.explain.life import Life, Step
+from replay.explain.page_life import page_life
+from replay.explain.request_life import read_request, request_life
 from replay.explain.sightings import Sighted, Watch
-from replay.explain.steps import Life, Step
+from replay.explain.subject import PageName
 from replay.profiles.catalogue import find_profile
 from replay.profiles.defects import with_defects
 from replay.recording.reader import Recording

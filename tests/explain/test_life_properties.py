@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from life_helpers import page_of, record_schedule, told, watched
 
-from replay.explain.steps import first_departure
+from replay.explain.life import first_departure
 from replay.pool.owner_codes import CACHE, FREE
 
 DEFECTS = (

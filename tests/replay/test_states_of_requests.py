@@ -11,8 +11,7 @@ import pytest
 
 from faults.events import DECODE_STATES, PREFILL_STATES
 from replay.engine_log.presence import Requests, decode_queues, prefill_queues
-from replay.explain.request_facts import read_request
-from replay.explain.request_life import request_life
+from replay.explain.request_life import read_request, request_life
 from replay.recording.kinds import DECODE_ENDED, ENDS, STATES
 from replay.recording.reader import Recording
 from replay.recording.requests import SIDES, RequestRow, StateTimes, times_of

@@ -6,9 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from replay.commands.options import say
-from replay.explain.document import page_ranges
-from replay.explain.request_facts import instances_beside
-from replay.explain.steps import Life, Step, shown_steps
+from replay.explain.life import Life, Step, page_ranges, shown_steps
 from replay.recording.reader import Recording
 from replay.recording.words import place_words
 from traces.text import shortened
@@ -90,7 +88,7 @@ def _numbers(step: Step) -> str:
 def _place(where: str, recording: Recording) -> str:
     if "/" not in where:
         return where
-    return place_words(where, instances_beside(recording, where))
+    return place_words(where, recording.instances(where))
 
 
 def _print_wrapped(text: str, colour: str) -> None:
