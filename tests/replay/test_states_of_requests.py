@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from faults.events import DECODE_STATES, PREFILL_STATES
-from replay.engine_log.presence import Requests, decode_queues, prefill_queues
+from replay.engine_log.queue_lengths import Requests, decode_queues, prefill_queues
 from replay.explain.request_life import read_request, request_life
 from replay.recording.kinds import DECODE_ENDED, ENDS, STATES
 from replay.recording.reader import Recording
