@@ -164,7 +164,7 @@ def _sglang_status(
     decode: DecodeQueues | None,
 ) -> Iterator[WrittenLine]:
     run = recording.run
-    profile, end_us = run["profile"], _end_us(run)
+    profile, end_us = run["profile"], _end_us(recording)
     warns = profile["check_strictness"] == "warn"
     checks = CheckWarnings(rank, decode, profile, end_us)
     prefill = PrefillStatus(rank, requests, prefill_queues(requests), profile)
@@ -190,10 +190,9 @@ def _vllm_status(
         engine = DecodeEngine(rank, requests, decode, profile)
     for row in audit_rows(recording, server.name, rank.pool):
         yield from engine.until(row)
-    yield from engine.finish(_end_us(recording.run))
+    yield from engine.finish(_end_us(recording))
 
 
-def _end_us(run: dict[str, Any]) -> int:
+def _end_us(recording: Recording) -> int:
     """When the logs end: some quiet after the replay, unless something could still happen in it."""
-    end_us: int = max((phase["end_us"] for phase in run["phases"]), default=0)
-    return end_us if run["pending_at_end"] else end_us + QUIET_END_US
+    return recording.end_us + (0 if recording.run["pending_at_end"] else QUIET_END_US)

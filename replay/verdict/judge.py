@@ -86,7 +86,7 @@ def judge(recording: Recording) -> Verdict:
         },
         "audits": audits.rows,
         "iterations": audits.iterations,
-        "virtual_us": max((phase["end_us"] for phase in run["phases"]), default=0),
+        "virtual_us": recording.end_us,
         "reproduce": run["reproduce"],
     }
     return Verdict(summary, episodes, oracles)

@@ -90,7 +90,7 @@ def write_perfetto(directory: Path, output: Path, *, compress: bool) -> TraceSum
 
 def _write(file: TraceFile, recording: Recording) -> Arrows:
     run = recording.run
-    end_us = max((phase["end_us"] for phase in run["phases"]), default=0)
+    end_us = recording.end_us
     _write_phases(file, recording)
     write_faults(file, recording, end_us)
     pids = {pool: file.process(pool) for pool in pools_of(run)}
