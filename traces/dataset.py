@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from traces.errors import TraceError, first_line
+from traces.errors import TraceError, first_line, unreadable
 from traces.parquet_batches import DAMAGE, iter_bounded_batches, open_parquet
 from traces.schema import (
     COLUMNS,
@@ -72,7 +72,7 @@ class Trace:
             with self.path.open("rb") as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as problem:
-            raise _unreadable(self.path, problem) from problem
+            raise unreadable(self.path, problem) from problem
 
     def iter_requests(self) -> Iterator[TraceRequest]:
         """Yield every request in file order, each batch checked before its first row is yielded.
@@ -182,7 +182,7 @@ def _open_parquet(path: Path) -> Any:
     except (OSError, ValueError) as problem:
         if isinstance(problem, TraceError):
             raise
-        raise _unreadable(path, problem) from problem
+        raise unreadable(path, problem) from problem
     if head != _PARQUET_MAGIC:
         # What it holds stays out of it: a shared matrix file may name any file.
         found = "" if head else " (it is empty)"
@@ -281,8 +281,3 @@ def _without_footer(path: Path, problem: Exception) -> TraceError:
         f"{path}: starts like a Parquet file but has no readable footer "
         f"({first_line(problem)}); it is cut short or damaged, make it again"
     )
-
-
-def _unreadable(path: Path, problem: Exception) -> TraceError:
-    reason = getattr(problem, "strerror", None) or first_line(problem)
-    return TraceError(f"{path}: cannot be read ({reason}); check the path and its permissions")

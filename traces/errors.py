@@ -14,5 +14,11 @@ def first_line(problem: BaseException) -> str:
     return (str(problem).splitlines() or [type(problem).__name__])[0].rstrip(".")
 
 
+def unreadable(path: object, problem: BaseException) -> TraceError:
+    """Return the error of a file whose bytes cannot be read."""
+    reason = getattr(problem, "strerror", None) or first_line(problem)
+    return TraceError(f"{path}: cannot be read ({reason}); check the path and its permissions")
+
+
 class OutputError(ValueError):
     """A file or folder cannot be written, holds what is not kvreplay's, or is another process's."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from traces.prefixes import chain_blocks, child_key
+from traces.hashing import chain_blocks, child_key
 from traces.schema import TraceRequest
 from traces.synthesis_options import SynthesisOptions
 

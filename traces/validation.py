@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from traces.errors import TraceError
-from traces.fingerprints import SeenFingerprints
+from traces.hashing import SeenFingerprints
 from traces.parquet_batches import open_parquet
 from traces.schema import COLUMNS, REQUIRED_COLUMNS, TIME_US_MAX
 

@@ -11,9 +11,13 @@ from trace_helpers import make_request
 import traces.statistics.value_counts
 from replay.cli import run_command_line
 from traces.errors import TraceError
-from traces.statistics.comparison import compare_traces
-from traces.statistics.runs import RunLengths
-from traces.statistics.value_counts import RELATIVE_ERROR_MAX, ValueCounts, kolmogorov_smirnov
+from traces.statistics.inspection import compare_traces
+from traces.statistics.value_counts import (
+    RELATIVE_ERROR_MAX,
+    RunLengths,
+    ValueCounts,
+    kolmogorov_smirnov,
+)
 
 VALUES = st.lists(st.one_of(st.integers(0, 9), st.integers(0, 2**62)), max_size=40)
 

@@ -11,17 +11,16 @@ from hypothesis import strategies as st
 from likeness_helpers import like, rows_of
 from trace_helpers import as_plain, make_request
 
+import traces.likeness.draws
 import traces.likeness.fitting
 import traces.likeness.generation
 import traces.likeness.prompts
-import traces.likeness.resampling
 from replay.cli import run_command_line
 from traces.dataset import TraceWriter, open_trace
+from traces.likeness.draws import RankJitter
 from traces.likeness.fitting import fit_trace
 from traces.likeness.generation import LikenessOptions, write_trace_like
-from traces.likeness.resampling import RankJitter
-from traces.statistics.comparison import compare_traces
-from traces.statistics.inspection import inspect_trace
+from traces.statistics.inspection import compare_traces, inspect_trace
 from traces.synthesis import SynthesisOptions, write_synthetic_trace
 
 
@@ -257,7 +256,7 @@ def test_the_rate_over_time_comes_back_cycle_after_cycle(tmp_path, monkeypatch, 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30))
 def test_jitter_in_rank_keeps_the_distribution(values):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(traces.likeness.resampling, "RANK_JITTER", 0.5)
+        patch.setattr(traces.likeness.draws, "RANK_JITTER", 0.5)
         sample = np.repeat(np.array(values), 40)
         rows = np.tile(np.arange(sample.size), 5)
         drawn = RankJitter(sample).draw(rows, np.random.default_rng(len(values)))

@@ -11,8 +11,7 @@ from traces.dataset import TraceWriter, open_trace
 from traces.errors import TraceError
 from traces.likeness.fitting import fit_trace
 from traces.likeness.generation import LikenessOptions
-from traces.statistics.comparison import compare_traces
-from traces.statistics.inspection import inspect_trace
+from traces.statistics.inspection import compare_traces, inspect_trace
 
 
 def test_a_model_counted_by_hand(write_trace):

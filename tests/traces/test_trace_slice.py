@@ -19,8 +19,7 @@ from replay.cli import run_command_line
 from traces.dataset import TraceWriter, open_trace
 from traces.errors import TraceError
 from traces.schema import TIME_US_MAX, TraceRequest
-from traces.slice_options import SliceOptions
-from traces.slicing import slice_trace
+from traces.slicing import SliceOptions, slice_trace
 
 SESSIONS = ["acme/bob-1", "acme/eve-2", "", "r3", "Ünï"]
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trace_helpers import as_plain
 
-import traces.prefixes
+import traces.hashing
 from traces.dataset import open_trace
 from traces.errors import TraceError
-from traces.prefixes import chain_blocks, child_key
+from traces.hashing import chain_blocks, child_key
 from traces.synthesis import SynthesisOptions, synthesize, write_synthetic_trace
 
 
@@ -149,9 +149,9 @@ def test_a_hash_names_its_block_with_everything_before_it():
 @settings(max_examples=60, deadline=None)
 def test_few_and_many_blocks_are_hashed_alike(chain, key, first, count):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(traces.prefixes, "_FEW_BLOCKS", 0)
+        patch.setattr(traces.hashing, "_FEW_BLOCKS", 0)
         many_chain, many = chain_blocks(chain, key, first, count)
-        patch.setattr(traces.prefixes, "_FEW_BLOCKS", 10**9)
+        patch.setattr(traces.hashing, "_FEW_BLOCKS", 10**9)
         few_chain, few = chain_blocks(chain, key, first, count)
     assert many_chain == few_chain
     assert many.tolist() == few.tolist()

@@ -30,11 +30,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from traces.formats.hashes import chain_hashes, read_block_hashes
-from traces.formats.reader import LogReader
+from traces.formats.hashes import chain_hashes, read_block_hashes, read_block_size
+from traces.formats.reader import LogReader, RowSkipped
 from traces.formats.registry import LogFormat
 from traces.formats.sample import Sample
-from traces.formats.tally import RowSkipped
 from traces.formats.values import (
     read_identity,
     read_time_us,
@@ -99,10 +98,8 @@ def _hashes(
     values = fields.get("total_hashes")
     if not values:
         return None
-    try:
-        block_size = read_tokens(fields, "block_size")
-    except RowSkipped as reason:
-        reader.note(f"{reason}: kept without block hashes")
+    block_size = read_block_size(reader, fields, "block_size")
+    if block_size is None:
         return None
     total_tokens = input_tokens + output_tokens
     if isinstance(values, list) and len(values) == block_count(total_tokens, block_size):

@@ -35,11 +35,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from traces.formats.hashes import read_block_hashes
-from traces.formats.reader import LogReader
+from traces.formats.hashes import read_block_hashes, read_block_size
+from traces.formats.reader import LogReader, RowSkipped
 from traces.formats.registry import LogFormat
 from traces.formats.sample import Sample
-from traces.formats.tally import RowSkipped
 from traces.formats.values import read_identity, read_mapping, read_time_us, read_tokens
 from traces.schema import TraceRequest
 
@@ -96,10 +95,8 @@ def _check_event_type(event_type: object) -> None:
 def _hashes(
     reader: LogReader, replay: Mapping[str, Any], input_tokens: int
 ) -> npt.NDArray[np.uint64] | None:
-    try:
-        block_size = read_tokens(replay, "trace_block_size")
-    except RowSkipped as reason:
-        reader.note(f"{reason}: kept without block hashes")
+    block_size = read_block_size(reader, replay, "trace_block_size")
+    if block_size is None:
         return None
     name = "input_sequence_hashes"
     return read_block_hashes(reader, name, replay.get(name), input_tokens, block_size)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from traces.formats.reader import LogReader
-from traces.mixing import GOLDEN, mix_words
-from traces.prefixes import child_key
+from traces.formats.reader import LogReader, RowSkipped
+from traces.formats.values import read_tokens
+from traces.hashing import GOLDEN, child_key, mix_words
 from traces.schema import block_count
 
 #: Tokens a block has when a log holds the prompts' tokens and the user asks for no other size.
@@ -57,6 +58,15 @@ def read_block_hashes(
         last = values[-1] if values else 0
         values = [*values, child_key(last, reader.row_key)]
     return np.array(values, np.uint64)
+
+
+def read_block_size(reader: LogReader, fields: Mapping[str, Any], name: str) -> int | None:
+    """Return how many tokens a row's hashes cover, or None, counted as a change."""
+    try:
+        return read_tokens(fields, name)
+    except RowSkipped as reason:
+        reader.note(f"{reason}: kept without block hashes")
+        return None
 
 
 def chain_hashes(hashes: npt.NDArray[np.uint64] | None) -> npt.NDArray[np.uint64] | None:

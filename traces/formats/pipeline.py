@@ -13,8 +13,7 @@ import pyarrow as pa
 from traces.errors import TraceError
 from traces.files.kinds import TRACE
 from traces.files.place import Place
-from traces.fingerprints import SeenFingerprints, fingerprints
-from traces.formats.reader import ImportOptions, LogReader
+from traces.formats.reader import ImportOptions, ImportTally, LogReader, RowCount
 from traces.formats.registry import (
     AUTO,
     FORMATS,
@@ -23,7 +22,7 @@ from traces.formats.registry import (
     load_format,
 )
 from traces.formats.source import LogFile, OnProgress, find_log_file
-from traces.formats.tally import ImportTally, RowCount
+from traces.hashing import SeenFingerprints, fingerprints
 from traces.schema import COLUMNS, TraceRequest, arrow_schema
 from traces.sorting import ArrivalSorter
 from traces.writer import TraceWriter, hold_trace

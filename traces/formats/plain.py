@@ -18,8 +18,7 @@ from typing import Any
 
 from traces.errors import TraceError
 from traces.formats.hashes import read_block_hashes
-from traces.formats.reader import LogReader
-from traces.formats.tally import RowSkipped
+from traces.formats.reader import LogReader, RowSkipped
 from traces.formats.values import (
     read_date_time_us,
     read_identity,

@@ -1,9 +1,9 @@
-"""The rows of a log file, for the formats: JSON lines, CSV and Parquet rows, counted as they come.
+"""Rows of a log file for the formats (JSON lines, CSV, Parquet), and the counts of an import.
 
-A format turns one row into one request, or raises `RowSkipped`; `LogReader.requests` counts both.
-What a row costs when it is unreadable is decided here, alike for all formats: a last line that
-was cut short is skipped and counted, any other stops the import with its file and line, unless the
-user asked to skip bad lines.
+A format turns one row into one request, or raises `RowSkipped`; `LogReader.requests` counts both, so
+no row is dropped without a count. Unreadable rows are handled here, in the same way for all formats:
+a truncated last line is skipped and counted; any other unreadable line stops the import with its
+file and line, unless the user asked to skip bad lines.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import io
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NoReturn, TypeVar
 
@@ -21,9 +21,55 @@ import pyarrow as pa
 from traces.errors import TraceError, first_line
 from traces.formats.csv_records import iter_records
 from traces.formats.source import LogFile, OnProgress
-from traces.formats.tally import ImportTally, RowSkipped
 from traces.parquet_batches import DAMAGE, iter_bounded_batches, open_parquet
 from traces.schema import TIME_US_MAX, TraceRequest
+
+
+class RowSkipped(Exception):  # noqa: N818 - a row that is left out is no error
+    """A row cannot be a request; the message is the reason. Never leaves `traces.formats`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowCount:
+    """How many rows share a reason, and where the first of them stands (`line 2`)."""
+
+    rows: int
+    first_at: str
+
+
+@dataclass(slots=True)
+class ImportTally:
+    """Counts of one import, over all its files.
+
+    Attributes:
+        rows_read: rows seen, good and bad; blank lines and headers are not rows.
+        skipped: reason -> rows that were left out for it.
+        changed: reason -> rows that were kept, but not with everything the log said.
+        block_size: tokens one block hash covers, once a row has said so.
+        columns_seen: columns the user mapped that some log has.
+    """
+
+    rows_read: int = 0
+    skipped: dict[str, RowCount] = field(default_factory=dict)
+    changed: dict[str, RowCount] = field(default_factory=dict)
+    block_size: int | None = None
+    columns_seen: set[str] = field(default_factory=set)
+
+    def skip(self, reason: str, place: str) -> None:
+        """Count one row that cannot be used."""
+        _count(self.skipped, reason, place)
+
+    def change(self, reason: str, place: str) -> None:
+        """Count one row that lost something on its way into the trace."""
+        _count(self.changed, reason, place)
+
+
+def _count(counts: dict[str, RowCount], reason: str, place: str) -> None:
+    former = counts.get(reason)
+    counts[reason] = (
+        RowCount(1, place) if former is None else RowCount(former.rows + 1, former.first_at)
+    )
+
 
 _Row = TypeVar("_Row")
 

@@ -22,8 +22,16 @@ from collections.abc import Callable
 from typing import Any
 
 from traces.errors import TraceError
-from traces.formats.safe_pickle_machine import MEMORY_BYTES_MAX, CorruptError, Machine, Record
-from traces.formats.safe_pickle_opcodes import COST_BYTES, OPERATIONS, REFUSED_CODES, STOP
+from traces.formats.safe_pickle_machine import (
+    COST_BYTES,
+    MEMORY_BYTES_MAX,
+    OPERATIONS,
+    REFUSED_CODES,
+    STOP,
+    CorruptError,
+    Machine,
+    Record,
+)
 
 
 def load_plain(data: bytes | bytearray, place: str, is_allowed: Callable[[str, str], bool]) -> Any:

@@ -31,12 +31,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from traces.errors import TraceError
-from traces.formats.reader import LogReader
+from traces.formats.reader import LogReader, RowSkipped
 from traces.formats.registry import LogFormat
 from traces.formats.safe_pickle import Record, load_plain
 from traces.formats.sample import Sample
 from traces.formats.sglang_metrics import finished_request
-from traces.formats.tally import RowSkipped
 from traces.formats.values import read_mapping, read_time_us
 from traces.schema import TraceRequest
 

@@ -33,13 +33,18 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from traces.formats.aborts import check_cancel_us, read_planned_tokens
 from traces.formats.hashes import hash_tokens
-from traces.formats.reader import LogReader
+from traces.formats.reader import LogReader, RowSkipped
 from traces.formats.registry import LogFormat
 from traces.formats.sample import Sample
-from traces.formats.tally import RowSkipped
-from traces.formats.values import read_identity, read_mapping, read_time_us, read_tokens
+from traces.formats.values import (
+    check_cancel_us,
+    read_identity,
+    read_mapping,
+    read_planned_tokens,
+    read_time_us,
+    read_tokens,
+)
 from traces.schema import TraceRequest
 
 #: Requests that differ in one of these share no prefix.

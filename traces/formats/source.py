@@ -17,7 +17,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from traces.byte_order import AsUtf8
-from traces.errors import TraceError, first_line
+from traces.errors import TraceError, first_line, unreadable
 from traces.files.place import scratch
 from traces.files.writing import create
 
@@ -124,13 +124,12 @@ class LogFile:
 
     def unreadable(self, problem: Exception) -> TraceError:
         """Say that the bytes cannot be had."""
-        reason = getattr(problem, "strerror", None)
-        if reason is None and self.compression is not None:
+        if self.compression is not None and getattr(problem, "strerror", None) is None:
             return TraceError(
                 f"{self.path}: cannot be decompressed as {self.compression} "
                 f"({first_line(problem)}); it is cut short or damaged, copy it again"
             )
-        return _unreadable(self.path, reason or first_line(problem))
+        return unreadable(self.path, problem)
 
 
 def find_log_file(path: Path) -> LogFile:
@@ -152,7 +151,7 @@ def find_log_file(path: Path) -> LogFile:
     except (OSError, ValueError) as problem:
         if isinstance(problem, TraceError):
             raise
-        raise _unreadable(path, getattr(problem, "strerror", None) or str(problem)) from problem
+        raise unreadable(path, problem) from problem
     kinds = [kind for magic, kind in _MAGIC.items() if head.startswith(magic)]
     return LogFile(path, size_bytes, kinds[0] if kinds else None)
 
@@ -184,7 +183,3 @@ class _Counted(io.RawIOBase):
         if self._on_progress is not None:
             self._on_progress(self._raw.tell())
         return len(given)
-
-
-def _unreadable(path: Path, reason: str) -> TraceError:
-    return TraceError(f"{path}: cannot be read ({reason}); check the path and its permissions")

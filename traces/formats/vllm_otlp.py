@@ -33,13 +33,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from traces.formats.aborts import check_cancel_us, read_planned_tokens
-from traces.formats.reader import LogReader
+from traces.formats.reader import LogReader, RowSkipped
 from traces.formats.registry import LogFormat
 from traces.formats.sample import Sample
-from traces.formats.tally import RowSkipped
 from traces.formats.values import (
+    check_cancel_us,
     read_identity,
+    read_planned_tokens,
     read_time_us,
     read_tokens,
     read_whole_number,

@@ -5,7 +5,7 @@ again: a longer trace repeats the source with other chances, a shorter one is li
 What is modelled:
 
 - arrivals: blocks of the source's own gaps, taken from nearby places, so that the rate over time,
-  bursts and ties stay (`traces.likeness.resampling`);
+  bursts and ties stay (`traces.likeness.draws`);
 - lengths: input and output jointly, each moved a little in rank;
 - prefix reuse: the row says how much of its prompt an infinite cache would have found, and how many
   requests ago that was last used; the new prompt begins with exactly as many blocks of a prompt
@@ -39,11 +39,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from traces.files.place import Place
+from traces.hashing import GOLDEN, mix_words
 from traces.likeness.draws import CHUNK_REQUESTS, Draws, DrawStream
 from traces.likeness.fitting import NO_ABORT, NO_PRIORITY, TraceModel
 from traces.likeness.options import LikenessOptions
 from traces.likeness.prompts import NO_SESSION, PromptReservoir
-from traces.mixing import GOLDEN, mix_words
 from traces.writer import TraceWriter
 
 __all__ = ["LikenessOptions", "synthesize_like", "write_trace_like"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, Self
+from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from traces.statistics.spill import SpilledRecords
 
 
-class PrefixReuse:
+class PrefixReuse(ExitStack):
     """Context manager that counts seen blocks and tokens of a trace, in bounded memory.
 
     A block is seen when its hash occurred before, in an earlier request or earlier in its own. The
@@ -20,22 +20,12 @@ class PrefixReuse:
 
     def __init__(self, block_size: int) -> None:
         """Start without requests; `block_size` is the tokens a block hash covers."""
+        super().__init__()
         self._block_size = block_size
-        self._records = SpilledRecords()
+        self._records = self.enter_context(SpilledRecords())
         self._requests = 0
         self._blocks = 0
         self._tokens = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._records.__exit__(exception_type, exception, traceback)
 
     def add(self, block_hashes: Any, input_tokens: npt.NDArray[np.int32]) -> None:
         """Count a batch: its `block_hashes` column (a `pyarrow.ListArray`) and prompt lengths.

@@ -11,15 +11,15 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from types import TracebackType
-from typing import IO, Self
+from contextlib import ExitStack
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from traces.errors import TraceError
 from traces.files.writing import unnamed
-from traces.mixing import mix_words
+from traces.hashing import mix_words
 
 #: Records of a run: 12 bytes each are kept, about 60 while a run is sorted.
 RUN_RECORDS = 2**21
@@ -35,7 +35,7 @@ Keys = npt.NDArray[np.uint64]
 Values = npt.NDArray[np.uint32]
 
 
-class SpilledRecords:
+class SpilledRecords(ExitStack):
     """Context manager that gathers (key, value) records and gives them back by key.
 
     Example:
@@ -47,24 +47,12 @@ class SpilledRecords:
 
     def __init__(self) -> None:
         """Start empty; a temporary file is made when the first run is full."""
+        super().__init__()
         self._pending: list[tuple[Keys, Values]] = []
         self._pending_records = 0
         self._file: IO[bytes] | None = None
         #: Of each run: where it starts in the file, and the record at which each bucket starts.
         self._runs: list[tuple[int, npt.NDArray[np.int64]]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
     def add(self, keys: Keys, values: Values) -> None:
         """Add records: uint64 keys and uint32 values of one shape (n,); both are copied.
@@ -116,8 +104,8 @@ class SpilledRecords:
         np.cumsum(np.bincount(buckets, minlength=_BUCKETS), out=starts[1:])
         try:
             if self._file is None:
-                # Closed by __exit__; without a name nothing is left behind even by a kill.
-                self._file = unnamed()
+                # Without a name nothing is left behind even by a kill.
+                self._file = self.enter_context(unnamed())
             self._runs.append((self._file.seek(0, os.SEEK_END), starts))
             self._file.write(keys[order].data)
             self._file.write(values[order].data)

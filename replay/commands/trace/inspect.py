@@ -44,7 +44,7 @@ def inspect(trace_path: Path, against: Path | None, as_json: bool) -> None:
 
             facts = inspect_trace(trace_path, advance)
         else:
-            from traces.statistics.comparison import compare_traces
+            from traces.statistics.inspection import compare_traces
 
             facts = compare_traces(trace_path, against, advance)
     if as_json:

@@ -107,7 +107,7 @@ def slice_verb(
     Filters combine, in this order: time, session, sample, head; then speed. It is an error, and
     nothing is written, when no request is left.
     """
-    from traces.slice_options import SliceOptions
+    from traces.slicing import SliceOptions
 
     options = SliceOptions(
         from_us=from_us,

@@ -8,7 +8,7 @@ import json
 import pyarrow as pa
 from sample_checks import chained, kept, parquet
 
-from traces.prefixes import child_key
+from traces.hashing import child_key
 
 T0_MS = 1_790_000_000_000
 

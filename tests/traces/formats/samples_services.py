@@ -5,7 +5,7 @@ Each table lists rows in file order, every one with its outcome. All are readabl
 
 from sample_checks import json_lines, kept
 
-from traces.prefixes import child_key
+from traces.hashing import child_key
 
 T0_MS = 1_790_000_000_000
 T0_NS = T0_MS * 10**6

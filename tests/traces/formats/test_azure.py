@@ -10,7 +10,7 @@ from trace_helpers import as_plain, without_log
 from traces.dataset import open_trace
 from traces.errors import TraceError
 from traces.formats.pipeline import import_logs
-from traces.formats.tally import RowCount
+from traces.formats.reader import RowCount
 
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 

@@ -15,11 +15,10 @@ from traces.errors import OutputError, TraceError
 from traces.formats import FORMATS
 from traces.formats import source as log_source
 from traces.formats.pipeline import import_logs
-from traces.formats.reader import ImportOptions, LogReader
+from traces.formats.reader import ImportOptions, LogReader, RowCount
 from traces.formats.registry import LogFormat, load_format
 from traces.formats.sample import Sample, take_sample
 from traces.formats.source import find_log_file
-from traces.formats.tally import RowCount
 from traces.schema import TraceRequest
 from traces.writer import TraceWriter
 

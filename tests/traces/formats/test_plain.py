@@ -12,8 +12,7 @@ from trace_helpers import as_plain
 from traces.dataset import open_trace
 from traces.errors import TraceError
 from traces.formats.pipeline import import_logs
-from traces.formats.reader import ImportOptions
-from traces.formats.tally import RowCount
+from traces.formats.reader import ImportOptions, RowCount
 from traces.schema import COLUMNS
 
 

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from samples_engine_rows import T0, import_bytes, token_hashes
 
 from traces.formats.hashes import hash_tokens
-from traces.formats.reader import ImportOptions, LogReader
+from traces.formats.reader import ImportOptions, ImportTally, LogReader
 from traces.formats.source import LogFile
-from traces.formats.tally import ImportTally
 
 TOKENS = st.lists(st.integers(0, 3), min_size=1, max_size=40)
 
