@@ -12,8 +12,7 @@ index makes it grow), and keys of dicts and sets are text, bytes and small integ
 nested tuples that share their parts takes exponential time). What comes back may still share parts
 with itself, or contain itself: whoever reads it must not compare, copy or print it as a whole.
 
-    safe_pickle   the loop       safe_pickle_opcodes   what each opcode does
-                                 safe_pickle_machine   the stack, the memo and the bytes
+    safe_pickle   the loop       safe_pickle_machine   the stack, the memo, the bytes and the opcodes
 """
 
 from __future__ import annotations

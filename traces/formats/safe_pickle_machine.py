@@ -13,7 +13,7 @@ from typing import Any
 from traces.errors import TraceError
 from traces.text import shortened
 
-#: What the objects of one pickle may take, by the estimates in `safe_pickle_opcodes.COST_BYTES`.
+#: What the objects of one pickle may take, by the estimates in `COST_BYTES`.
 MEMORY_BYTES_MAX = 2**30
 
 
