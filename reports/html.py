@@ -28,7 +28,8 @@ def environment() -> jinja2.Environment:
     import jinja2
 
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("reports"),
+        # Names are paths in the package: a part's template lies beside what makes the part.
+        loader=jinja2.PackageLoader("reports", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_printed,
@@ -63,6 +64,13 @@ def sources(names: Iterable[str]) -> Markup:
     from markupsafe import Markup
 
     return Markup("\n").join(source(name) for name in names)
+
+
+@cache
+def beside(folder: str, suffix: str) -> tuple[str, ...]:
+    """The sources in a folder of the package that end like this, in the order of their names."""
+    names = environment().list_templates()
+    return tuple(name for name in names if name.startswith(f"{folder}/") and name.endswith(suffix))
 
 
 def content_policy(script: str) -> str:

@@ -1,39 +1,42 @@
 """The report: recordings drawn as one HTML file that needs nothing else, not even a network.
 
-recording directory -> Evidence -> Section -> template -> one file
+recording directory -> Evidence -> parts -> Section -> templates -> one file
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from replay.recording.file_kinds import PAGE
-from reports.html import content_policy, environment, source, sources
+from reports.compare.comparison import Comparison, compare_if_two
+from reports.compare.page import make_comparison_part
+from reports.evidence import Evidence, load
+from reports.html import beside, content_policy, environment, source, sources
+from reports.parts.latency.baseline import baseline_of
+from reports.parts.order import PARTS
+from reports.section import Section, make_section
 from traces.files.place import hold
 
 if TYPE_CHECKING:
     from replay.verdict.findings.suppressions import Accepted
-    from reports.compare.comparison import Comparison
-    from reports.evidence import Evidence
-    from reports.section import Section
 
-#: What the page is dressed in and what moves it; a part that needs more of either has its own file.
-STYLES = (
-    "report.css",
-    "parts/tables.css",
-    "parts/ownership.css",
-    "parts/lives.css",
-    "parts/lanes.css",
-    "parts/faults.css",
-    "parts/latency.css",
-    "parts/comparison.css",
-    "parts/timeline.css",
-)
-SCRIPTS = ("parts/theme.js", "parts/copy.js", "parts/tables.js")
-#: What moves charts, where there are any: most pages of a matrix have none.
-CHART_SCRIPTS = ("parts/timeline_drawing.js", "parts/timeline.js")
+#: What every page is dressed in and moved by; a part that needs more of either has it in its folder.
+STYLES = ("templates/report.css", "templates/tables.css", "compare/comparison.css")
+SCRIPTS = ("templates/theme.js", "templates/copy.js", "templates/tables.js")
+DARK = "templates/dark.css"
+
+
+def styles() -> tuple[str, ...]:
+    """The style sheets of a page."""
+    return (*STYLES, *(name for part in PARTS for name in beside(part.folder, ".css")))
+
+
+def scripts(parts: Collection[str]) -> tuple[str, ...]:
+    """The scripts of a page on which these parts were made: most pages of a matrix have no charts."""
+    mine = (name for part in PARTS if part.name in parts for name in beside(part.folder, ".js"))
+    return (*SCRIPTS, *mine)
 
 
 def write_report(
@@ -49,8 +52,7 @@ def write_report(
         directories: one recording each, shown in this order, or what has been read of one.
         output: the HTML file to write; an earlier report there is replaced.
         title: what the page is called; by default after what it shows.
-        charts: whether charts are drawn. They cost about two seconds a recording; without them
-            the page is made in less than a tenth of one, and says how to draw them.
+        charts: whether charts are drawn; without them the page is smaller and says how to draw them.
         accepted: findings that a suppressions file accepts, told apart on the page.
 
     Raises:
@@ -71,9 +73,6 @@ def render_report(
     Raises:
         RecordingError: a recording cannot be read.
     """
-    from reports.compare.comparison import compare_if_two
-    from reports.evidence import load
-
     found = [load(each) if isinstance(each, Path) else each for each in directories]
     sections = make_sections(found, charts, accepted)
     return render_page(sections, compare_if_two(found), title)
@@ -83,9 +82,6 @@ def make_sections(
     recordings: Sequence[Evidence], charts: bool = True, accepted: Accepted | None = None
 ) -> list[Section]:
     """What is said of each recording; one without faults is what its like are measured against."""
-    from reports.latency.baseline import baseline_of
-    from reports.section import make_section
-
     return [
         make_section(
             evidence,
@@ -106,18 +102,17 @@ def render_page(
     heading = title or "kvreplay report"
     if title is None:
         title = heading + _what_it_shows(sections, comparison)
-    has_charts = any(section.charts for section in sections)
-    script = sources((*SCRIPTS, *(CHART_SCRIPTS if has_charts else ())))
+    script = sources(scripts({name for section in sections for name in section.made}))
     return (
         environment()
-        .get_template("report.html.j2")
+        .get_template("templates/report.html.j2")
         .render(
             title=title,
             heading=heading,
             sections=sections,
-            comparison=None if comparison is None else _comparison_part(comparison),
-            style=sources(STYLES),
-            dark=source("dark.css"),
+            comparison=None if comparison is None else make_comparison_part(comparison),
+            style=sources(styles()),
+            dark=source(DARK),
             script=script,
             policy=content_policy(script),
         )
@@ -130,9 +125,3 @@ def _what_it_shows(sections: Sequence[Section], comparison: Comparison | None) -
     if comparison is not None:
         return f": {sections[0].heading} and {sections[1].heading}"
     return f" on {len(sections)} recordings"
-
-
-def _comparison_part(comparison: Comparison) -> object:
-    from reports.parts.comparison import make_comparison_part
-
-    return make_comparison_part(comparison)

@@ -6,7 +6,6 @@ recording somebody edited, or a defect of the replay, shows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,18 +16,9 @@ import pyarrow.compute as pc
 from replay.recording.kinds import Outcome
 from replay.verdict.blame import episode_rows
 from reports.evidence import Evidence
+from reports.parts.base import Check, equal
 from reports.parts.rule_events import rule_events
 from reports.words import number
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One equation: what it says, its two sides, and whether they agree."""
-
-    claim: str
-    left: str
-    right: str
-    passed: bool
 
 
 def reconcile(evidence: Evidence) -> tuple[Check, ...]:
@@ -46,10 +36,6 @@ def reconcile(evidence: Evidence) -> tuple[Check, ...]:
         _requests_counted(evidence),
     ]
     return tuple(checks)
-
-
-def _equal(claim: str, left: int, right: int) -> Check:
-    return Check(claim, number(left), number(right), left == right)
 
 
 def _none_broken(claim: str, broken: int, of: int) -> Check:
@@ -73,7 +59,7 @@ def _mismatch_balances(evidence: Evidence) -> Check:
     counted = mismatch["available"] + mismatch["evictable"] + mismatch["protected"]
     if mismatch["quiet"]:
         left = mismatch["total"] - counted
-        return _equal(
+        return equal(
             "the mismatch, total \N{MINUS SIGN} (available + evictable + protected) = gap, in tokens",
             left,
             mismatch["gap"],
@@ -81,7 +67,7 @@ def _mismatch_balances(evidence: Evidence) -> Check:
     audits = evidence.tables["audits"]
     row = audits.filter(pc.equal(audits["audit"], mismatch["audit"])).to_pylist()[0]
     left = mismatch["total"] - counted - row["live"] - row["in_transfer"]
-    return _equal(
+    return equal(
         "the mismatch (requests were running), total \N{MINUS SIGN} (available + evictable + "
         "protected + live + in transfer) = gap, in tokens",
         left,
@@ -192,7 +178,7 @@ def _events_balance(evidence: Evidence) -> Check:
 def _faults_landed(evidence: Evidence) -> Check:
     """The events that rules touched are the faults that the injector journalled."""
     names = [rule["name"] for rule in evidence.run["plan"]["rules"]]
-    return _equal(
+    return equal(
         "faults seen in the events = faults landed in the injector's journal",
         sum(rule_events(evidence.tables["events"], names).landed.values()),
         evidence.run["faults"]["totals"]["landed"],
@@ -205,4 +191,4 @@ def _requests_counted(evidence: Evidence) -> Check:
     claim = "requests recorded = requests of the trace"
     if evidence.run["stopped_early"]:
         return Check(claim + " (stopped early)", number(total), number(expected), total <= expected)
-    return _equal(claim, total, expected)
+    return equal(claim, total, expected)

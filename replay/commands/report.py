@@ -94,7 +94,7 @@ def report(
         _tell(_recordings(directories, outputs), as_json)
         return 0
     from reports.evidence import load
-    from reports.parts.findings import judge_evidence
+    from reports.parts.findings.part import judge_evidence
 
     found = [load(directory) for directory in directories]
     _tell(_recordings(directories, outputs, found, accepted), as_json)
@@ -105,7 +105,7 @@ def _suppressions(directories: tuple[Path, ...], accepted: Accepted | None) -> s
     """An entry for each finding of these recordings that lasts and is not accepted, to be pasted."""
     from replay.verdict.findings.gate import suppressions_text
     from reports.evidence import load
-    from reports.parts.findings import judge_evidence
+    from reports.parts.findings.part import judge_evidence
 
     found = [load(directory) for directory in directories]
     return suppressions_text(

@@ -27,7 +27,6 @@ _PACKAGES = (
     "pydantic",
     "polars",
     "faker",
-    "altair",
     "vl-convert-python",
     "jinja2",
     "rich",

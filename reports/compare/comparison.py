@@ -11,19 +11,18 @@ from replay.verdict.episodes import Episode
 from reports.compare.changes import (
     Fates,
     Faults,
+    Likeness,
     OwnerChange,
     counted_by,
     fates,
     fault_changes,
+    make_likeness,
     owner_changes,
 )
-from reports.compare.curves import CurvePair, make_curves
-from reports.compare.likeness import Likeness, make_likeness
 from reports.compare.matching import OUTCOMES, Match, match_episodes
 from reports.compare.sentences import SIGNS, Result, make_result
 from reports.evidence import Evidence
-from reports.reconcile import Check
-from reports.words import number
+from reports.parts.base import Check, equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,6 @@ class Comparison:
         owners: every owner of pages in a gap of either.
         faults: how the fault rules fared.
         fates: requests that ended otherwise; None where the traces differ.
-        curves: gaps over virtual time.
         checks: whether the numbers of the comparison agree with both recordings.
     """
 
@@ -51,7 +49,6 @@ class Comparison:
     owners: tuple[OwnerChange, ...]
     faults: Faults
     fates: Fates | None
-    curves: tuple[CurvePair, ...]
     checks: tuple[Check, ...]
 
     @property
@@ -91,7 +88,6 @@ def make_comparison(before: Evidence, after: Evidence) -> Comparison:
         owners,
         fault_changes(before, after, same_trace=same_trace),
         found,
-        make_curves(before, after),
         _checks(before, after, matches, owners, found),
     )
 
@@ -123,12 +119,12 @@ def _checks(
     counts = counted_by(match.outcome for match in matches)
     kept = counts["changed"] + counts["still there"]
     checks = [
-        _equal(
+        equal(
             "episodes that disappeared + changed + still there = episodes before",
             counts["disappeared"] + kept,
             before.summary["episodes"],
         ),
-        _equal(
+        equal(
             "episodes that are new + changed + still there = episodes after",
             counts["new"] + kept,
             after.summary["episodes"],
@@ -139,7 +135,7 @@ def _checks(
     for name, side, outcome in (("before", before, "disappeared"), ("after", after, "new")):
         verb = "disappeared" if outcome == "disappeared" else "are new"
         checks.append(
-            _equal(
+            equal(
                 f"owners that {verb} + changed + still there = requests by pool in "
                 f"owners.parquet {name}",
                 by_owner[outcome] + kept,
@@ -150,7 +146,7 @@ def _checks(
         for name, side in (("before", before), ("after", after)):
             only = found.only_before if name == "before" else found.only_after
             checks.append(
-                _equal(
+                equal(
                     f"requests in both + only {name} = requests recorded {name}",
                     found.requests + only,
                     side.summary["requests"]["total"],
@@ -163,10 +159,6 @@ def _owners_recorded(evidence: Evidence) -> int:
     table = evidence.tables["owners"]
     pairs: int = table.group_by(["request_id", "pool"]).aggregate([]).num_rows
     return pairs
-
-
-def _equal(claim: str, left: int, right: int) -> Check:
-    return Check(claim, number(left), number(right), left == right)
 
 
 def episode_facts(evidence: Evidence, episode: Episode | None) -> dict[str, Any] | None:

@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from replay.recording.kinds import DECODE_ENDED
 from reports.compare.comparison import Comparison, episode_facts
 from reports.evidence import Evidence
-from reports.outputs.document_numbers import latency_document, page_map_document
-from reports.parts.findings import judge_evidence
-from reports.parts.tables import requests_of
-from reports.reconcile import Check
+from reports.parts.base import Check
+from reports.parts.counted.part import engine_words
+from reports.parts.findings.part import judge_evidence
+from reports.parts.latency.measures import PERCENTS, Sorted, groups_of, quantile, rates_of
+from reports.parts.lives.part import LIVES
+from reports.parts.order import PARTS
+from reports.parts.tables.part import requests_of
 
 if TYPE_CHECKING:
     from replay.verdict.findings.finding import Finding
@@ -30,38 +35,6 @@ REPORT_SCHEMA = "kvreplay.report/1"
 
 #: Rows of any one list; each says how many there are in all.
 ROWS_MAX = 10_000
-
-#: What of a section is told under keys of its own, as numbers, or is a drawing.
-_TOLD = frozenset(
-    [
-        "anchor",
-        "name",
-        "heading",
-        "verdict",
-        "sign",
-        "meaning",
-        "why",
-        "blame",
-        "equation",
-        "answers",
-        "facts",
-        "engine_message",
-        "engine_words",
-        "died",
-        "died_message",
-        "reproduce",
-        "faults",
-        "requests",
-        "checks",
-        "charts",
-        "draw",
-        "tables",
-        "lives",
-        "details",
-        "profile",
-        "comment",
-    ]
-)
 
 
 def report_document(
@@ -88,6 +61,7 @@ def report_document(
 def _recording(evidence: Evidence, section: Section, accepted: Accepted | None) -> dict[str, Any]:
     summary, run = evidence.summary, evidence.run
     names = ("verdict", "why", "blame", "growth", "direction")
+    lives = section.of(LIVES)
     return {
         "name": evidence.name,
         **{name: summary[name] for name in names},
@@ -101,7 +75,7 @@ def _recording(evidence: Evidence, section: Section, accepted: Accepted | None) 
         "engine": {
             "check_fired": summary["engine_check_fired"],
             "message": None if summary["mismatch"] is None else summary["engine_message"],
-            "words": section.engine_words,
+            "words": engine_words(evidence),
             "died_us": summary["engine_died_us"],
             "died_pool": run["engine"]["died_pool"],
             "died_message": summary["engine_died_message"],
@@ -124,14 +98,10 @@ def _recording(evidence: Evidence, section: Section, accepted: Accepted | None) 
             len(evidence.episodes),
         ),
         **_tables(evidence),
-        "page_map": page_map_document(evidence),
-        "latency": latency_document(evidence),
-        "lives": [_plain(life) for life in section.lives.lives] if section.lives else [],
-        "parts": {
-            field.name: _plain(getattr(section, field.name))
-            for field in fields(section)
-            if field.name not in _TOLD
-        },
+        "page_map": _page_map(evidence),
+        "latency": _latency(evidence),
+        "lives": [] if lives is None else [_plain(life) for life in lives.lives],
+        "parts": {part.key: _plain(section.of(part)) for part in PARTS if part.key},
         "checks": [_check(check) for check in section.checks],
         "made": {
             name: run[name]
@@ -185,10 +155,6 @@ def _rules(run: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _tables(evidence: Evidence) -> dict[str, Any]:
     """Rows of the recording's own tables that the page shows, by what they are about."""
-    import pyarrow.compute as pc
-
-    from replay.recording.kinds import DECODE_ENDED
-
     owners, events, requests = (evidence.tables[name] for name in ("owners", "events", "requests"))
     guilty = [] if evidence.worst is None else requests_of(evidence.worst)
     ended = pc.is_in(requests["decode_state"], pa.array(DECODE_ENDED))
@@ -199,6 +165,52 @@ def _tables(evidence: Evidence) -> dict[str, Any]:
         "faulted_events": _rows(events.filter(events["rule"].is_valid())),
         "unfinished_requests": _rows(requests.filter(pc.invert(ended))),
         "wrong_reads": _rows(evidence.tables["contents"]),
+    }
+
+
+def _page_map(evidence: Evidence) -> dict[str, Any] | None:
+    """Pages by state at the audit that the map is of; None where the recording has no map."""
+    pages = evidence.tables.get("pages")
+    if pages is None or not pages.num_rows:
+        return None
+    sums = pages.group_by("state", use_threads=False).aggregate([("pages", "sum")])
+    by_state = zip(sums["state"].to_pylist(), sums["pages_sum"].to_pylist(), strict=True)
+    return {
+        "pool": pages["pool"][0].as_py(),
+        "audit": pages["audit"][0].as_py(),
+        "states_pages": dict(sorted(by_state)),
+    }
+
+
+def _latency(evidence: Evidence) -> dict[str, Any]:
+    """Quantiles by group in microseconds, and what each phase did, in virtual time."""
+
+    def quantiles(values: Sorted) -> dict[str, Any]:
+        named = {f"p{percent}_us": quantile(values, percent) for percent in PERCENTS}
+        return {"counted": len(values), **named, "slowest_us": quantile(values, 100)}
+
+    return {
+        "groups": [
+            {
+                "name": group.name,
+                "requests": group.requests,
+                "finished": group.finished,
+                "first_token": quantiles(group.first_token),
+                "inter_token": quantiles(group.inter_token),
+                "end_to_end": quantiles(group.end_to_end),
+            }
+            for group in groups_of(evidence)
+        ],
+        "phases": [
+            {
+                "phase": rate.name,
+                "length_us": rate.length_us,
+                "finished": rate.finished,
+                "input_tokens": rate.input_tokens,
+                "output_tokens": rate.output_tokens,
+            }
+            for rate in rates_of(evidence)
+        ],
     }
 
 

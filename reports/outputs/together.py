@@ -219,8 +219,8 @@ class _Made:
 
             return render_page(self._words(charts=True), self.comparison, self._title)
         if kind == ".md":
-            from reports.outputs.markdown_report import report_markdown
-            from reports.parts.comparison import make_comparison_part
+            from reports.compare.page import make_comparison_part
+            from reports.outputs.markdown import report_markdown
 
             part = None if self.comparison is None else make_comparison_part(self.comparison)
             return report_markdown(self._words(), part)
@@ -240,16 +240,11 @@ class _Made:
         return self._sections[charts]
 
     def _picture(self, kind: str) -> bytes:
-        from reports.charts.drawing import with_own_ids
-        from reports.charts.picture import timeline_png, timeline_svg_file, with_software
+        from reports.outputs.picture import timeline_png, timeline_svg
 
         evidence = self.recordings[0]
         try:
-            if kind == ".svg":
-                # What draws counts its clips through a whole process.
-                svg = with_own_ids(timeline_svg_file(evidence), "timeline")
-                return svg.replace(">", "><!-- kvreplay.timeline/1 -->", 1).encode()
-            return with_software(timeline_png(evidence), "kvreplay.timeline/1")
+            return timeline_svg(evidence).encode() if kind == ".svg" else timeline_png(evidence)
         except ValueError as problem:
             raise RecordingError(f"{evidence.name}: cannot be drawn: {problem}") from None
 

@@ -1,1 +1,1 @@
-"""The parts of a recording's page, one module each: what it says, ready for its template."""
+"""The parts of a recording's section of the page: one folder each, named in `order.PARTS`."""

@@ -19,10 +19,10 @@ from replay.recording.events import EventFact
 from replay.recording.words import what_a_fault_did
 from reports.evidence import Evidence
 from reports.html import TEXT_CHARACTERS_MAX
+from reports.parts.base import Check
 from reports.parts.rule_events import RuleEvents, rule_events
 from reports.parts.rule_words import action, is_aimed, recorded_rule, selection
 from reports.parts.why_not import why_never_fired, why_never_landed
-from reports.reconcile import Check
 from reports.words import NOTHING, counted, number, shown
 from traces.text import shortened
 

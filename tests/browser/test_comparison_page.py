@@ -51,7 +51,7 @@ def test_what_became_of_it_is_in_sight_and_both_stand_side_by_side(visit):
     before, after = page.locator(".half").all()
     assert before.bounding_box()["y"] == after.bounding_box()["y"]
     assert after.bounding_box()["x"] > before.bounding_box()["x"] + before.bounding_box()["width"]
-    left, right = page.locator(".curve .drawing").all()[:2]
+    left, right = page.locator(".curve .chart.wide").all()[:2]
     assert left.bounding_box()["width"] == pytest.approx(right.bounding_box()["width"], abs=1)
     assert page.problems == []
 

@@ -5,7 +5,7 @@ from test_report_page import Visit
 
 from replay.cli import run_command_line
 from reports.page import write_report
-from reports.parts import tables
+from reports.parts.tables import part as tables
 
 pytestmark = pytest.mark.browser
 

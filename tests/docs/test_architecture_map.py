@@ -12,6 +12,8 @@ def test_every_folder_of_modules_has_its_sentence_and_no_other():
         f"{path.parent.relative_to(ROOT).as_posix()}/"
         for package in ("traces", "faults", "replay", "reports")
         for path in (ROOT / package).rglob("*.py")
+        # Each part of the page is a folder: they are a list, not rooms.
+        if path.parent.parent != ROOT / "reports" / "parts"
     } | {"faults/plans/"}
     assert len(folders) > 30
     assert set(re.findall(r"^\| `([a-z_/]+/)` \| [^|]{10,} \|$", MAP, re.MULTILINE)) == folders

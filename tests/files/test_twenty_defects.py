@@ -337,7 +337,7 @@ def test_20_bad_input_is_refused_before_anything_large_is_imported(here, words):
     code = (
         "import sys; from replay.cli import run_command_line; "
         f"code = run_command_line(['run', 'e5.parquet', *{words!r}]); "
-        "print(code, [m for m in ('torch', 'polars', 'altair', 'jinja2') if m in sys.modules])"
+        "print(code, [m for m in ('torch', 'polars', 'vl_convert', 'jinja2') if m in sys.modules])"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.verdict.findings.finding import CATEGORIES, MEANINGS, SUPPRESSED, category_of
-from reports.parts.findings import findings_line, leak_summary
+from reports.parts.findings.part import findings_line, leak_summary
 
 
 def plain(text):

@@ -5,7 +5,7 @@ from schedule_runs import run_schedule
 
 from replay.profiles.defects import all_defects
 from reports.evidence import load
-from reports.parts.findings_check import check_findings
+from reports.parts.findings.part import check_findings
 from reports.section import make_section
 
 

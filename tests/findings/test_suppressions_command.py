@@ -35,8 +35,6 @@ def made(tmp_path_factory):
 def kvreplay(made, monkeypatch, tmp_path, capsys):
     """Run a command beside the recordings on a day in 2026; (exit code, stdout, stderr)."""
     monkeypatch.chdir(made)
-    # Charts take their time, and nothing here is about them.
-    monkeypatch.setattr("reports.section._charts", lambda *_: (None, ()))
     capsys.readouterr()
 
     def run(*words, accepted=None, today="2026-06-15"):

@@ -21,18 +21,16 @@ from replay.engine_log.queue_lengths import Requests
 from replay.engine_log.servers import LogRank
 from replay.engine_log.vllm import expired_holds
 from replay.recording.reader import Recording
-from reports.charts.drawing import timeline_svg
-from reports.charts.strips import WIDE
-from reports.charts.timeline import make_story
 from reports.compare.comparison import compare_if_two
+from reports.compare.page import make_comparison_part
+from reports.drawings.step_chart import WIDE, svg_of
+from reports.drawings.timeline import make_story, timeline_chart
 from reports.evidence import load
-from reports.outputs.markdown_report import report_markdown
-from reports.outputs.markdown_text import code, code_in_table, fenced, table_row
+from reports.outputs.markdown import code, code_in_table, fenced, report_markdown, table_row
 from reports.outputs.matrix.junit import junit_xml
 from reports.outputs.matrix.markdown import matrix_markdown
 from reports.outputs.matrix.page import render_matrix_page
 from reports.page import render_report
-from reports.parts.comparison import make_comparison_part
 from traces.dataset import TraceWriter
 from traces.schema import TraceRequest
 from traces.text import toml_string
@@ -369,7 +367,7 @@ def test_pictures_are_well_formed_and_have_the_same_elements(drawn):
 def test_charts_show_names_that_only_a_recording_can_have(worlds, piece):
     whole = make_story(load(worlds[0].recording(PROFILES[0]))).whole
     marks = replace(whole.marks, names=tuple(f"{piece}{name}" for name in whole.marks.names))
-    svg = timeline_svg(replace(whole, marks=marks), WIDE)
+    svg = svg_of(timeline_chart(replace(whole, marks=marks), WIDE), WIDE)
     assert hidden(svg) == []
     etree.fromstring(svg)
 

@@ -16,7 +16,7 @@ import signal
 import sys
 
 #: What takes long to load; `pyarrow` is let in where a Parquet file must be opened.
-HEAVY = ("torch", "polars", "altair", "jinja2", "distributed", "vl_convert", "pyarrow")
+HEAVY = ("torch", "polars", "jinja2", "distributed", "vl_convert", "pyarrow")
 
 SECONDS_MAX = 120
 MEMORY_MAX = 24 * 2**30

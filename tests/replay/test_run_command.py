@@ -152,7 +152,7 @@ def test_phases_follow_each_other(make_trace, run_json, tmp_path):
 def test_help_is_quick_and_imports_nothing_heavy():
     program = (
         "import sys, replay.cli; code = replay.cli.run_command_line(['--help']); "
-        "heavy = {'torch', 'polars', 'pyarrow', 'numpy', 'altair', 'pydantic', 'rich', 'faker'}; "
+        "heavy = {'torch', 'polars', 'pyarrow', 'numpy', 'vl_convert', 'pydantic', 'rich', 'faker'}; "
         "print(sorted(heavy & set(sys.modules))); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -20,8 +20,8 @@ from replay.run.replay_once import replay
 from replay.run.session import Session
 from replay.verdict.judge import judge
 from reports.evidence import load
-from reports.lanes.lane import lanes_of
 from reports.outputs.perfetto.writing import write_perfetto
+from reports.parts.lanes.lane import lanes_of
 from traces.synthesis import write_synthetic_trace
 from traces.synthesis_options import SynthesisOptions
 

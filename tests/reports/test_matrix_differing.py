@@ -3,7 +3,7 @@
 from matrix_results import HOSTILE, row, table
 
 from reports.outputs.matrix.cells import read_cells, read_matrix
-from reports.outputs.matrix.differing import SHOWN_MAX, make_differing
+from reports.outputs.matrix.page import DIFFERING_MAX, make_differing
 
 MATRIX = read_matrix({"name": "nightly"})
 
@@ -32,8 +32,8 @@ def test_what_has_no_verdict_comes_first_and_passed_cells_not_at_all():
 
 def test_a_long_list_says_how_much_of_it_is_shown():
     found = differing([row(n, outcome="failed", verdict="persistent") for n in range(200)])
-    assert len(found.cells) == SHOWN_MAX
-    assert found.shown == f"showing {SHOWN_MAX} of 200"
+    assert len(found.cells) == DIFFERING_MAX
+    assert found.shown == f"showing {DIFFERING_MAX} of 200"
 
 
 def test_a_long_name_says_how_much_of_it_is_left_out():

@@ -162,7 +162,7 @@ def test_the_results_of_a_matrix_are_drawn_without_torch(tmp_path):
     program = (
         "import sys; from pathlib import Path; from reports.outputs.matrix.page import write_matrix_page; "
         "import reports.outputs.matrix.junit, reports.outputs.matrix.markdown; write_matrix_page(Path(sys.argv[1])); "
-        "print(sorted({'torch', 'altair', 'polars'} & set(sys.modules)))"
+        "print(sorted({'torch', 'vl_convert', 'polars'} & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True

@@ -12,7 +12,7 @@ from trace_event_checker import Checked
 
 from replay.cli import run_command_line
 from replay.errors import RecordingError
-from reports.outputs.perfetto.lanes import Lanes
+from reports.outputs.perfetto.trace_file import Lanes
 from reports.outputs.perfetto.writing import write_perfetto
 
 NAMES = ("clean", "leak", "late", "busy", "over-free")
@@ -144,7 +144,7 @@ def test_counters_change_where_audits_do(recordings, written, name):
 def test_a_counter_goes_on_from_one_batch_of_audits_to_the_next(recordings, written, monkeypatch):
     from replay.recording import audits as audit_series
     from replay.recording.reader import Recording
-    from reports.outputs.perfetto import audit_tracks
+    from reports.outputs.perfetto import writing
 
     class Counted:
         count = 0
@@ -155,11 +155,11 @@ def test_a_counter_goes_on_from_one_batch_of_audits_to_the_next(recordings, writ
     def small(recording, columns):
         return audit_series.audits_in_order(recording, columns, 7)
 
-    monkeypatch.setattr(audit_tracks, "audits_in_order", small)
+    monkeypatch.setattr(writing, "audits_in_order", small)
     recording = Recording.open(recordings["leak"])
     pids = {pool["pool"]: 1 for pool in recording.run["pools"]}
     file = Counted()
-    audit_tracks.write_counters(file, recording, pids)
+    writing.write_counters(file, recording, pids)
     assert file.count == written["leak"][0].counts["counter"]
 
 

@@ -63,7 +63,7 @@ def test_the_page_tells_the_whole_story(recordings, leak_page):
 def test_a_mismatch_while_requests_ran_still_adds_up(recordings):
     """The sum then has the running requests' pages in it, or it would not give the gap."""
     from reports.evidence import load
-    from reports.section import make_equation
+    from reports.parts.first_screen.part import make_equation
 
     def plain(text):
         return int(text.replace(",", "").replace("\N{MINUS SIGN}", "-"))
@@ -139,7 +139,7 @@ def test_the_same_recording_draws_the_same_page(recordings, leak_page):
 
 
 def test_the_style_sheet_knows_the_colours_of_the_charts(leak_page):
-    from reports.charts.strips import PALETTE
+    from reports.drawings.step_chart import PALETTE
 
     drawn = {
         f'[{kind}="{colour}"]'

@@ -13,12 +13,13 @@ from report_helpers import record, write_trace
 
 from faults.rule import FaultPlan, FaultRule
 from replay.cli import run_command_line
+from reports.drawings.step_chart import NARROW, WIDE
 from reports.evidence import load
-from reports.latency.baseline import baseline_of, how_to_make_it
-from reports.latency.drawing import NARROW, WIDE, draw_curves
-from reports.latency.measures import groups_of, is_the_slowest, quantile, rates_of
 from reports.page import render_report
-from reports.parts.latency import check_latency, make_latency
+from reports.parts.latency.baseline import baseline_of, how_to_make_it
+from reports.parts.latency.drawing import draw_curves
+from reports.parts.latency.measures import groups_of, is_the_slowest, quantile, rates_of
+from reports.parts.latency.part import check_latency, make_latency
 from reports.section import make_section
 
 PROFILE = "sglang-0.4.6.post4"
@@ -200,19 +201,21 @@ def test_curves_count_those_that_never_had_a_token(recordings):
     groups = groups_of(load(recordings["leak"]))
     for size in (WIDE, NARROW):
         svg = draw_curves(groups, size)
-        curves = re.findall(r'class="curve[^>]* d="([^"]+)"', svg)
+        curves = re.findall(r'<path d="([^"]+)"[^>]* class="line"', svg)
         assert len(curves) == len(groups)
-        bottom = size.height - size.bottom
+        # The line under a panel, from its left to its right end.
+        left, bottom, width = map(float, re.findall(r'd="M([\d.]+),([\d.]+)h([\d.]+)"', svg)[0])
+        right, top = left + width, 2.0
         for group, path in zip(groups, curves, strict=True):
             was_served = len(group.first_token) == group.requests
-            assert path.endswith(f"V{float(bottom)}") is was_served
-            assert path.endswith(f"H{size.width - size.right}") is not was_served
-            left = 1 - len(group.first_token) / group.requests
-            if 0 < left < 1:
+            assert path.endswith(f"V{bottom:g}") is was_served
+            assert (path.rpartition("H")[2].partition("V")[0] == f"{right:g}") is not was_served
+            unserved = 1 - len(group.first_token) / group.requests
+            if 0 < unserved < 1:
                 # 40 requests are two decades.
-                depth = size.height - size.top - size.bottom
                 lowest = max(float(y) for y in re.findall(r"V([\d.]+)", path))
-                assert lowest == pytest.approx(size.top - math.log10(left) / 2 * depth, abs=0.1)
+                depth = bottom - top
+                assert lowest == pytest.approx(top - math.log10(unserved) / 2 * depth, abs=0.1)
             for x, y in re.findall(r"H([\d.]+)V([\d.]+)", path):
-                assert size.left <= float(x) <= size.width - size.right
-                assert size.top <= float(y) <= bottom
+                assert left <= float(x) <= right
+                assert top <= float(y) <= bottom

@@ -9,9 +9,9 @@ from report_helpers import HOSTILE, copy_changed, record
 from faults.rule import FaultPlan, FaultRule
 from reports.evidence import load
 from reports.page import render_report
-from reports.parts.ownership import CATEGORIES, PageMap, Stretch, make_ownership
-from reports.parts.ownership_checks import check_ownership
-from reports.parts.ownership_svg import CELLS_MAX, cell_codes, draw, pages_per_cell
+from reports.parts.ownership.drawing import CELLS_MAX, cell_codes, draw, pages_per_cell
+from reports.parts.ownership.page_map import CATEGORIES, PageMap, Stretch
+from reports.parts.ownership.part import check_ownership, make_ownership
 
 WORDS = [category.word for category in CATEGORIES]
 

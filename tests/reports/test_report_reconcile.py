@@ -11,8 +11,7 @@ from report_helpers import copy_changed
 from replay.errors import RecordingError
 from reports.evidence import load
 from reports.page import render_report
-from reports.parts import tables
-from reports.parts.tables_check import check_tables
+from reports.parts.tables import part as tables
 from reports.reconcile import reconcile
 from reports.section import make_section
 
@@ -80,13 +79,13 @@ def test_episodes_too_few_are_found_out(recordings, tmp_path):
 def test_every_table_says_truly_of_how_many(recordings, name, monkeypatch):
     monkeypatch.setattr(tables, "ROWS_MAX", 2)
     evidence = load(recordings[name])
-    section = make_section(evidence, "r1", charts=False)
-    checks = check_tables(evidence, section.tables)
-    assert len(checks) == len(section.tables)
+    shown = make_section(evidence, "r1", charts=False).of(tables.TABLES) or ()
+    checks = tables.check_tables(evidence, shown)
+    assert len(checks) == len(shown)
     assert all(check.passed for check in checks)
-    for table in section.tables:
+    for table in shown:
         for wrong in (replace(table, of=table.of + 1), replace(table, rows=table.rows[:-1])):
-            assert [check.passed for check in check_tables(evidence, [wrong])] == [False]
+            assert [check.passed for check in tables.check_tables(evidence, [wrong])] == [False]
 
 
 def test_a_damaged_recording_is_one_sentence(recordings, tmp_path):

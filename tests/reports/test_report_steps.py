@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.charts.steps import POINTS_PER_COLUMN, Steps, total_steps
+from reports.drawings.steps import POINTS_PER_COLUMN, Steps, total_steps
 
 
 @st.composite

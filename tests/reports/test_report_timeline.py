@@ -11,15 +11,13 @@ from million_audits import make_long_recording
 from report_helpers import HOSTILE
 
 from replay.verdict.episodes import worst_episode
-from reports.charts.checks import check_charts
-from reports.charts.detail import choose_detail
-from reports.charts.figures import make_charts
-from reports.charts.live import MARKS_MAX, POINTS_MAX, make_live
-from reports.charts.marks import NEVER, Marks
-from reports.charts.picture import timeline_png, timeline_svg_file
-from reports.charts.readings import read
-from reports.charts.timeline import make_story
+from reports.drawings.series import NEVER, Marks, read
+from reports.drawings.timeline import make_story
 from reports.evidence import load
+from reports.outputs.picture import timeline_png, timeline_svg
+from reports.parts.timeline.detail import choose_detail
+from reports.parts.timeline.live import MARKS_MAX, POINTS_MAX, make_live
+from reports.parts.timeline.part import check_charts, make_charts
 from traces.text import all_printable
 
 
@@ -30,7 +28,7 @@ def leak(recordings):
 
 @pytest.fixture(scope="module")
 def leak_charts(leak):
-    return make_charts(leak, "r1")
+    return make_charts(leak)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +58,7 @@ def test_every_series_and_every_phase_is_there(leak, leak_charts):
 
 def test_a_clean_run_has_its_timeline_too(recordings):
     evidence = load(recordings["clean"])
-    charts = make_charts(evidence, "r1")
+    charts = make_charts(evidence)
     assert charts.live.document["pool"].startswith("decode")
     assert charts.live.document["episodes"] == []
     assert all(check.passed for check in check_charts(evidence, charts))
@@ -87,7 +85,7 @@ def test_around_episodes_every_audit_is_drawn_whatever_the_length(long):
     for audit in (worst.opened_audit, worst.widest_audit):
         time_us = long.tables["audits"]["time_us"][audit].as_py()
         assert ((windows[:, 0] <= time_us) & (time_us <= windows[:, 1])).any()
-    checks = check_charts(long, make_charts(long, "r1", 30))
+    checks = check_charts(long, make_charts(long, 30))
     assert [check.passed for check in checks] == [True] * 3
     assert int(checks[1].left.replace(",", "")) > 300
 
@@ -108,7 +106,7 @@ def test_the_worst_episodes_come_first_where_points_are_short(long):
     opened = long.worst.opened_us
     windows = detail.windows[long.worst.pool]
     assert ((windows[:, 0] <= opened) & (opened <= windows[:, 1])).any()
-    caption = make_charts(long, "r1", 30).detail
+    caption = make_charts(long, 30).detail
     assert f"of {len(long.episodes):,} episodes, the worst first" in caption
 
 
@@ -119,7 +117,7 @@ def test_keys_go_to_the_episode_of_the_verdict_whatever_is_left_out(long, monkey
     brief = replace(loud, number=1, gap_tokens=950, quiet_audit=first.widest_audit)
     episodes = (loud, replace(brief, quiet_gap_tokens=10))
     evidence = replace(long, episodes=episodes)
-    monkeypatch.setattr("reports.charts.live.EPISODES_MAX", 1)
+    monkeypatch.setattr("reports.parts.timeline.live.EPISODES_MAX", 1)
     live = make_live(evidence, make_story(long), 1)
     assert live.episodes == (worst_episode(episodes),) == (loud,)
 
@@ -184,15 +182,15 @@ def test_thinning_marks_hides_no_kind_of_fault(every, columns):
 
 
 def test_the_picture_says_what_it_is_of(leak):
-    svg = timeline_svg_file(leak)
+    svg = timeline_svg(leak)
     mismatch = leak.summary["mismatch"]
     for words in ("PERSISTENT", f"{mismatch['gap']:,} tokens", mismatch["pool"], "in transfer"):
         assert words in svg
     # One legend, in which a line is told by its dashes as well as by its colour.
     assert svg.count(">in transfer<") == 1
     assert svg.count('stroke-dasharray="6,3"') >= 2
-    assert svg == timeline_svg_file(leak)
+    assert svg == timeline_svg(leak)
     assert timeline_png(leak, 1).startswith(b"\x89PNG")
-    hostile = timeline_svg_file(replace(leak, name=HOSTILE + "x" * 10_000))
+    hostile = timeline_svg(replace(leak, name=HOSTILE + "x" * 10_000))
     assert HOSTILE not in hostile
     assert "x" * 200 not in hostile

@@ -9,10 +9,10 @@ import pytest
 from report_helpers import HOSTILE, copy_changed
 
 from reports.compare.comparison import compare_if_two
+from reports.compare.page import make_comparison_part
 from reports.evidence import load
 from reports.outputs.json_document import report_document
-from reports.outputs.markdown_report import CHARACTERS_MAX, report_markdown
-from reports.parts.comparison import make_comparison_part
+from reports.outputs.markdown import CHARACTERS_MAX, report_markdown
 from reports.section import make_section
 
 

@@ -1,6 +1,6 @@
 """A matrix as Markdown, for `$GITHUB_STEP_SUMMARY` or a comment: the result, a grid, what broke.
 
-Whatever comes from outside stands in code spans and fenced blocks (`reports.outputs.markdown_text`). GitHub
+Whatever comes from outside stands in code spans and fenced blocks (`reports.outputs.markdown`). GitHub
 takes 1 MiB of all that a step writes; this stays well below and says what it left out.
 """
 
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from reports.outputs.markdown_text import code, code_in_table, fenced, table_row
+from reports.outputs.markdown import code, code_in_table, fenced, table_row
 from reports.outputs.matrix.cells import (
     LETTERS,
     MEANINGS,

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -32,10 +33,10 @@ from reports.outputs.matrix.cells import (
     headline,
     read_cells,
     read_matrix,
+    worst_first,
 )
-from reports.outputs.matrix.differing import make_differing
 from reports.outputs.matrix.layout import TITLES, make_layout
-from reports.words import VERDICTS
+from reports.words import VERDICTS, shown
 from traces.files.place import hold
 from traces.text import shortened
 
@@ -48,6 +49,64 @@ _TEXT_CHARACTERS_MAX = 2_000
 
 #: Reports are files in a folder beside the page; any other address is not followed.
 _REPORT = re.compile(r"cells/[^/\\:]+\.html")
+
+#: Cells told of here; the grid has all of them.
+DIFFERING_MAX = 60
+#: Characters of a name and of a sentence here; a cell's details have all of it.
+DIFFERING_CHARACTERS_MAX = 160
+
+
+@dataclass(frozen=True, slots=True)
+class DifferingCell:
+    """One cell that went other than expected, in words."""
+
+    name: str
+    state: str
+    mark: str
+    outcome: str
+    expected: str
+    happened: str
+    equation: str
+    link: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """The cells shown, the worst first, and of how many."""
+
+    cells: tuple[DifferingCell, ...]
+    shown: str
+
+
+def make_differing(
+    cells: Sequence[Cell], matrix: Matrix, link: Callable[[Cell], str | None]
+) -> Differing | None:
+    """What differs from expectation; None where nothing does."""
+    ranked = worst_first(cells)
+    if not ranked:
+        return None
+    told = tuple(
+        DifferingCell(
+            name=shortened(cell.name, DIFFERING_CHARACTERS_MAX),
+            state=cell.state,
+            mark=cell.mark,
+            outcome=cell.outcome,
+            expected=shortened(expectation(cell, matrix), DIFFERING_CHARACTERS_MAX),
+            happened=shortened(_happened(cell), DIFFERING_CHARACTERS_MAX),
+            equation=shortened(cell.row["equation"] or "", DIFFERING_CHARACTERS_MAX),
+            link=link(cell),
+        )
+        for cell in ranked[:DIFFERING_MAX]
+    )
+    return Differing(told, shown(len(told), len(ranked)))
+
+
+def _happened(cell: Cell) -> str:
+    """What came of it: why it failed, or else its verdict, or what broke it."""
+    row = cell.row
+    if row["verdict"] is None:
+        return row["error"] or cell.outcome
+    return row["because"] or f"{row['verdict']}: {row['why'] or ''}"
 
 
 def write_matrix_page(directory: Path) -> None:
@@ -72,12 +131,12 @@ def render_matrix_page(results: pa.Table, matrix: Mapping[str, Any]) -> str:
     """
     about = read_matrix(matrix)
     cells = read_cells(results)
-    script = sources(("parts/theme.js", "parts/copy.js", "matrix.js"))
+    script = sources(("templates/theme.js", "templates/copy.js", "outputs/matrix/matrix.js"))
     counts = Counter(cell.state for cell in cells)
     states = {state: counts[state] for state in LETTERS if counts[state]}
     return (
         environment()
-        .get_template("matrix.html.j2")
+        .get_template("outputs/matrix/matrix.html.j2")
         .render(
             matrix=about,
             headline=headline(cells, about),
@@ -94,8 +153,8 @@ def render_matrix_page(results: pa.Table, matrix: Mapping[str, Any]) -> str:
             meanings=MEANINGS,
             mark=UNEXPECTED_MARK,
             data=_data(cells, about),
-            style=sources(("report.css", "matrix.css")),
-            dark=source("dark.css"),
+            style=sources(("templates/report.css", "outputs/matrix/matrix.css")),
+            dark=source("templates/dark.css"),
             script=script,
             policy=content_policy(script),
         )

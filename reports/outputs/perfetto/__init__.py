@@ -2,7 +2,7 @@
 
     requests.parquet --> request_tracks --+
     events.parquet   --> event_tracks   --+--> trace_file --> NAME.json.gz
-    audits.parquet   --> audit_tracks   --+
+    audits.parquet   --> writing        --+
     run.json phases  --> writing        --+
 
 The format is the JSON of "Trace Event Format" (Google, 2016), in the dialect that Perfetto reads

@@ -19,9 +19,8 @@ import pyarrow.compute as pc
 from replay.recording.event_results import Result
 from replay.recording.kinds import Outcome
 from replay.recording.reader import Recording
-from reports.outputs.perfetto.lanes import Lanes
 from reports.outputs.perfetto.request_tracks import Integers, Requests, Stays
-from reports.outputs.perfetto.trace_file import TraceFile, quoted
+from reports.outputs.perfetto.trace_file import Lanes, TraceFile, quoted
 
 _COLUMNS = (
     "event",

@@ -14,8 +14,7 @@ import pyarrow as pa
 
 from replay.recording.reader import Recording
 from replay.recording.requests import TIME_COLUMNS, Side, StateTimes, Times, times_of
-from reports.outputs.perfetto.lanes import Lanes
-from reports.outputs.perfetto.trace_file import TraceFile, quoted
+from reports.outputs.perfetto.trace_file import Lanes, TraceFile, quoted
 
 Integers = Times
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from replay.errors import RecordingError
+from replay.recording.audits import audits_in_order, words_and_codes
 from replay.recording.reader import Recording
 from replay.recording.requests import SIDES
-from reports.outputs.perfetto.audit_tracks import write_checks, write_counters
 from reports.outputs.perfetto.event_tracks import Arrows, write_arrows, write_faults
 from reports.outputs.perfetto.request_tracks import (
     Stays,
@@ -43,6 +47,16 @@ class TraceSummary:
             "deliveries_with_arrow": self.arrows.drawn,
         }
 
+
+#: Column of audits.parquet -> what its counter is called.
+COUNTERS = {
+    "available": '"available"',
+    "evictable": '"evictable"',
+    "protected": '"protected"',
+    "live": '"live"',
+    "in_transfer": '"in transfer"',
+    "gap": '"gap"',
+}
 
 #: The kinds of events that are slices.
 SLICES = (
@@ -94,7 +108,7 @@ def _write(file: TraceFile, recording: Recording) -> Arrows:
     _write_phases(file, recording)
     write_faults(file, recording, end_us)
     pids = {pool: file.process(pool) for pool in pools_of(run)}
-    write_checks(file, recording, pids)
+    _write_checks(file, recording, pids)
     _write_episodes(file, recording, pids, end_us)
     write_counters(file, recording, pids)
     requests = read_requests(recording, end_us)
@@ -131,3 +145,59 @@ def _write_episodes(
             )
             name, start_us = quoted(f"gap: {row['direction']}"), row["opened_us"]
             file.slice("episode", name, pids[pool], threads[pool], start_us, until_us, args)
+
+
+def write_counters(file: TraceFile, recording: Recording, pids: Mapping[str, int]) -> None:
+    """Write every counter of every pool wherever it changes; all are tokens.
+
+    Raises:
+        RecordingError: the table is missing or broken.
+    """
+    last: dict[tuple[str, str], int] = {}
+    columns = ("audit", "time_us", "pool", *COUNTERS)
+    for batch in audits_in_order(recording, columns):
+        pools, codes = words_and_codes(batch.column("pool"))
+        time_us = batch.column("time_us").to_numpy()
+        for code, pool in enumerate(pools):
+            mine = np.flatnonzero(codes == code)
+            if not mine.size:
+                continue
+            for column, name in COUNTERS.items():
+                values = batch.column(column).to_numpy()[mine]
+                at = _changes(values, last.get((pool, column)))
+                last[pool, column] = int(values[-1])
+                times = time_us[mine[at]].tolist()
+                file.counters(name, pids[pool], times, values[at].tolist())
+
+
+def _changes(values: npt.NDArray[np.int64], before: int | None) -> npt.NDArray[np.int64]:
+    """Where a value differs from the one before it."""
+    changed = np.ones(len(values), bool)
+    changed[1:] = values[1:] != values[:-1]
+    if before is not None:
+        changed[0] = values[0] != before
+    return np.flatnonzero(changed)
+
+
+def _write_checks(file: TraceFile, recording: Recording, pids: Mapping[str, int]) -> None:
+    """Mark every audit at which the engine's own check fired, and when the engine would have died.
+
+    Raises:
+        RecordingError: the table is missing or broken.
+    """
+    threads: dict[str, int] = {}
+
+    def mark(kind: str, name: str, pool: str, time_us: int, args: str) -> None:
+        if pool not in threads:
+            threads[pool] = file.thread(pids[pool], "engine's own check")
+        file.instant(kind, name, pids[pool], threads[pool], time_us, args)
+
+    for batch in audits_in_order(recording, ("audit", "time_us", "pool", "gap", "engine_check")):
+        fired = batch.filter(pc.equal(batch.column("engine_check"), "fired"))
+        for row in fired.to_pylist():
+            args = f'{{"audit":{row["audit"]},"gap_tokens":{row["gap"]}}}'
+            mark("engine check", '"check fired"', row["pool"], row["time_us"], args)
+    engine = recording.run["engine"]
+    if engine["died_us"] is not None:
+        args = f'{{"message":{quoted(engine["died_message"] or "")}}}'
+        mark("engine death", '"engine dies"', engine["died_pool"], engine["died_us"], args)

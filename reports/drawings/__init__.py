@@ -1,0 +1,1 @@
+"""What every drawing of a recording shares: its series, one palette, one time axis, step curves."""

@@ -1,0 +1,1 @@
+"""The guilty requests as swim lanes, prefill beside decode."""

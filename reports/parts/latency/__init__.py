@@ -1,0 +1,1 @@
+"""Latency and throughput, with faults and without."""

@@ -1,0 +1,1 @@
+"""How to draw the charts of a page that was made without them."""

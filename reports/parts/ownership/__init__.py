@@ -1,0 +1,1 @@
+"""A map of the pool at the worst gap, page by page."""

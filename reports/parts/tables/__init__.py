@@ -1,0 +1,1 @@
+"""Owners, events, episodes, unfinished requests and wrong reads, as tables."""
