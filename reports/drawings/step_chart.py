@@ -143,6 +143,8 @@ class Panel:
     axis: Axis
     height: int
     has_legend: bool = False
+    #: Whether its labelled values are lines across.
+    is_ruled: bool = False
     #: A value that is drawn as a dashed line.
     limit: int | None = None
 
@@ -211,7 +213,7 @@ class _Pen:
         font = self._size.font
         if panel.title:
             self._title(panel.title, top)
-            top += font + 13
+        top += font + 13 if panel.title else 8
         if panel.has_legend:
             top = self._legend(panel.lines, top - 7) + 7
         bottom = top + panel.height
@@ -224,6 +226,8 @@ class _Pen:
         for (_, words), y in zip(
             panel.axis.ticks, down([at for at, _ in panel.axis.ticks]), strict=True
         ):
+            if panel.is_ruled:
+                self._path(f"M{self._size.left},{y:g}h{self._size.plot}", "grid")
             self._path(f"M{self._size.left - 4},{y:g}h4", "other")
             self._text(self._size.left - 6, y + font / 3, words, "soft", "end")
         if panel.limit is not None:

@@ -205,7 +205,7 @@ def test_curves_count_those_that_never_had_a_token(recordings):
         assert len(curves) == len(groups)
         # The line under a panel, from its left to its right end.
         left, bottom, width = map(float, re.findall(r'd="M([\d.]+),([\d.]+)h([\d.]+)"', svg)[0])
-        right, top = left + width, 2.0
+        right, top = left + width, 10.0
         for group, path in zip(groups, curves, strict=True):
             was_served = len(group.first_token) == group.requests
             assert path.endswith(f"V{bottom:g}") is was_served

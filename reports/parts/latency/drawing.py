@@ -54,7 +54,7 @@ def draw_curves(groups: Sequence[Group], size: Size) -> Markup | None:
     shares = [10.0**-decade for decade in range(decades + 1)]
     down = Axis(shares[-1], 1, tuple((each, f"{100 * each:g}%") for each in shares), True)
     lines = tuple(_line(group, *look(at), across) for at, group in drawn)
-    return svg_of(Chart(across, (Panel("", lines, down, _HEIGHT),)), size)
+    return svg_of(Chart(across, (Panel("", lines, down, _HEIGHT, is_ruled=True),)), size)
 
 
 def _line(group: Group, colour: str, dash: tuple[int, ...], across: Axis) -> Line:
