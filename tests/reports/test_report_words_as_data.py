@@ -132,7 +132,7 @@ def test_the_document_says_it_all_where_the_page_is_cut(recordings):
     [told] = document(recordings["leak"])["recordings"]
     owners = pq.read_table(Path(recordings["leak"]) / "owners.parquet").num_rows
     assert told["owners"]["of"] == owners
-    assert {row["result"] for row in told["faulted_events"]["rows"]} >= {"lost"}
+    assert {row["outcome"] for row in told["faulted_events"]["rows"]} >= {"lost"}
 
 
 def test_what_is_drawn_is_there_as_numbers_that_add_up(recordings, tmp_path):

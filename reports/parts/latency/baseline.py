@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from replay.profiles.overrides import as_text
 from reports.evidence import Evidence
 
 #: Options of `kvreplay run` that bring faults, or that a baseline does without; each has a value.
@@ -80,8 +79,12 @@ def _what_was_drawn(evidence: Evidence, words: list[str]) -> list[str]:
     said = []
     for name, value in settings.items():
         if name not in fixed:
-            said += [
-                "--set",
-                f"{name}={as_text(tuple(value) if isinstance(value, list) else value)}",
-            ]
+            said += ["--set", f"{name}={_as_text(value)}"]
     return said
+
+
+def _as_text(value: object) -> str:
+    """A recorded setting as `--set` reads it."""
+    if isinstance(value, list):
+        return ",".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
