@@ -47,7 +47,7 @@ _CHUNK_BYTES = 2**20
 
 
 class Follower:
-    """A log under watch; `poll` reads what is new."""
+    """A log under watch; `poll` reads new lines."""
 
     def __init__(self, name: str) -> None:
         """Open the log.
@@ -85,11 +85,11 @@ class Follower:
         return grew
 
     def finish(self) -> None:
-        """Take what still waits for further lines: nobody will poll again."""
+        """Take records that still wait for further lines, after the last poll."""
         self._judge.add_all(self._reader.flush())
 
     def diagnosis(self) -> Diagnosis:
-        """What was read so far means; a message whose lines are still being written is not in."""
+        """The diagnosis so far, without a message that is still being written."""
         tally = self._tally
         return self._judge.diagnosis(tally.lines, sum(tally.known.values()), tuple(tally.problems))
 

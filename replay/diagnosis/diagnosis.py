@@ -51,7 +51,7 @@ class Diagnosis:
 
     @property
     def summary(self) -> tuple[object, ...]:
-        """What makes a diagnosis another one for who watches a log."""
+        """The part of a diagnosis whose change is worth showing to who watches a log."""
         worst = self.worst
         return (
             self.engine,

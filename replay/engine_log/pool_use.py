@@ -71,7 +71,7 @@ def audit_rows(recording: Recording, server: str, pool: str) -> Iterator[AuditRo
 
 
 class Stretch(NamedTuple):
-    """A time in which the same requests run; `used_tokens` is at its start."""
+    """A period in which the same requests run; `used_tokens` is at its start."""
 
     start_us: int
     end_us: int
@@ -93,7 +93,7 @@ class RunningBatch:
         self._total_tokens, self._page_size = rank.total_tokens, page_size
         self._next = 0
         self._last: AuditRow | None = None
-        #: Who runs, and how many tokens each has in the pool.
+        #: Running requests, and the tokens that each has in the pool.
         self._members = np.empty(0, dtype=np.int64)
         self._tokens = np.empty(0, dtype=np.int64)
 
@@ -118,12 +118,12 @@ class RunningBatch:
             start_us, done = end_us, done + steps
 
     def grown_tokens(self, steps: int) -> int:
-        """Tokens of pages that so many more steps take from the pool."""
+        """Tokens of the pages that this many more steps take from the pool."""
         pages = self._pages(self._tokens + steps) - self._pages(self._tokens)
         return int(pages.sum()) * self._page_size
 
     def _move_to(self, time_us: int) -> None:
-        """Take in who has begun by then, and let go of who has ended."""
+        """Add requests that have begun by then, and remove those that have ended."""
         stays = self._ended_us[self._members] > time_us
         self._members, self._tokens = self._members[stays], self._tokens[stays]
         came = []
@@ -139,7 +139,7 @@ class RunningBatch:
             self._tokens = np.concatenate((self._tokens, self._input_tokens[came]))
 
     def _changes_between(self, start_us: int, end_us: int) -> list[int]:
-        """When somebody begins or ends after the one time and before the other, each time once."""
+        """Times strictly between these at which a request begins or ends, each once."""
         times = set()
         for request in self._order[self._next :]:
             if self._running_us[request] >= end_us:

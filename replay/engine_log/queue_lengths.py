@@ -28,7 +28,7 @@ _COLUMNS = (
     "prefix_pages",
     "bootstrap_room",
 )
-#: What is logged of an id: readers of logs look at the beginning of long lines only.
+#: Longer ids are cut: readers of logs examine only the beginning of long lines.
 ID_CHARACTERS_MAX = 2_000
 _WORDS = ("request_id", "prefill_pool", "decode_pool", "prefill_state", "decode_state")
 

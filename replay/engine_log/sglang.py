@@ -20,6 +20,7 @@ by every TP rank that knows the reason itself. Sources: 0.4.6.post5 `disaggregat
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from replay.engine_log.pool_use import AuditRow, RunningBatch, Stretch
-from replay.engine_log.queue_lengths import DecodeQueues, PrefillQueues, Requests
+from replay.engine_log.queue_lengths import DecodeQueues, PrefillQueues, Requests, prefill_queues
 from replay.engine_log.servers import LogRank, Side, WrittenLine, tagged
 from replay.recording.engine_messages import (
     PoolCounts,
@@ -131,7 +132,7 @@ class PrefillStatus:
         self._order = known[np.argsort(starts[known], kind="stable")]
         self._starts = starts
         self._next = 0
-        #: The prompt of which chunks are left to compute.
+        #: The prompt with chunks left to compute.
         self._chunked: _Prompt | None = None
         self._told_us = 0
 
@@ -192,7 +193,7 @@ def _compute(prompt: _Prompt, budget: int, batch: list[tuple[_Prompt, int]]) -> 
 def check_messages(
     row: AuditRow, rank: LogRank, queues: DecodeQueues | None, profile: dict[str, Any]
 ) -> tuple[str | None, str | None]:
-    """What the check has to say about tokens and about request slots."""
+    """The messages of the check about tokens and about request slots."""
     style = profile["message_style"]
     counts = PoolCounts(row.available, row.evictable, row.protected, rank.total_tokens)
     tokens = slots = None
@@ -217,7 +218,7 @@ class CheckWarnings:
         self._counts = [0, 0]
 
     def at(self, row: AuditRow) -> Iterator[WrittenLine]:
-        """What is said while the rank idles after this audit."""
+        """Warnings while the rank idles after this audit."""
         if row.engine_check != "fired":
             return
         tokens, slots = check_messages(row, self._rank, self._queues, self._profile)
@@ -339,3 +340,27 @@ def _failures(
         )
         for tp_rank, tag in zip(rank.tp_ranks, rank.tags, strict=True)
     ]
+
+
+def rank_lines(
+    rank: LogRank,
+    requests: Requests,
+    decode: DecodeQueues | None,
+    profile: dict[str, Any],
+    rows: Iterator[AuditRow],
+    end_us: int,
+) -> Iterator[WrittenLine]:
+    """Everything that a rank's processes log, in order of time; `decode` is None on prefill."""
+
+    def status() -> Iterator[WrittenLine]:
+        warns = profile["check_strictness"] == "warn"
+        checks = CheckWarnings(rank, decode, profile, end_us)
+        prefill = PrefillStatus(rank, requests, prefill_queues(requests), profile)
+        running = None if decode is None else DecodeStatus(rank, requests, decode, profile)
+        for row in rows:
+            yield from prefill.at(row) if running is None else running.until(row)
+            if warns:
+                yield from checks.at(row)
+
+    transfers = transfer_lines("prefill" if decode is None else "decode", rank, requests, profile)
+    return heapq.merge(status(), transfers, key=lambda line: line.time_us)

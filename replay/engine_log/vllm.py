@@ -10,8 +10,9 @@ The usage counts cached blocks that nobody uses as free. Sources: vllm 0.33.0 `v
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from replay.engine_log.queue_lengths import (
     DecodeQueues,
     PrefillQueues,
     Requests,
+    prefill_queues,
 )
 from replay.engine_log.servers import LogRank, WrittenLine, clock
 from replay.recording.requests import NEVER
@@ -43,32 +45,62 @@ def core_line(time_us: int, rank: LogRank, level: str, place: str, message: str)
     return WrittenLine(time_us, vllm_line(process, level, clock(time_us), place, message))
 
 
-class _Interval:
-    """Tokens of the interval under way, and of the one before."""
+class _Requests(TypedDict):
+    """The part of a status line that is about requests."""
 
-    def __init__(self) -> None:
-        self.prompt = self.generation = 0
-        self.last = (0, 0)
-
-    def close(self) -> tuple[bool, int, int]:
-        """Whether the engine is idle by its own rule, and the tokens of the interval."""
-        now = (self.prompt, self.generation)
-        is_idle = not any((*now, *self.last))
-        self.last, self.prompt, self.generation = now, 0, 0
-        return is_idle, *now
+    running: int
+    queued: int
+    fetching: int
+    cache: str
 
 
-class DecodeEngine:
+class _Statistics:
+    """Status lines every ten seconds; an engine without tokens in two intervals logs none."""
+
+    def __init__(self, rank: LogRank) -> None:
+        self._rank = rank
+        self._last: AuditRow | None = None
+        self._next_us = INTERVAL_US
+        #: Tokens of the interval under way, and of the one before.
+        self._prompt = self._generation = 0
+        self._before = (0, 0)
+
+    def finish(self, end_us: int) -> Iterator[WrittenLine]:
+        """Lines from the last audit until the end of the log."""
+        last = self._last
+        while last is not None and self._next_us <= end_us:
+            yield from self._tell(self._rank.total_tokens - last.free)
+
+    def _tell(self, used: int) -> Iterator[WrittenLine]:
+        time_us, self._next_us = self._next_us, self._next_us + INTERVAL_US
+        requests = self._requests(time_us)
+        now = prompt, generation = self._prompt, self._generation
+        is_idle = not any((*now, *self._before))
+        self._before, self._prompt, self._generation = now, 0, 0
+        if is_idle:
+            return
+        line = statistics(
+            self._rank.dp_rank,
+            prompt_throughput=prompt * 1e6 / INTERVAL_US,
+            generation_throughput=generation * 1e6 / INTERVAL_US,
+            usage=used / self._rank.total_tokens,
+            **requests,
+        )
+        yield api_line(time_us, "loggers.py:335", line)
+
+    def _requests(self, time_us: int) -> _Requests:
+        raise NotImplementedError
+
+
+class DecodeEngine(_Statistics):
     """The statistics of one decode engine, audit by audit."""
 
     def __init__(
         self, rank: LogRank, requests: Requests, queues: DecodeQueues, profile: dict[str, Any]
     ) -> None:
-        self._rank, self._queues = rank, queues
+        super().__init__(rank)
+        self._queues = queues
         self._batch = RunningBatch(rank, requests, profile["page_size"])
-        self._interval = _Interval()
-        self._last: AuditRow | None = None
-        self._next_us = INTERVAL_US
 
     def until(self, row: AuditRow) -> Iterator[WrittenLine]:
         """Lines from the audit before up to this one."""
@@ -81,44 +113,29 @@ class DecodeEngine:
         running, told = len(self._batch), 0
         while start_us <= self._next_us < end_us:
             by_then = steps * (self._next_us - start_us) // (end_us - start_us)
-            self._interval.generation += running * (by_then - told)
+            self._generation += running * (by_then - told)
             told = by_then
             yield from self._tell(used + self._batch.grown_tokens(told))
-        self._interval.generation += running * (steps - told)
+        self._generation += running * (steps - told)
 
-    def finish(self, end_us: int) -> Iterator[WrittenLine]:
-        """What is left to say until the end of the replay."""
-        last = self._last
-        while last is not None and self._next_us <= end_us:
-            yield from self._tell(self._rank.total_tokens - last.free)
-
-    def _tell(self, used: int) -> Iterator[WrittenLine]:
-        time_us, self._next_us = self._next_us, self._next_us + INTERVAL_US
-        is_idle, _, generation = self._interval.close()
-        if is_idle:
-            return
-        queues = self._queues
-        fetching = queues.transfer.count(time_us)
-        line = statistics(
-            self._rank.dp_rank,
-            prompt_throughput=0,
-            generation_throughput=_per_second(generation),
-            running=queues.running.count(time_us),
-            queued=queues.prealloc.count(time_us) + queues.waiting.count(time_us) + fetching,
-            fetching=fetching,
-            usage=used / self._rank.total_tokens,
-            cache="Prefix cache hit rate: 0.0%, External prefix cache hit rate: 100.0%",
-        )
-        yield api_line(time_us, "loggers.py:335", line)
+    def _requests(self, time_us: int) -> _Requests:
+        queues, fetching = self._queues, self._queues.transfer.count(time_us)
+        return {
+            "running": queues.running.count(time_us),
+            "queued": queues.prealloc.count(time_us) + queues.waiting.count(time_us) + fetching,
+            "fetching": fetching,
+            "cache": "Prefix cache hit rate: 0.0%, External prefix cache hit rate: 100.0%",
+        }
 
 
-class PrefillEngine:
+class PrefillEngine(_Statistics):
     """The statistics of one prefill engine, audit by audit."""
 
     def __init__(
         self, rank: LogRank, requests: Requests, queues: PrefillQueues, profile: dict[str, Any]
     ) -> None:
-        self._rank, self._queues = rank, queues
+        super().__init__(rank)
+        self._queues = queues
         computed = requests.numbers["in_flight_us"]
         known = np.flatnonzero(computed >= 0)
         order = known[np.argsort(computed[known], kind="stable")]
@@ -129,51 +146,52 @@ class PrefillEngine:
         self._hits = np.concatenate(([0], np.cumsum(hits)))
         self._queries = np.concatenate(([0], np.cumsum(inputs)))
         self._counted = 0
-        self._interval = _Interval()
-        self._last: AuditRow | None = None
-        self._next_us = INTERVAL_US
 
     def until(self, row: AuditRow) -> Iterator[WrittenLine]:
         """Lines from the audit before up to this one."""
-        last, self._last = self._last, row
-        while last is not None and self._next_us < row.time_us:
-            yield from self._tell(last)
+        yield from self.finish(row.time_us - 1)
+        self._last = row
 
-    def finish(self, end_us: int) -> Iterator[WrittenLine]:
-        """What is left to say until the end of the replay."""
-        while self._last is not None and self._next_us <= end_us:
-            yield from self._tell(self._last)
-
-    def _tell(self, row: AuditRow) -> Iterator[WrittenLine]:
-        time_us, self._next_us = self._next_us, self._next_us + INTERVAL_US
+    def _requests(self, time_us: int) -> _Requests:
         done = int(np.searchsorted(self._computed, time_us, "right"))
         # The one token that a prompt is finished with counts as generated.
-        self._interval.generation = done - self._counted
-        self._interval.prompt = int(self._new_tokens[done] - self._new_tokens[self._counted])
+        self._generation = done - self._counted
+        self._prompt = int(self._new_tokens[done] - self._new_tokens[self._counted])
         self._counted = done
-        is_idle, prompt, generation = self._interval.close()
-        if is_idle:
-            return
-        rate = self._hits[done] / max(1, self._queries[done])
-        line = statistics(
-            self._rank.dp_rank,
-            prompt_throughput=_per_second(prompt),
-            generation_throughput=_per_second(generation),
-            running=self._queues.computing.count(time_us),
-            queued=self._queues.waiting.count(time_us),
-            fetching=0,
-            usage=(self._rank.total_tokens - row.free) / self._rank.total_tokens,
-            cache=f"Prefix cache hit rate: {rate:.1%}",
-        )
-        yield api_line(time_us, "loggers.py:335", line)
+        return {
+            "running": self._queues.computing.count(time_us),
+            "queued": self._queues.waiting.count(time_us),
+            "fetching": 0,
+            "cache": f"Prefix cache hit rate: {self._hits[done] / max(1, self._queries[done]):.1%}",
+        }
 
 
-def _per_second(tokens: int) -> float:
-    return tokens * 1e6 / INTERVAL_US
+def rank_lines(
+    rank: LogRank,
+    requests: Requests,
+    decode: DecodeQueues | None,
+    profile: dict[str, Any],
+    rows: Iterator[AuditRow],
+    end_us: int,
+) -> Iterator[WrittenLine]:
+    """Everything that one engine logs, in order of time; `decode` is None for a prefill engine."""
+
+    def status() -> Iterator[WrittenLine]:
+        engine: DecodeEngine | PrefillEngine
+        if decode is None:
+            engine = PrefillEngine(rank, requests, prefill_queues(requests), profile)
+        else:
+            engine = DecodeEngine(rank, requests, decode, profile)
+        for row in rows:
+            yield from engine.until(row)
+        yield from engine.finish(end_us)
+
+    holds = expired_holds(rank, requests, profile) if decode is None else []
+    return heapq.merge(status(), holds, key=lambda line: line.time_us)
 
 
 def expired_holds(rank: LogRank, requests: Requests, profile: dict[str, Any]) -> list[WrittenLine]:
-    """The prompts whose hold ran out before anybody had said that they were read."""
+    """Lines of prompts whose hold expired before they were acknowledged."""
     timeout_us = profile["acknowledgement_timeout_us"]
     if timeout_us is None:
         return []

@@ -16,17 +16,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from replay.engine_log import sglang, vllm
 from replay.engine_log.deaths import Death, death_lines, find_death
 from replay.engine_log.pool_use import audit_rows
 from replay.engine_log.queue_lengths import (
     DecodeQueues,
     Requests,
     decode_queues,
-    prefill_queues,
 )
-from replay.engine_log.servers import LogRank, Server, WrittenLine, servers_of, tagged
-from replay.engine_log.sglang import CheckWarnings, DecodeStatus, PrefillStatus, transfer_lines
-from replay.engine_log.vllm import DecodeEngine, PrefillEngine, api_line, expired_holds
+from replay.engine_log.servers import Server, WrittenLine, servers_of, tagged
 from replay.recording.engine_messages import MessageStyle
 from replay.recording.file_kinds import ENGINE_LOG_HEAD
 from replay.recording.reader import Recording
@@ -101,8 +99,17 @@ def _server_log(recording: Recording, server: Server) -> Iterator[WrittenLine]:
     if server.side == "decode":
         queues = {pool: decode_queues(each) for pool, each in requests.items()}
     death = find_death(recording, server, queues)
+    rank_lines = vllm.rank_lines if profile["message_style"] == "vllm" else sglang.rank_lines
+    end_us = _end_us(recording)
     streams = [
-        _rank_lines(recording, server, rank, requests[rank.pool], queues.get(rank.pool))
+        rank_lines(
+            rank,
+            requests[rank.pool],
+            queues.get(rank.pool),
+            profile,
+            audit_rows(recording, server.name, rank.pool),
+            end_us,
+        )
         for rank in server.ranks
     ]
     merged = heapq.merge(_first_lines(server, profile), *streams, key=lambda line: line.time_us)
@@ -125,7 +132,7 @@ def _first_lines(server: Server, profile: dict[str, Any]) -> list[WrittenLine]:
     """What servers say of their pools when they start."""
     if profile["message_style"] == "vllm":
         blocks = f"GPU KV cache size: {server.ranks[0].total_tokens:,} tokens"
-        return [api_line(0, "kv_cache_utils.py:1700", blocks)]
+        return [vllm.api_line(0, "kv_cache_utils.py:1700", blocks)]
     return [
         tagged(
             0,
@@ -136,61 +143,6 @@ def _first_lines(server: Server, profile: dict[str, Any]) -> list[WrittenLine]:
         )
         for rank in server.ranks[:1]
     ]
-
-
-def _rank_lines(
-    recording: Recording,
-    server: Server,
-    rank: LogRank,
-    requests: Requests,
-    decode: DecodeQueues | None,
-) -> Iterator[WrittenLine]:
-    """Everything that one rank's processes log, in order of time."""
-    profile = recording.run["profile"]
-    if profile["message_style"] == "vllm":
-        status = _vllm_status(recording, server, rank, requests, decode)
-        troubles = expired_holds(rank, requests, profile) if decode is None else []
-    else:
-        status = _sglang_status(recording, server, rank, requests, decode)
-        troubles = transfer_lines(server.side, rank, requests, profile)
-    return heapq.merge(status, troubles, key=lambda line: line.time_us)
-
-
-def _sglang_status(
-    recording: Recording,
-    server: Server,
-    rank: LogRank,
-    requests: Requests,
-    decode: DecodeQueues | None,
-) -> Iterator[WrittenLine]:
-    run = recording.run
-    profile, end_us = run["profile"], _end_us(recording)
-    warns = profile["check_strictness"] == "warn"
-    checks = CheckWarnings(rank, decode, profile, end_us)
-    prefill = PrefillStatus(rank, requests, prefill_queues(requests), profile)
-    running = None if decode is None else DecodeStatus(rank, requests, decode, profile)
-    for row in audit_rows(recording, server.name, rank.pool):
-        yield from prefill.at(row) if running is None else running.until(row)
-        if warns:
-            yield from checks.at(row)
-
-
-def _vllm_status(
-    recording: Recording,
-    server: Server,
-    rank: LogRank,
-    requests: Requests,
-    decode: DecodeQueues | None,
-) -> Iterator[WrittenLine]:
-    profile = recording.run["profile"]
-    engine: DecodeEngine | PrefillEngine
-    if decode is None:
-        engine = PrefillEngine(rank, requests, prefill_queues(requests), profile)
-    else:
-        engine = DecodeEngine(rank, requests, decode, profile)
-    for row in audit_rows(recording, server.name, rank.pool):
-        yield from engine.until(row)
-    yield from engine.finish(_end_us(recording))
 
 
 def _end_us(recording: Recording) -> int:

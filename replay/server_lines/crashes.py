@@ -1,4 +1,4 @@
-"""Schedulers that died, told from tracebacks.
+"""Deaths of schedulers, from their tracebacks.
 
     [2025-06-16 06:29:15 DP1 TP1] Scheduler hit an exception: Traceback (most recent call last):   sglang
     EngineCore encountered a fatal error.                                                          vllm
@@ -60,38 +60,38 @@ _VLLM = "/usr/local/lib/python3.12/dist-packages/vllm/v1"
 
 @dataclass(frozen=True, slots=True)
 class _Death:
-    head: LinePrefix
+    prefix: LinePrefix
     engine: str
 
 
 class Tracebacks:
-    """The tracebacks of one log: whose the last one is, and how it ends."""
+    """The tracebacks of one log: who raised the last one, and how it ends."""
 
     def __init__(self) -> None:
         self._death: _Death | None = None
         self._plain_line: int | None = None
         self._assert: tuple[int, str] = (-TRACEBACK_LINES, "")
 
-    def head_of(self, line: LogLine, head: LinePrefix) -> LinePrefix:
-        """The head of a traceback's last line, which has neither time nor rank of its own."""
-        death = self._open_death(line, head)
-        if death is None or head.rank or _exception(line) is None:
-            return head
-        said = death.head
-        return replace(head, stamp=said.stamp, time_s=said.time_s, rank=said.rank)
+    def prefix_of(self, line: LogLine, prefix: LinePrefix) -> LinePrefix:
+        """The prefix of a traceback's last line, which has neither time nor rank of its own."""
+        death = self._open_death(line, prefix)
+        if death is None or prefix.rank or _exception(line) is None:
+            return prefix
+        said = death.prefix
+        return replace(prefix, stamp=said.stamp, time_s=said.time_s, rank=said.rank)
 
     def is_raised(self, line: LogLine) -> bool:
         """Whether a line ends a traceback."""
         return _exception(line) is not None
 
-    def read(self, line: LogLine, head: LinePrefix, is_check: bool) -> Crash | None:
+    def read(self, line: LogLine, prefix: LinePrefix, is_check: bool) -> Crash | None:
         """Take in a line; the crash that it ends, unless it is a check."""
         text = line.text
         if found := _WATCHDOG.search(text):
-            return Crash(place=head.place("sglang"), message=found[0])
+            return Crash(place=prefix.place("sglang"), message=found[0])
         if _DEATH.search(text):
             self._death = _Death(
-                head, "vllm" if "EngineCore" in text or "WorkerProc" in text else "sglang"
+                prefix, "vllm" if "EngineCore" in text or "WorkerProc" in text else "sglang"
             )
             return None
         if "Traceback (most" in text:
@@ -103,14 +103,14 @@ class Tracebacks:
         found = _exception(line)
         if found is None:
             return None
-        death = self._open_death(line, head)
+        death = self._open_death(line, prefix)
         self._death = None
         if is_check or _SERVER_PROCESS.search(text):
             return None
-        return self._crash(line, head, death, found)
+        return self._crash(line, prefix, death, found)
 
     def _crash(
-        self, line: LogLine, head: LinePrefix, death: _Death | None, found: re.Match[str]
+        self, line: LogLine, prefix: LinePrefix, death: _Death | None, found: re.Match[str]
     ) -> Crash | None:
         said = found[1]
         assert_line, asserted = self._assert
@@ -118,7 +118,7 @@ class Tracebacks:
         if follows_assert and found[2] == "AssertionError" and said.rstrip(":") == "AssertionError":
             said = f"AssertionError: {asserted}"
         if death is not None:
-            place = death.head.place(death.engine)
+            place = death.prefix.place(death.engine)
             return Crash(place=replace(place, line=line.number), message=said[:MESSAGE_CHARACTERS])
         is_in_plain = (
             self._plain_line is not None and line.number - self._plain_line <= TRACEBACK_LINES
@@ -126,13 +126,13 @@ class Tracebacks:
         if found[2] != "AssertionError" or (is_in_plain and not follows_assert):
             return None
         engine = "vllm" if follows_assert and "sglang" not in said else "sglang"
-        return Crash(place=head.place(engine), message=said[:MESSAGE_CHARACTERS])
+        return Crash(place=prefix.place(engine), message=said[:MESSAGE_CHARACTERS])
 
-    def _open_death(self, line: LogLine, head: LinePrefix) -> _Death | None:
+    def _open_death(self, line: LogLine, prefix: LinePrefix) -> _Death | None:
         death = self._death
-        if death is None or line.number - death.head.number > TRACEBACK_LINES:
+        if death is None or line.number - death.prefix.number > TRACEBACK_LINES:
             return None
-        if head.rank not in ("", death.head.rank) or head.instance != death.head.instance:
+        if prefix.rank not in ("", death.prefix.rank) or prefix.instance != death.prefix.instance:
             return None
         return death
 
@@ -143,7 +143,7 @@ def _exception(line: LogLine) -> re.Match[str] | None:
 
 
 def sglang_death(message: str, side: str, style: MessageStyle, *, of_check: bool) -> str:
-    """What a scheduler logs when it raises: of its check, or of an event that nobody expects."""
+    """What a scheduler logs when its check raises, or an unexpected event does."""
     path, at, source = f"{_SRT}/managers/scheduler.py", "check_memory", "raise ValueError(msg)"
     error = f"ValueError: {message}"
     if not of_check:

@@ -22,7 +22,7 @@ from datetime import datetime
 from replay.server_lines.records import Place
 from replay.server_lines.times import LogClock, Stamp
 
-#: What is looked at of a line; a longer one is examined as if it ended here.
+#: Longer lines are examined as if they ended here.
 LINE_BYTES_MAX = 64 * 1024
 #: Times, ranks and pods stand within this many characters of a line's start.
 HEAD_CHARACTERS = 400
@@ -69,8 +69,11 @@ class LogLine:
         return self.text[:HEAD_CHARACTERS]
 
 
-def clean_lines(number: int, raw: bytes) -> Iterator[LogLine]:
-    """The lines in one line of a file: several where carriage returns or a JSON wrapper hold them."""
+def split_lines(number: int, raw: bytes) -> Iterator[LogLine]:
+    """Split one line of a file into log lines.
+
+    Progress bars separate lines with carriage returns, and some collectors wrap lines in JSON.
+    """
     text = raw[:LINE_BYTES_MAX].decode("utf-8", errors="replace")
     outer_time = ""
     if text[:1] in "{\x00 \t" and (stripped := text.strip("\x00 \t\r\n")).startswith("{"):
@@ -87,7 +90,7 @@ def clean_lines(number: int, raw: bytes) -> Iterator[LogLine]:
 
 
 def _unwrapped(text: str) -> tuple[str, str]:
-    """The message and time of a container's JSON line; the text itself where it is none."""
+    """The message and time of a container's JSON line, or the text itself."""
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):
@@ -132,7 +135,7 @@ def vllm_line(process: str, level: str, when: datetime, place: str, message: str
     return "\n".join(prefix + line for line in message.split("\n"))
 
 
-def plain_head(line: LogLine) -> tuple[str, str] | None:
+def plain_prefix(line: LogLine) -> tuple[str, str] | None:
     """Time and ranks of a line that begins as sglang's do; None for others."""
     found = _PLAIN.match(line.text)
     return None if found is None else (found[1], found[2][1:])
@@ -196,7 +199,7 @@ class PrefixReader:
 
     def read(self, line: LogLine) -> LinePrefix:
         """The head of the next line."""
-        plain = None if line.outer_time else plain_head(line)
+        plain = None if line.outer_time else plain_prefix(line)
         if plain is not None:
             stamp = self._clock.read(plain[0])
             self._last_s = self._last_s if stamp is None else stamp.time_s

@@ -18,7 +18,7 @@ TOKEN_POOLS = ("full", "swa")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where in which log something stands, when, and who said it."""
+    """The source of a record: log, line, time, engine and rank."""
 
     #: The file as the user named it; `-` is standard input.
     source: str
@@ -60,7 +60,7 @@ class Observation:
 
     @property
     def gap(self) -> int:
-        """What is missing; negative when there is too much."""
+        """Tokens missing; negative when there are too many."""
         accounted = self.available + self.evictable + self.protected
         return self.total - (accounted + self.session_held + self.uncached)
 
@@ -89,7 +89,7 @@ class Load:
     #: Decode: requests that wait for pages, and for their KV.
     prealloc: int | None = None
     transferring: int | None = None
-    #: Share of the pool that is given to requests whose KV has not come yet.
+    #: Share of the pool that is allocated to requests whose KV has not arrived.
     preallocated_usage: float | None = None
     #: Prefill: prompts held until they are acknowledged.
     inflight: int | None = None
@@ -111,10 +111,10 @@ class TransferTrouble(StrEnum):
     HELD = "held"
     #: A hold that ended by its timeout: the pages came back, and a late reader finds others' bytes.
     HOLD_EXPIRED = "hold-expired"
-    #: The other side read pages that nobody holds for it any more.
+    #: The other side read pages after their hold had ended.
     READ_AFTER_RELEASE = "read-after-release"
     STILL_WAITING = "still-waiting"
-    #: A completion for a request that nobody knows (any more).
+    #: A completion for a request that is unknown, or no longer known.
     UNKNOWN_REQUEST = "unknown-request"
     #: An allocation that is tried again and again.
     STARVED = "starved"

@@ -63,7 +63,7 @@ class PoolTerms:
 
     @property
     def is_complete(self) -> bool:
-        """Whether a gap can be told from it."""
+        """Whether it has both sides of the equation."""
         return AVAILABLE in self.terms and TOTAL in self.terms
 
 
@@ -117,7 +117,7 @@ def _pool(key: str, text: str) -> str:
 
 
 def _role(key: str) -> str | None:
-    """What a key counts; None for what is not part of the equation."""
+    """The term that a key stands for; None if it is not part of the equation."""
     name = key.rsplit(".", 1)[-1]
     if "avail" in name:
         return AVAILABLE

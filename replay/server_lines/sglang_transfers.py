@@ -122,7 +122,7 @@ def timed_out(room: int, waited_s: float, state: str) -> str:
 
 
 def forced_release(room: int, timeout_s: float) -> str:
-    """The line of pages that were released although nobody had confirmed that they are quiet."""
+    """The line about pages that were released by timeout, without confirmation that they are quiet."""
     return (
         f"Deferred KV release for room {room} timed out after {timeout_s}s without a full drain ack "
         "from prefill; releasing anyway."

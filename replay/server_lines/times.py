@@ -39,12 +39,12 @@ class LogClock:
 
     def __init__(self) -> None:
         self._year: int | None = None
-        #: What is taken from years once some times without one were read as of 1972.
+        #: Subtracted from years once some times without a year were read as of 1972.
         self._years_back = 0
         self._last_without_year_s: float | None = None
 
     def read(self, text: str) -> Stamp | None:
-        """The first time in a line's head; None where there is none that is a time."""
+        """The first valid time in a line's head; None without one."""
         if found := _ISO.search(text):
             year, month, day, hour, minute, second, fraction, zone = found.groups()
             clock = f"{hour}:{minute}:{second}" + (f".{fraction}" if fraction else "")
@@ -96,7 +96,7 @@ def _offset_s(zone: str | None) -> int:
 
 
 def _seconds(year: int, parts: tuple[str | None, ...]) -> float | None:
-    """Seconds since 1970, zones left aside; None for what is no date."""
+    """Seconds since 1970, ignoring zones; None for an invalid date."""
     month, day, hour, minute, second = (int(part or 0) for part in parts[:5])
     if year < 1 or not (1 <= month <= 12 and 1 <= day <= 31):
         return None

@@ -135,7 +135,7 @@ VLLM_TRANSFERS = transfer_family(
 
 
 def expired_hold(request_id: str) -> str:
-    """The line about a prompt whose hold ran out before anybody had read it."""
+    """The line about a prompt whose hold expired before it was read."""
     return (
         f"Releasing expired KV blocks for request {request_id} which were retrieved by 0 remote "
         "worker(s) before lease expired."

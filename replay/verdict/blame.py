@@ -25,7 +25,7 @@ from replay.verdict.episodes import Episode, Owner
 #: Owners, and steps of a chain, that a summary lists.
 LISTED_MAX = 20
 
-#: Kind -> what is said of pages that still are so, and why they stay.
+#: Kind -> words for pages that are still in that state, and why they stay.
 _OPEN = {
     "stuck": ("stuck", "and nothing is left that could end it"),
     "held": ("still held", "and the heal budget ended before it did"),
@@ -37,7 +37,7 @@ _OPEN = {
 
 
 def blame(run: dict[str, Any], episode: Episode) -> str:
-    """Say of a gap whose pages it is made of, which event opened it, and how it ended, if it did.
+    """Owners of a gap, the event that opened it, and how it ended, if it did.
 
     Args:
         run: run.json of the recording.
@@ -72,7 +72,7 @@ def first_cause(episode: Episode) -> EventFact | None:
     """
     names = {owner.request_id for owner in owners_that_count(episode)}
     mine = [event for event in episode.causes if event.request_id in names]
-    # Pages wait for a completion; only who forgets or frees them may do so because a client left.
+    # Waiting pages wait for a completion; an abort can only explain lost or freed pages.
     waits = episode.worst_kind in ("stuck", "held", "cache-held")
     return min(
         mine or episode.causes,
@@ -106,7 +106,7 @@ def _cause(episode: Episode, owners: Sequence[Owner]) -> str:
 
 
 def _never_came(event: EventFact) -> bool:
-    """Whether who waited for it got nothing of it; of a copy, the first delivery may have come."""
+    """Whether its receiver got nothing; for a copy, the first delivery may have arrived."""
     return event.copy == 0 and (event.failed or not event.was_taken)
 
 

@@ -65,7 +65,7 @@ class Count:
     def blame(self, recording: Recording) -> str:
         """One sentence about the worst gap, if it did not close in time; empty otherwise.
 
-        Requests that wait for ever are not to be put down to a fault that healed.
+        Requests that never end are not to be put down to a fault that healed.
         """
         worst = self.worst
         if worst is None or not (worst.is_open or worst.closed_too_late):

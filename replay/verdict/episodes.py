@@ -78,7 +78,7 @@ class Episode:
 
     @property
     def could_close(self) -> bool:
-        """Whether what is under way at the end could still close it."""
+        """Whether work that is under way at the end could still close it."""
         left = [owner for owner in self.owners if owner.closed_audit is None]
         return self.is_open and bool(left) and all(owner.can_progress for owner in left)
 

@@ -10,7 +10,7 @@ from replay.recording.kinds import GrowthName, KindName, VerdictName
 from replay.server_lines.records import Observation
 
 #: As in a replay's verdict, and what only a log shows: a pool that is merely full, transfers that
-#: hang without a gap, a scheduler that died of something else, a gap whose owners no line names,
+#: hang without a gap, a scheduler that died for another reason, a gap without known owners,
 #: nothing wrong.
 DiagnosisKind = KindName | Literal["pressure", "hang", "crash", "unknown", "none"]
 Direction = Literal["leak", "over-free", "none"]

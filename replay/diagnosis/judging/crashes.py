@@ -20,7 +20,7 @@ class CrashWatch:
     engine: str
     kept: BoundedHistory[Crash] = field(default_factory=lambda: BoundedHistory(_message))
     last: Crash | None = None
-    #: Deaths with life between them; one death is told by several lines.
+    #: Deaths with signs of life between them; several lines may report one death.
     deaths: int = 0
     _is_dead: bool = False
 
@@ -37,7 +37,7 @@ class CrashWatch:
 
 
 def judge_crashes(watch: CrashWatch) -> Assessment | None:
-    """What a server died of; whether pages were lost then nobody looked at."""
+    """The cause of death; no check shows whether pages were lost then."""
     last = watch.last
     if last is None:
         return None

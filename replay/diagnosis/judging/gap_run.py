@@ -17,7 +17,7 @@ CHECK_SPACING_S_MIN = 1.0
 
 @dataclass(slots=True)
 class GapRun:
-    """What is missing (or too much, below zero) at quiet checks, since it was last nothing."""
+    """The gap at quiet checks (below zero: too many tokens) since it was last zero."""
 
     #: Checks with a gap since it opened; equal ones without time between them count as one.
     checks: int = 0

@@ -29,7 +29,7 @@ from replay.server_lines.records import Crash, Load, Observation, Place, Record,
 
 Shown = TypeVar("Shown", Observation, Transfer, Crash)
 
-#: Series of a log that is not garbled; beyond, further ranks are not told apart.
+#: No intact log has more series; ranks beyond that are put together.
 _SERIES_MAX = 4096
 
 
@@ -160,7 +160,7 @@ class Judge:
         return sorted(verdicts, key=_badness)
 
     def _silent(self, verdicts: list[SeriesVerdict]) -> list[SeriesVerdict]:
-        """Logs of which no line says anything, beside others of which some do."""
+        """Logs without a recognised line, given together with others that have some."""
         spoke = {each.server for each in verdicts}
         if not spoke:
             return []
@@ -193,7 +193,7 @@ class Judge:
         return max(places, key=self._where, default=None)
 
     def _in_order(self, kept: Iterable[BoundedHistory[Shown]]) -> tuple[Shown, ...]:
-        """What is shown of several series, in the order of the logs."""
+        """The kept records of several series, in the order of the logs."""
         items = [item for each in kept for item in each.items()]
         return tuple(sorted(items, key=lambda item: self._where(item.place)))
 

@@ -19,7 +19,7 @@ FULL_USAGE = 0.95
 RELAXED_USAGE = 0.8
 #: Status lines come every second or so while an engine works; this long without one, it is idle.
 PAUSE_S = 5.0
-#: Windows of lines whose least use is kept; pairs are merged when there are more.
+#: Windows of lines with their minimum usage; neighbours are merged when there are more.
 _WINDOWS_MAX = 32
 
 
@@ -38,7 +38,7 @@ class LoadWatch:
     lines: int = 0
     last: Load | None = None
     idle: GapRun = field(default_factory=GapRun)
-    #: Requests that wait while nothing runs; a run ends when nobody waits.
+    #: Requests that wait while nothing runs, until none waits.
     waiting: GapRun = field(default_factory=GapRun)
     #: What was in use along that run.
     waiting_usage: GapRun = field(default_factory=GapRun)
@@ -153,7 +153,7 @@ def _merged(windows: list[Window]) -> Window:
 
 
 def in_use(load: Load) -> float | None:
-    """What is in use: tokens where the line says, else the share of the pool."""
+    """Usage in tokens where the line has them, else as a share of the pool."""
     return load.usage if load.used_tokens is None else load.used_tokens
 
 
@@ -185,7 +185,7 @@ def _is_before_prefill(load: Load) -> bool:
 
 
 def amount(value: float, watch: LoadWatch) -> str:
-    """What is in use, in the unit of the lines."""
+    """An amount of usage in the unit of the lines."""
     last = watch.last
     if last is not None and last.used_tokens is not None:
         return f"{value:.0f} tokens"

@@ -24,10 +24,10 @@ from replay.diagnosis.judging.transfer_floor import in_transfer, judge_floor, ju
 from replay.recording.kinds import GROWTH_CYCLES_MIN
 from replay.recording.words import counted
 
-#: Quiet lines that must agree, and how long they must span, before what is held counts as lost.
+#: Quiet lines that must agree, and the time they must span, before held pages count as lost.
 _QUIET_LINES_MIN = 3
 _QUIET_SPAN_S_MIN = 25.0
-#: What is seen in one line and gone in the next is how transfers work.
+#: Transfers normally show on one line and are gone on the next.
 _NOTED_LINES_MIN = 2
 #: Lines after an idle one, and their share of all, from which it is no news any more.
 _STALE_LINES = 5
@@ -82,7 +82,7 @@ def _waiting(watch: LoadWatch, series: Series) -> Assessment | None:
 
 
 def _idle(watch: LoadWatch, series: Series) -> Assessment | None:
-    """What is in use when nothing runs and nobody waits."""
+    """Usage while no request runs or waits."""
     run, last = watch.idle, watch.last
     if last is None or not (run.is_open or run.closed or run.clean_checks):
         return None
@@ -219,7 +219,7 @@ def judge_busy(watch: LoadWatch, series: Series) -> Assessment:
 
 
 def _silent_checks(watch: LoadWatch, series: Series) -> Assessment:
-    """Its idle check ran in every pause, and speaks only of what is missing."""
+    """Its idle check ran in every pause, and reports only mismatches."""
     return clean(
         f"{who(series)}: resumed work after {watch.pauses} pauses of {PAUSE_S:.0f} s or more "
         "with nothing in transfer, and its idle check, which reports only mismatches, was silent",

@@ -1,4 +1,4 @@
-"""Which page sizes divide a gap: what is lost or given twice is whole pages of the engine's size.
+"""Page sizes that divide a gap: pages are lost, or freed twice, as a whole.
 
 A gap of 34,048 tokens is 532 pages of 64, 266 of 128 or 133 of 256, and never pages of 512.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 #: Page sizes that engines use, in tokens.
 PAGE_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-#: The same, the likeliest first: what PD deployments set, then what is common elsewhere.
+#: The same by likelihood: sizes that PD deployments use, then those common elsewhere.
 _BY_LIKELIHOOD = (64, 128, 32, 16, 256, 512, 8, 4, 2, 1)
 #: Below this a page size says little: half of all numbers are even.
 _TELLING_SIZE = 16
@@ -39,7 +39,7 @@ def likely_page_size(gap_tokens: int, total_tokens: int) -> int:
 
 
 def pages_text(gap_tokens: int) -> str:
-    """A gap in whole pages of the sizes that say something, or that it is none."""
+    """A gap in whole pages of telling sizes, or a note that there are none."""
     fits = [fit for fit in page_fits(gap_tokens) if fit.page_size >= _TELLING_SIZE]
     if not fits:
         return (

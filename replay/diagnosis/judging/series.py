@@ -15,7 +15,7 @@ from replay.server_lines.records import TOKEN_POOLS, Load, Observation
 
 #: A request that runs has more than this, as a rule.
 SHORT_REQUEST_TOKENS = 64
-#: Earlier lives of an engine whose last check is remembered.
+#: Earlier lives of an engine that are kept, the latest ones.
 _LIVES_MAX = 16
 
 
@@ -85,13 +85,13 @@ class Checks:
                 run.close(load.place)
                 self.disproof = load
             elif _is_likely_of_running(load, used - run.last):
-                # The gap may be what runs now: pages of requests whose KV was on its way.
+                # The gap may be pages of requests that run now, whose KV was in transfer then.
                 run.forget()
                 self.doubt = load
 
 
 def _is_likely_of_running(load: Load, rest: float) -> bool:
-    """Whether what is in use beside the gap is too little for what runs."""
+    """Whether usage beyond the gap is too small for the running requests."""
     return (
         bool(load.running)
         and load.pool in TOKEN_POOLS

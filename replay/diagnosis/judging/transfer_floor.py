@@ -91,7 +91,7 @@ class TransferFloor:
 
 
 def in_transfer(load: Load) -> int | None:
-    """Requests whose KV has not come (decode) or is not acknowledged (prefill), where it is said."""
+    """Requests whose KV has not arrived (decode) or is not acknowledged (prefill); None if unknown."""
     if load.transferring is not None:
         return load.transferring
     if load.inflight is not None:
@@ -108,7 +108,7 @@ _SHARE_AT_MIN = 0.2
 #: How much longer than any time that the queue was busy before, in time.
 _TIMES_LONGER = 3.0
 _LASTS_S_MIN = 30.0
-#: A stretch that ended is called late when it was this long, and so many times the others' mean.
+#: A stretch that ended was late if it was this long, and this many times the mean of the others.
 _LATE_S_MIN = 10.0
 _LATE_TIMES = 5.0
 _STRETCHES_MIN = 4

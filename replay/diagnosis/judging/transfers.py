@@ -13,7 +13,7 @@ from replay.diagnosis.judging.next_steps import steps_for_load, steps_for_transf
 from replay.recording.words import counted
 from replay.server_lines.records import Load, Place, Transfer, TransferTrouble
 
-#: Requests whose holds are remembered, to match a late reader with them.
+#: Expired holds that are remembered, to match late readers with them.
 _REQUESTS_MAX = 20_000
 
 #: After these a transfer is in no queue any more.
@@ -42,7 +42,7 @@ class TransferWatch:
     latest: dict[TransferTrouble, Transfer] = field(default_factory=dict)
     #: Whose transfers a trouble was said of, as long as there are not too many.
     names: dict[TransferTrouble, set[str]] = field(default_factory=dict)
-    #: Lines of a trouble that name nobody, or nobody that is remembered.
+    #: Lines of a trouble that name no request, or one beyond the limit.
     nameless: Counter[TransferTrouble] = field(default_factory=Counter)
     #: Holds that ended by their timeout, by request; the oldest are forgotten.
     expired: OrderedDict[str, Transfer] = field(default_factory=OrderedDict)
@@ -80,7 +80,7 @@ class TransferWatch:
             names.add(name)
 
     def note_load(self, load: Load) -> None:
-        """A line that shows nobody waiting ends what was said of waiting requests."""
+        """A line without waiting requests ends a wait that was reported before."""
         if load.queued == 0 and not load.transferring and not load.prealloc:
             self.waiting_first = None
             self.waiting_lines = 0
@@ -241,7 +241,7 @@ def _expired(watch: TransferWatch) -> Assessment | None:
 
 
 def _unknown(watch: TransferWatch) -> Assessment | None:
-    """Completions for nobody: the hold that they should have ended had ended before."""
+    """Completions without a hold: it had ended before."""
     last = watch.latest.get(TransferTrouble.UNKNOWN_REQUEST)
     if last is None:
         return None

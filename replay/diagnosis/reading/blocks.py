@@ -21,7 +21,7 @@ class BlockCutter:
         self._block_bytes = block_bytes
         self._parts: list[bytes] = []
         self._size = 0
-        #: Of the last line, whose end has not come.
+        #: Bytes of the last line, which has no end yet.
         self._line_bytes = 0
         #: The rest of the last line is not kept, and the block is full but for its line end.
         self._is_skipping = False

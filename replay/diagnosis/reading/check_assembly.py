@@ -53,7 +53,7 @@ _WATCHDOG_LINES = 5
 
 @dataclass(slots=True, eq=False)
 class OpenCheck:
-    """A check whose lines may not all have been read."""
+    """A check that may get further lines."""
 
     place: Place
     is_raised: bool
@@ -64,7 +64,7 @@ class OpenCheck:
     is_inclusive: bool = False
     #: That size as printed.
     printed_available: int | None = None
-    #: Its own available size, when the second of those lines told it.
+    #: Whether the second of those lines, with its own available size, was read.
     is_available_told: bool = False
     #: It broke off after a comma.
     is_wrapped: bool = False
@@ -73,7 +73,7 @@ class OpenCheck:
     message: str = ""
 
     def observations(self) -> list[Observation]:
-        """One for each pool whose gap can be told."""
+        """One for each pool with a complete equation."""
         return [
             Observation(
                 place=self.place,
@@ -93,7 +93,7 @@ class OpenCheck:
         ]
 
     def records(self) -> list[Observation | Crash]:
-        """What is told of it in the end: without its numbers, at most that it killed a scheduler."""
+        """Its records; without numbers at most a crash."""
         told: list[Observation | Crash] = list(self.observations())
         if not told and self.is_raised:
             told.append(Crash(place=self.place, message=self.message))
@@ -124,7 +124,7 @@ class CheckAssembly:
         self._open: list[OpenCheck] = []
         self._watchdog_line: int | None = None
 
-    def read(self, line: LogLine, head: LinePrefix, is_raised: bool) -> OpenCheck | None:
+    def read(self, line: LogLine, prefix: LinePrefix, is_raised: bool) -> OpenCheck | None:
         """Take in a line with one of `CHECK_WORDS`: a check that begins with it, if one does."""
         text = line.text
         if _WATCHDOG_WORD in text:
@@ -133,14 +133,14 @@ class CheckAssembly:
         pools = pool_terms(text)
         if "skipped" in text or not (starts or pools):
             return None
-        if not starts and self._continues(line, head, pools):
+        if not starts and self._continues(line, prefix, pools):
             return None
         is_raised = is_raised or self._is_raised_for_ranks(line)
         if not starts and not any(terms.is_complete for terms in pools):
             return None
         if not starts and self._is_watchdog(line):
             return None
-        return self._begin(line, head, pools, is_raised)
+        return self._begin(line, prefix, pools, is_raised)
 
     def drop(self, check: OpenCheck) -> None:
         """Forget a check that needs no more lines."""
@@ -151,18 +151,18 @@ class CheckAssembly:
         return next((one for one in self._open if one is not check and check.is_same_as(one)), None)
 
     def _begin(
-        self, line: LogLine, head: LinePrefix, pools: list[PoolTerms], is_raised: bool
+        self, line: LogLine, prefix: LinePrefix, pools: list[PoolTerms], is_raised: bool
     ) -> OpenCheck:
         text = line.text
         engine = "sglang-jax" if "full_avail=" in text else "sglang"
         terms = {pool.pool: pool.terms for pool in pools}
         sums = accounted_and_total(text)
         if sums is not None:
-            terms = {"full": self._busy_terms(head, *sums)}
+            terms = {"full": self._busy_terms(prefix, *sums)}
         full = terms.get("full", {})
         is_inclusive = "available_size=" in text and AVAILABLE in full and EVICTABLE not in full
         check = OpenCheck(
-            place=head.place(engine),
+            place=prefix.place(engine),
             is_raised=is_raised,
             is_busy="Mem Leak Detected" in text
             or "(BUSY)" in text
@@ -178,14 +178,14 @@ class CheckAssembly:
         self._open.append(check)
         return check
 
-    def _continues(self, line: LogLine, head: LinePrefix, pools: list[PoolTerms]) -> bool:
+    def _continues(self, line: LogLine, prefix: LinePrefix, pools: list[PoolTerms]) -> bool:
         """Whether an open check took in a line without words of its own."""
         named = named_rank(line.text)
         candidates = [
             check
             for check in self._open
-            if check.place.instance == head.instance
-            and head.rank in ("", check.place.rank)
+            if check.place.instance == prefix.instance
+            and prefix.rank in ("", check.place.rank)
             and line.number - check.last_line <= WAIT_LINES
             and (not check.pools or check.named_rank == named)
         ]
@@ -200,17 +200,17 @@ class CheckAssembly:
                     break
         return taken
 
-    def _busy_terms(self, head: LinePrefix, accounted: int, total: int) -> dict[str, int]:
+    def _busy_terms(self, prefix: LinePrefix, accounted: int, total: int) -> dict[str, int]:
         """The terms of a busy check: those of the line before it, where it was printed.
 
         What the sum has more is held by sessions, which that line leaves out.
         """
         for check in reversed(self._open):
             known = check.pools.get("full", {})
-            if check.place.instance != head.instance or TOTAL in known or AVAILABLE not in known:
+            if check.place.instance != prefix.instance or TOTAL in known or AVAILABLE not in known:
                 continue
             rest = accounted - sum(known.values())
-            if rest >= 0 and head.rank in ("", check.place.rank):
+            if rest >= 0 and prefix.rank in ("", check.place.rank):
                 return {**known, SESSION_HELD: known.get(SESSION_HELD, 0) + rest, TOTAL: total}
         return {AVAILABLE: accounted, TOTAL: total}
 

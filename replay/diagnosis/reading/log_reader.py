@@ -16,7 +16,7 @@ from replay.diagnosis.reading.check_assembly import (
 from replay.diagnosis.reading.scan import Scanner
 from replay.diagnosis.reading.sources import LogSource
 from replay.server_lines.crashes import CRASH_WORDS, Tracebacks
-from replay.server_lines.log_line import LogLine, PrefixReader, clean_lines
+from replay.server_lines.log_line import LogLine, PrefixReader, split_lines
 from replay.server_lines.records import Record
 from replay.server_lines.registry import FAMILIES
 from replay.server_lines.sglang_load import read_status
@@ -29,9 +29,9 @@ class ReadingTally:
     Attributes:
         bytes_read: after decompression.
         lines: all of them, known or not.
-        known: lines by format; empty when not one line was known.
+        known: recognised lines by family.
         long_lines: lines of which only the beginning was examined.
-        problems: one sentence each, such as a compressed file that breaks off.
+        problems: one sentence each, such as a compressed file that ends early.
     """
 
     bytes_read: int = 0
@@ -41,71 +41,106 @@ class ReadingTally:
     problems: list[str] = field(default_factory=list)
 
     def count(self, name: str) -> None:
-        """One more line of a format."""
+        """One more line of a family."""
         self.known[name] += 1
 
 
-#: Lines that have none of these say nothing; the status lines' own are searched for apart.
+#: Lines without any of these are skipped; status lines are searched for separately.
 WORDS = (
     *CHECK_WORDS,
     *CRASH_WORDS,
     *(word for one in FAMILIES for word in one.words),
 )
 
-#: Records that wait behind a check that is not complete.
+#: Records that wait behind an incomplete check.
 _WAITING_MAX = 4096
+#: Searched at once, where status lines may be thinned.
+BLOCK_BYTES = 4 * 2**20
+#: From here on status lines are thinned; before, more than 25,000 of them are read.
+WHOLE_BYTES = 8 * 2**20
 
 
-class LogReader:
-    """Reads the lines of one log that have one of `WORDS`; all others may be left out."""
+class LineReader:
+    """Reads one log as its bytes come, cut anywhere.
 
-    def __init__(self, source: str, tally: ReadingTally) -> None:
-        self._tally = tally
-        self._heads = PrefixReader(source)
+    Args:
+        source: the log's name, for the places of its records.
+        tally: counts what is read.
+        thins: leaves out status lines where there are many (see `thinning`), from `WHOLE_BYTES` on.
+            Records then come a block at a time.
+    """
+
+    def __init__(
+        self, source: str, tally: ReadingTally | None = None, *, thins: bool = False
+    ) -> None:
+        self.tally = ReadingTally() if tally is None else tally
+        self._cutter = BlockCutter(BLOCK_BYTES if thins else 0)
+        self._scanner = Scanner(WORDS)
+        self._thins = thins
+        self._bytes = 0
+        self._number = 0
+        self._prefixes = PrefixReader(source)
         self._checks = CheckAssembly()
         self._tracebacks = Tracebacks()
         self._waiting: deque[Record | OpenCheck] = deque()
 
-    def read(self, number: int, raw: bytes) -> Iterator[Record]:
-        """Take in a line; what can be told by now."""
-        for line in clean_lines(number, raw):
-            self._read_line(line)
-        return self._release(number)
+    def feed(self, data: bytes) -> Iterator[Record]:
+        """The records that are complete with these bytes."""
+        self.tally.bytes_read += len(data)
+        for block in self._cutter.feed(data):
+            yield from self._read(block)
 
-    def advance(self, number: int) -> Iterator[Record]:
-        """Say that all lines up to a number have been looked at."""
-        return self._release(number)
+    def flush(self) -> Iterator[Record]:
+        """The records that wait for further lines: for a log that has gone quiet and may go on."""
+        yield from self._read(self._cutter.whole_lines())
+        yield from self._release(None)
 
     def finish(self) -> Iterator[Record]:
-        """What waits for further lines that will not come."""
-        return self._release(None)
+        """The records that are left when the log ends."""
+        yield from self._read(self._cutter.finish())
+        yield from self._release(None)
+
+    def _read(self, block: bytes) -> Iterator[Record]:
+        if not block:
+            return
+        found = self._scanner.lines(block, thins=self._thins and self._bytes >= WHOLE_BYTES)
+        self._bytes += len(block)
+        self.tally.lines += found.lines
+        self.tally.long_lines += found.long_lines
+        for index, raw in found.wanted:
+            number = self._number + index + 1
+            for line in split_lines(number, raw):
+                self._read_line(line)
+            yield from self._release(number)
+        self._number += found.lines
+        yield from self._release(self._number)
 
     def _read_line(self, line: LogLine) -> None:
-        head = self._heads.read(line)
-        status = read_status(line, head.place)
+        prefix = self._prefixes.read(line)
+        status = read_status(line, prefix.place)
         if status:
-            self._tally.count("sglang load")
+            self.tally.count("sglang load")
             self._waiting.extend(status)
             return
         is_check = False
         if any(word in line.text for word in CHECK_WORDS):
             is_raised = self._tracebacks.is_raised(line)
-            check = self._checks.read(line, self._tracebacks.head_of(line, head), is_raised)
+            check = self._checks.read(line, self._tracebacks.prefix_of(line, prefix), is_raised)
             if check is not None:
                 self._waiting.append(check)
-                self._tally.count("sglang check")
+                self.tally.count("sglang check")
                 is_check = True
         for one in FAMILIES:
             if any(word in line.text for word in one.words):
-                records = list(one.read(line, head.place))
+                records = list(one.read(line, prefix.place))
                 if records:
-                    self._tally.count(one.name)
+                    self.tally.count(one.name)
                     self._waiting.extend(records)
                     break
         if any(word in line.text for word in CRASH_WORDS):
-            crash = self._tracebacks.read(line, head, is_check)
+            crash = self._tracebacks.read(line, prefix, is_check)
             if crash is not None:
-                self._tally.count("crash")
+                self.tally.count("crash")
                 self._waiting.append(crash)
 
     def _release(self, number: int | None) -> Iterator[Record]:
@@ -128,62 +163,6 @@ class LogReader:
             yield from first.records()
 
 
-#: What is searched at once, where status lines may be thinned.
-BLOCK_BYTES = 4 * 2**20
-#: The beginning of a log of which every status line is read: more than 25,000 of them.
-WHOLE_BYTES = 8 * 2**20
-
-
-class LineReader:
-    """Reads one log as its bytes come, cut anywhere.
-
-    Args:
-        source: the log's name, for the places of its records.
-        tally: counts what is read.
-        thins: leaves out status lines where there are many (see `thinning`), from `WHOLE_BYTES` on.
-            Records then come a block at a time.
-    """
-
-    def __init__(
-        self, source: str, tally: ReadingTally | None = None, *, thins: bool = False
-    ) -> None:
-        self.tally = ReadingTally() if tally is None else tally
-        self._cutter = BlockCutter(BLOCK_BYTES if thins else 0)
-        self._scanner = Scanner(WORDS)
-        self._thins = thins
-        self._bytes = 0
-        self._reader = LogReader(source, self.tally)
-        self._number = 0
-
-    def feed(self, data: bytes) -> Iterator[Record]:
-        """The records that can be told with these further bytes of the log."""
-        self.tally.bytes_read += len(data)
-        for block in self._cutter.feed(data):
-            yield from self._read(block)
-
-    def flush(self) -> Iterator[Record]:
-        """The records that wait for further lines: for a log that has gone quiet and may go on."""
-        yield from self._read(self._cutter.whole_lines())
-        yield from self._reader.finish()
-
-    def finish(self) -> Iterator[Record]:
-        """The records that are left when the log ends."""
-        yield from self._read(self._cutter.finish())
-        yield from self._reader.finish()
-
-    def _read(self, block: bytes) -> Iterator[Record]:
-        if not block:
-            return
-        found = self._scanner.lines(block, thins=self._thins and self._bytes >= WHOLE_BYTES)
-        self._bytes += len(block)
-        self.tally.lines += found.lines
-        self.tally.long_lines += found.long_lines
-        for index, raw in found.wanted:
-            yield from self._reader.read(self._number + index + 1, raw)
-        self._number += found.lines
-        yield from self._reader.advance(self._number)
-
-
 def read_records(
     sources: Sequence[LogSource],
     progress: Callable[[int], None] | None = None,
@@ -195,7 +174,7 @@ def read_records(
 
     Args:
         sources: what `open_logs` gives.
-        progress: told how many bytes of the files were read, now and then.
+        progress: called with the number of bytes read since the last call.
         tally: counts what was read.
 
     Raises:

@@ -39,7 +39,7 @@ class Sample:
 
 
 def text_samples(lines: Iterable[str]) -> Iterator[Sample]:
-    """The samples of a text exposition; comments and what is none are passed over."""
+    """The samples of a text exposition; comments and other lines are skipped."""
     for number, line in enumerate(lines, start=1):
         if line.startswith("#"):
             continue

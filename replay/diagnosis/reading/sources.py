@@ -13,11 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from replay.errors import LogError
-from replay.server_lines.log_line import clean_lines
+from replay.server_lines.log_line import split_lines
 from replay.server_lines.times import LogClock
 from traces.byte_order import AsUtf8
 
-#: What is read at once.
+#: Read at once.
 CHUNK_BYTES = 2**20
 #: Where the first time of a file is looked for.
 _HEAD_BYTES = 64 * 1024
@@ -54,7 +54,7 @@ class LogSource:
         """Yield the decompressed bytes, as UTF-8, in pieces of bounded size.
 
         Args:
-            progress: told how many bytes of the file were read, at each piece.
+            progress: called with the number of bytes read, for each piece.
             problems: gets a sentence when a compressed file breaks off; what was read stays good.
             chunk_bytes: read at once.
 
@@ -85,7 +85,7 @@ class LogSource:
 
 
 def unreadable(name: str, problem: OSError) -> LogError:
-    """What is raised where the system does not let a file be read."""
+    """The error for a file that the system does not let us read."""
     return LogError(
         f"{name}: cannot be read: {problem.strerror or problem}; check its name and permissions"
     )
@@ -138,7 +138,7 @@ def check_readable(name: str) -> int | None:
 
 @lru_cache(maxsize=4096)
 def family_of(name: str) -> str:
-    """The log that a file is a rotation of, itself where it is none."""
+    """The log that a file is a rotation of, or the file itself."""
     path = Path(name)
     found = _ROTATED.match(path.name)
     return name if found is None else str(path.with_name(found[1]))
@@ -171,7 +171,7 @@ def _first_time_s(source: LogSource) -> float | None:
     head = next(source.chunks(chunk_bytes=_HEAD_BYTES), b"")
     clock = LogClock()
     for number, raw in enumerate(head[:_HEAD_BYTES].split(b"\n"), start=1):
-        for line in clean_lines(number, raw):
+        for line in split_lines(number, raw):
             stamp = clock.read(line.outer_time or line.head)
             if stamp is not None:
                 return stamp.time_s
@@ -180,7 +180,7 @@ def _first_time_s(source: LogSource) -> float | None:
 
 @contextmanager
 def _opened(name: str) -> Iterator[Callable[[int], bytes]]:
-    """What gives up to so many bytes, and none at the end."""
+    """A function that reads up to a number of bytes, and none at the end."""
     if name == STDIN:
         # read1 gives what a pipe has by now.
         buffer = sys.stdin.buffer
@@ -211,7 +211,7 @@ def _as_utf8(pieces: Iterator[bytes]) -> Iterator[bytes]:
 def _gunzipped(
     name: str, first: bytes, pieces: Iterator[bytes], problems: list[str] | None
 ) -> Iterator[bytes]:
-    """Unpack gzip, one member after another; what breaks off is told once."""
+    """Unpack gzip, member by member; damage is reported once."""
     unpacker = zlib.decompressobj(wbits=31)
     piece: bytes | None = first
     try:
@@ -223,7 +223,7 @@ def _gunzipped(
                     if not piece:
                         break
                     unpacker = zlib.decompressobj(wbits=31)
-                # What is damaged takes the whole call with it, so that few bytes go into each.
+                # Damage loses the output of a whole call, so each gets few bytes.
                 unpacked = unpacker.decompress(piece[:_GZIP_BYTES], CHUNK_BYTES)
                 if unpacked:
                     yield unpacked

@@ -144,7 +144,7 @@ _TIME_MARKS = ((0, "["), (5, "-"), (8, "-"), (11, " "), (14, ":"), (17, ":"))
 _MILLISECONDS_BYTES = 4
 #: Ranks and kind, from there to the first field.
 _RANK_BYTES = 64
-#: In other lines they stand within so many bytes before it, and the instance at the line's start.
+#: In other lines they stand within this many bytes before it, the instance at the line's start.
 _REACH_BYTES = 64
 _NEWLINE, _SPACE, _BRACKET = ord("\n"), ord(" "), ord("]")
 _EMPTY = 1 << 40

@@ -29,7 +29,7 @@ CategoryName = Literal[
 ]
 CATEGORIES: tuple[CategoryName, ...] = get_args(CategoryName)
 SUPPRESSED = "suppressed"
-#: The pool of what is known of a whole deployment only.
+#: The pool of a finding that is known for the whole deployment only.
 ALL_POOLS = "all pools"
 
 #: What is wrong, where no page of a verdict's kinds is: for findings alone.
@@ -112,7 +112,7 @@ class Block:
     closed_audit: int | None = None
 
 
-#: Blocks, each with the sentence that blames somebody for it.
+#: Blocks, each with a sentence about its cause.
 Blamed = list[tuple[Block, str]]
 
 
@@ -156,7 +156,7 @@ class Finding:
 
     @property
     def owners(self) -> tuple[str, ...]:
-        """Requests, those with the most pages first; empty where nobody knows."""
+        """Requests, those with the most pages first; empty where unknown."""
         named = (block.request_id for block in self.blocks if block.request_id is not None)
         return tuple(dict.fromkeys(named))
 

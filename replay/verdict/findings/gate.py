@@ -1,4 +1,4 @@
-"""Do the findings of some recordings pass, given what is accepted? An exit code, and why.
+"""Whether the findings of some recordings pass, given the accepted ones: an exit code and reasons.
 
 For findings that nothing accepts there are suppressions ready to paste, which lack a reason and a date.
 """
@@ -21,7 +21,7 @@ _HEAD = """\
 # which day: as they stand, empty, they are refused.
 """
 
-#: As of every command: another verdict than is accepted; nothing can be told.
+#: As for every command: not accepted; inconclusive.
 _FAILED = 1
 _CANNOT_TELL = 3
 #: Findings named in one message.

@@ -204,7 +204,7 @@ def _at(path: Path, line: int | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What is accepted, and the day on which that is asked."""
+    """Accepted findings, and the day on which they must still be valid."""
 
     suppressions: Suppressions
     today: date
