@@ -6,6 +6,7 @@ texts instead, which is split here and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -34,6 +35,11 @@ class Result(NamedTuple):
         """Both as people read them."""
         text = _TEXTS.get(self.outcome, self.outcome.value)
         return text if self.detail is None else f"{text}{_joiner(self.outcome)}{self.detail}"
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> Result:
+        """That of a row of events.parquet."""
+        return cls(Outcome(row["outcome"]), row["detail"])
 
     @classmethod
     def parse(cls, text: str) -> Result:

@@ -161,8 +161,8 @@ def _tables(evidence: Evidence) -> dict[str, Any]:
     mine = pc.is_in(events["request_id"], pa.array(guilty, pa.string()))
     return {
         "owners": _rows(owners),
-        "events_of_worst_owners": _rows(events.filter(mine)),
-        "faulted_events": _rows(events.filter(events["rule"].is_valid())),
+        "events_of_worst_owners": _event_rows(events.filter(mine)),
+        "faulted_events": _event_rows(events.filter(events["rule"].is_valid())),
         "unfinished_requests": _rows(requests.filter(pc.invert(ended))),
         "wrong_reads": _rows(evidence.tables["contents"]),
     }
@@ -216,6 +216,14 @@ def _latency(evidence: Evidence) -> dict[str, Any]:
 
 def _rows(table: pa.Table) -> dict[str, Any]:
     return _listed(table.slice(0, ROWS_MAX).to_pylist(), table.num_rows)
+
+
+def _event_rows(table: pa.Table) -> dict[str, Any]:
+    """Rows of events.parquet, with outcome and detail as one text besides."""
+    from replay.recording.event_results import Result
+
+    rows = table.slice(0, ROWS_MAX).to_pylist()
+    return _listed([row | {"result": Result.of_row(row).text} for row in rows], table.num_rows)
 
 
 def _listed(rows: Sequence[Any], of: int) -> dict[str, Any]:

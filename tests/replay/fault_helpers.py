@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from faults.rule import FaultPlan, FaultRule
 from replay.profiles.catalogue import find_profile
 from replay.recording.event_results import Result
-from replay.recording.kinds import Outcome
 from replay.run.replay_once import ReplayRequest, replay
 from replay.run.session import SessionOptions
 from traces.dataset import open_trace
@@ -109,7 +108,7 @@ def record(
             json.loads((out / "run.json").read_text()),
             {row["request_id"]: row for row in pq.read_table(out / "requests.parquet").to_pylist()},
             [
-                row | {"result": Result(Outcome(row["outcome"]), row["detail"]).text}
+                row | {"result": Result.of_row(row).text}
                 for row in pq.read_table(out / "events.parquet").to_pylist()
             ],
         )

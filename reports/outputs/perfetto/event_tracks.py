@@ -195,7 +195,7 @@ class _RuleTracks:
 
 def _args(row: Mapping[str, Any]) -> str:
     names = ("request_id", "event", "copy", "direction", "pool", "pages", "result")
-    row = {**row, "result": Result(Outcome(row["outcome"]), row["detail"]).text}
+    row = {**row, "result": Result.of_row(row).text}
     told = ",".join(
         f'"{name}":{quoted(row[name]) if isinstance(row[name], str) else row[name]}'
         for name in names

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from replay.recording.event_results import Result
-from replay.recording.kinds import DECODE_ENDED, Outcome
+from replay.recording.kinds import DECODE_ENDED
 from replay.verdict.blame import blame
 from replay.verdict.episodes import Episode, kind_of
 from reports.evidence import Evidence
@@ -105,7 +105,7 @@ def _event_cells(row: dict[str, Any]) -> tuple[str, ...]:
         "never" if delivered is None else plain_seconds(delivered, 6),
         row["fault"] or NOTHING,
         row["rule"] or NOTHING,
-        Result(Outcome(row["outcome"]), row["detail"]).text
+        Result.of_row(row).text
         + (" (says failed)" if row["failed"] else "")
         + (" (no difference)" if row["observed"] is False else ""),
     )
