@@ -210,12 +210,9 @@ def judge_busy(watch: LoadWatch, series: Series) -> Assessment:
         counted_ones = last.transferring if last.inflight is None else last.inflight
         if watch.pauses >= _PAUSES_MIN and counted_ones == 0:
             return _silent_checks(watch, series)
-    return _open(
-        series,
-        f"busy on {counted(watch.lines, 'line')}, and "
-        + ("last seen idle long before the end" if watch.idle_at else "never seen idle")
-        + ": this shows neither a leak nor a healthy pool",
-    )
+    seen = "last seen idle long before the end of" if watch.idle_at else "never seen idle on"
+    lines = counted(watch.lines, "line")
+    return _open(series, f"{seen} {lines}: this shows neither a leak nor a healthy pool")
 
 
 def _silent_checks(watch: LoadWatch, series: Series) -> Assessment:
