@@ -1,8 +1,4 @@
-"""Random rules: of which kinds, how often they hit and how hard, all from one random generator.
-
-What is drawn can have an effect in the deployment: each kind says in which directions, and draws its
-keys itself. Each order of magnitude of a probability or a time is as likely as another.
-"""
+"""Dice for random rules; each order of magnitude of a probability or a time is as likely as another."""
 
 from __future__ import annotations
 
@@ -13,9 +9,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from faults.chance import Duration, LogNormal, Uniform
-from faults.kinds.base import Deployment, FaultKind
-from faults.kinds.registry import KINDS
-from faults.rule import FaultRule
 
 _T = TypeVar("_T")
 
@@ -37,40 +30,35 @@ class DrawBounds:
     copies_max: int = 3
 
 
-class RuleDice:
-    """Draws rules for a trace of so many requests (`faults.kinds.base.Dice`)."""
+class Dice:
+    """What kinds draw the keys of their rules with, for a trace of so many requests."""
 
     def __init__(self, random_: random.Random, bounds: DrawBounds, requests: int) -> None:
         self._random = random_
         self._bounds = bounds
-        self._requests = max(1, requests)
-
-    def rules(self, deployment: Deployment) -> tuple[FaultRule, ...]:
-        """A rule each of some of the kinds that can have an effect."""
-        kinds = [KINDS[name] for name in sorted(KINDS) if KINDS[name].directions(deployment)]
-        chosen = [
-            kind for kind in kinds if self._random.random() < self._bounds.kind_probability
-        ] or [self.choice(kinds)]
-        return tuple(self.rule(f"swarm {kind.name}", kind, deployment) for kind in chosen)
-
-    def rule(self, name: str, kind: FaultKind, deployment: Deployment) -> FaultRule:
-        """A rule of one kind, which must be able to have an effect."""
-        direction = self.choice(kind.directions(deployment))
-        probability = self._between(self._hits(), self._bounds.probability_max)
-        rule = FaultRule(name, kind.name, direction=direction, probability=probability)
-        return kind.drawn(rule, self, deployment)
+        #: The probability at which a rule is expected to hit as often as it must.
+        self._probability_min = min(1.0, bounds.hits_min / max(1, requests))
 
     def choice(self, options: Sequence[_T]) -> _T:
         """One of them."""
         return self._random.choice(options)
 
+    def some(self, options: Sequence[_T]) -> list[_T]:
+        """A random subset of kinds, never empty."""
+        share = self._bounds.kind_probability
+        return [each for each in options if self._random.random() < share] or [self.choice(options)]
+
+    def probability(self) -> float:
+        """That a rule hits an event."""
+        return self._between(self._probability_min, self._bounds.probability_max)
+
     def often(self) -> float:
-        """A probability of one half or more."""
+        """A probability of one half or more, for faults that mostly change nothing."""
         return round(self._random.uniform(0.5, 1.0), 4)
 
     def abort_rate(self) -> float:
         """A share of requests whose client goes away."""
-        return self._between(self._hits(), self._bounds.abort_rate_max)
+        return self._between(self._probability_min, self._bounds.abort_rate_max)
 
     def copies(self) -> int:
         """A number of copies."""
@@ -88,19 +76,12 @@ class RuleDice:
         """A time within which events may change places."""
         return min(10 * self._time(), self._bounds.delay_us_max)
 
-    def _hits(self) -> float:
-        return min(1.0, self._bounds.hits_min / self._requests)
-
     def _between(self, least: float, most: float) -> float:
-        if least >= most:
-            return _four_digits(least)
-        return _four_digits(math.exp(self._random.uniform(math.log(least), math.log(most))))
+        if least < most:
+            least = math.exp(self._random.uniform(math.log(least), math.log(most)))
+        # As short as people write it; in a long trace the first digits may stand far back.
+        return float(f"{least:.4g}")
 
     def _time(self) -> int:
         least, most = math.log(self._bounds.delay_us_min), math.log(self._bounds.delay_us_max)
         return round(math.exp(self._random.uniform(least, most)))
-
-
-def _four_digits(probability: float) -> float:
-    """As short as people write it; in a long trace the first of the digits may stand far back."""
-    return float(f"{probability:.4g}")

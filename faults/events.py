@@ -72,6 +72,11 @@ class CompletionEvent:
     next_room: int = 0
 
     @property
+    def at_us(self) -> int:
+        """When it is sent: the time of a rule's conditions."""
+        return self.sent_us
+
+    @property
     def identity(self) -> str:
         """What random decisions are keyed by: nothing that another request or rule could shift."""
         return (

@@ -12,12 +12,14 @@ Faults aimed at a state do not act on events: they are shown requests as they co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
 
 from faults.chance import Chance, uniform
 from faults.events import CompletionEvent, Direction, Moment
-from faults.kinds.base import BOTH_DIRECTIONS, Fate, Stage
+from faults.kinds.base import BOTH_DIRECTIONS, KEYS_ABOUT_EVENTS, Fate, FaultKind, Stage
 from faults.kinds.registry import KINDS
 from faults.rule import Condition, Detour, FaultPlan, FaultRule
 
@@ -108,7 +110,17 @@ class FaultJournal:
 
 
 _Subject = CompletionEvent | Moment
-_Test = Callable[[_Subject, int], bool]
+
+#: Conditions by which something of an event, or of a request in a state, is one of several.
+_ONE_OF = {
+    "request_ids": attrgetter("request_id"),
+    "session_ids": attrgetter("session_id"),
+    "pools": attrgetter("pool"),
+    "dp_ranks": attrgetter("dp_rank"),
+    "prefill_tp_ranks": attrgetter("prefill_tp_rank"),
+    "decode_tp_ranks": attrgetter("decode_tp_rank"),
+    "states": attrgetter("state"),
+}
 
 
 class BoundRule:
@@ -118,21 +130,15 @@ class BoundRule:
         self.rule, self.kind = rule, KINDS[rule.fault]
         self._seed = seed
         self._journal = journal
-        self._subject_tests = tuple(_subject_tests(rule, seed))
-        self._event_tests = tuple(_event_tests(rule))
-        if (condition := self.kind.condition(rule)) is not None:
-            self._event_tests += (condition,)
+        self._conditions = tuple(_conditions(rule, self.kind, seed))
         self._counts: Counter[str] = Counter()
         #: For rules that choose whole transfers: the number of each that they counted.
         self._transfers: dict[str, int] = {}
 
     def hits(self, event: CompletionEvent) -> bool:
         """Whether it hits an event; an event that meets its conditions is counted."""
-        for test in self._event_tests:
-            if not test(event):
-                return False
-        for about in self._subject_tests:
-            if not about(event, event.sent_us):
+        for holds in self._conditions:
+            if not holds(event):
                 return False
         identity = event.transfer_identity if self.kind.is_per_transfer else event.identity
         if not self.chooses(event, identity):
@@ -144,9 +150,8 @@ class BoundRule:
 
     def strikes(self, moment: Moment) -> Strike | None:
         """What it does to a request that comes into its state."""
-        for about in self._subject_tests:
-            if not about(moment, moment.at_us):
-                return None
+        if not all(holds(moment) for holds in self._conditions):
+            return None
         if not self.chooses(moment, moment.identity):
             return None
         self._journal.planned += 1
@@ -254,32 +259,26 @@ def _by_direction(rules: Iterable[BoundRule]) -> dict[Direction, tuple[BoundRule
     }
 
 
-def _subject_tests(rule: FaultRule, seed: int) -> Iterable[_Test]:
-    """The conditions that a rule has on events and on requests in a state alike."""
-    if (request_ids := rule.request_ids) is not None:
-        yield lambda subject, _: subject.request_id in request_ids
-    if (session_ids := rule.session_ids) is not None:
-        yield lambda subject, _: subject.session_id in session_ids
-    if (pools := rule.pools) is not None:
-        yield lambda subject, _: subject.pool in pools
-    if (dp_ranks := rule.dp_ranks) is not None:
-        yield lambda subject, _: subject.dp_rank in dp_ranks
+def _conditions(rule: FaultRule, kind: FaultKind, seed: int) -> Iterator[Callable[[Any], bool]]:
+    """The conditions that a rule has, except occurrence and probability."""
+    for key, attribute in _ONE_OF.items():
+        values = getattr(rule, key)
+        if values is not None and not (kind.is_aimed and key in KEYS_ABOUT_EVENTS):
+            yield _is_one_of(attribute, values)
     if (after_us := rule.after_us) is not None:
-        yield lambda _, at_us: at_us >= after_us
+        yield lambda subject: subject.at_us >= after_us
     if (before_us := rule.before_us) is not None:
-        yield lambda _, at_us: at_us < before_us
+        yield lambda subject: subject.at_us < before_us
     if (burst := rule.burst) is not None:
-        yield lambda subject, at_us: burst.is_on(seed, rule.name, subject.pool, at_us)
+        yield lambda subject: burst.is_on(seed, rule.name, subject.pool, subject.at_us)
+    if (condition := kind.condition(rule)) is not None:
+        yield condition
 
 
-def _event_tests(rule: FaultRule) -> Iterable[Callable[[CompletionEvent], bool]]:
-    """The conditions that a rule has on events only."""
-    if (prefill_tp_ranks := rule.prefill_tp_ranks) is not None:
-        yield lambda event: event.prefill_tp_rank in prefill_tp_ranks
-    if (decode_tp_ranks := rule.decode_tp_ranks) is not None:
-        yield lambda event: event.decode_tp_rank in decode_tp_ranks
-    if (states := rule.states) is not None:
-        yield lambda event: event.state in states
+def _is_one_of(
+    attribute: Callable[[Any], object], values: frozenset[object]
+) -> Callable[[Any], bool]:
+    return lambda subject: attribute(subject) in values
 
 
 def _scope(rule: FaultRule, subject: _Subject) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
+from faults.draw import Dice
 from faults.events import RequestState
-from faults.kinds.base import AimedKind, Deployment, Dice, EventWords, Example
+from faults.kinds import base
 from faults.rule import FaultRule
 
 #: States that a request stays in for a while on every engine, so that an abort can hit it there.
@@ -20,12 +21,12 @@ _LASTING_STATES: tuple[RequestState, ...] = (
 )
 
 
-class Abort(AimedKind):
+class Abort(base.AimedKind):
     """The client goes away at a chosen moment."""
 
     name = "abort"
     meaning = "the client goes away while its request is in the state `when`"
-    example = Example(
+    example = base.Example(
         """\
 [[rule]]
 fault = "abort"
@@ -35,16 +36,9 @@ probability = 0.1
 """
     )
     effect = "the client goes away"
+    told = "the client of {name} went away at {came}"
 
-    def told(self, event: EventWords) -> str | None:
-        """When the client went."""
-        return f"the client of {event.name} went away at {event.came}"
-
-    def drawn(self, rule: FaultRule, dice: Dice, deployment: Deployment) -> FaultRule:
+    def drawn(self, rule: FaultRule, dice: Dice, deployment: base.Deployment) -> FaultRule:
         """A share of all clients, and the state."""
-        return dataclasses.replace(
-            rule,
-            direction="decode",
-            probability=dice.abort_rate(),
-            when=dice.choice(_LASTING_STATES),
-        )
+        probability, when = dice.abort_rate(), dice.choice(_LASTING_STATES)
+        return replace(rule, direction="decode", probability=probability, when=when)

@@ -1,29 +1,34 @@
 """What a fault kind must be: its keys, its words, its effect, and how it is drawn and shrunk.
 
 A kind is one object in `faults/kinds/NAME.py`, listed in `faults.kinds.registry`. It holds no state:
-everything about one rule is in the `FaultRule`, everything about one event is handed in. What a kind
-must know of a deployment, of a recording or of the search for a smaller case is one of the small
-protocols below.
+everything about one rule is in the `FaultRule`, everything about one event is handed in.
 
     event --can it hit?--> chosen by chance and count --spares?--> shape(fate) --> deliveries
 """
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence, Sized
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol
 
-from faults.chance import Chance, Duration
-from faults.events import CompletionEvent, Direction
+from faults.chance import Chance
+from faults.draw import Dice
+from faults.events import CompletionEvent, Direction, RequestState
 from faults.rule import CONDITION_MEANINGS, FIELDS, Condition, Detour, FaultRule, meaning_of
 
-_T = TypeVar("_T")
-
 BOTH_DIRECTIONS: tuple[Direction, ...] = ("decode", "prefill")
+
+#: Keys of a rule that describe an event, and so do not go with faults aimed at a request.
+KEYS_ABOUT_EVENTS = ("direction", "states", "prefill_tp_ranks", "decode_tp_ranks")
+
+#: How one sees that a delivered fault made a difference, besides that the event came twice.
+#:   late       its receiver looked when it was due, and it was not there
+#:   overtaken  an event that was due later was delivered first
+#:   consumed   its receiver did not ignore it
+Sign = Literal["late", "overtaken", "consumed"]
 
 
 class Stage(IntEnum):
@@ -55,15 +60,6 @@ STAGE_MEANINGS: dict[Stage, str] = {
     "the sum of the delays",
     Stage.AGAIN: "as many copies as all of them ask for, each after the delayed original",
 }
-
-#: By what one sees that a delivered fault made a difference, besides that the event came twice.
-#:   late       its receiver looked when it was due, and it was not there
-#:   overtaken  an event that was due later was delivered first
-#:   consumed   its receiver did not ignore it
-Sign = Literal["late", "overtaken", "consumed"]
-
-#: Keys of a rule that describe an event, and so do not go with faults aimed at a request.
-KEYS_ABOUT_EVENTS = ("direction", "states", "prefill_tp_ranks", "decode_tp_ranks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,132 +106,34 @@ class Fate:
     copies: list[Copy] = field(default_factory=list)
 
 
-class Parties(Protocol):
-    """Between whom the events of one transfer go."""
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What kinds must know of a deployment, to draw only rules that can have an effect there."""
 
-    @property
-    def completions(self) -> Sized:
-        """Completions of one transfer."""
-
-    @property
-    def real_senders(self) -> Sized:
-        """Prefill TP ranks that are sent an acknowledgement."""
-
-
-class Deployment(Protocol):
-    """What a kind may ask of a deployment, to draw only what can have an effect there."""
-
-    @property
-    def prefill_dp(self) -> int:
-        """DP ranks of a prefill instance."""
-
-    @property
-    def decode_dp(self) -> int:
-        """DP ranks of a decode instance."""
-
-    @property
-    def page_size(self) -> int:
-        """Tokens of a page."""
-
-    @property
-    def allocator_sorts_pages(self) -> bool:
-        """Whether freed pages wait in order before they are given out again."""
-
-    @property
-    def bootstrap_timeout_us(self) -> int | None:
-        """Prefill's timeout while it waits for decode's pages."""
-
-    @property
-    def waiting_timeout_us(self) -> int | None:
-        """Decode's timeout before bytes move."""
-
-    @property
-    def completion_timeout_us(self) -> int | None:
-        """Decode's timeout for a completion."""
-
-    @property
-    def acknowledgement_timeout_us(self) -> int | None:
-        """Prefill's timeout for an acknowledgement."""
-
-    def parties(self) -> Parties:
-        """Between whom the events of one transfer go."""
-
-
-class Dice(Protocol):
-    """What a kind draws its rules with (`faults.draw`)."""
-
-    def choice(self, options: Sequence[_T]) -> _T:
-        """One of them."""
-
-    def often(self) -> float:
-        """A probability of one half or more."""
-
-    def abort_rate(self) -> float:
-        """A share of requests whose client goes away."""
-
-    def copies(self) -> int:
-        """A number of copies."""
-
-    def delay(self) -> Duration:
-        """A time, or a distribution of times."""
-
-    def window_us(self) -> int:
-        """A time within which events may change places."""
+    #: By direction: DP ranks of a receiving instance, and events of one transfer.
+    dp_ranks: dict[Direction, int]
+    events: dict[Direction, int]
+    #: States in which the engine has a timeout, and that every request passes.
+    timeouts: tuple[RequestState, ...]
+    #: Whether freed pages are given out again soon.
+    reuses_pages_soon: bool
 
 
 class Shrinking(Protocol):
-    """What a kind asks of the search for a simpler rule; each call tries rules in a replay."""
+    """The search for a simpler rule; each call tries rules in a replay, until one is accepted."""
 
     @property
     def rule(self) -> FaultRule:
         """The rule with everything that was accepted."""
 
     def fewer(self, key: str) -> bool:
-        """Smaller counts, the smallest first; returns whether one was accepted."""
+        """Try smaller counts, the smallest first."""
 
     def shorter(self, key: str, least_us: int = 0) -> bool:
-        """Shorter times, the shortest first; returns whether one was accepted.
-
-        Distributions and lists of times stay.
-        """
+        """Try shorter times, the shortest first; distributions and lists of times stay."""
 
     def change(self, **keys: object) -> bool:
-        """These values; returns whether they were accepted."""
-
-
-class Wording(Protocol):
-    """How a report writes numbers and times."""
-
-    def time(self, time_us: int) -> str:
-        """A length of time."""
-
-    def duration(self, value: Duration | tuple[int, ...]) -> str:
-        """A length of time, several, or a distribution."""
-
-    def number(self, value: int) -> str:
-        """A whole number."""
-
-    def counted(self, count: int, noun: str) -> str:
-        """A number and its noun, in the plural where needed."""
-
-
-class EventWords(NamedTuple):
-    """One delivery as the words about it name it."""
-
-    #: Which event it is, such as "the completion of room 3 from prefill TP 0".
-    name: str
-    sent: str
-    #: When it was delivered, and how much later than due.
-    came: str
-    late: str
-    is_copy: bool
-
-
-class Receivers(NamedTuple):
-    """Who receives the events of one direction in a recording."""
-
-    side: Direction
-    dp_ranks: int
+        """Try these values."""
 
 
 class FaultKind(ABC):
@@ -254,9 +152,13 @@ class FaultKind(ABC):
     only: ClassVar[tuple[Only, ...]] = ()
     #: Whether all events of one transfer are chosen and counted together.
     is_per_transfer: ClassVar[bool] = False
-    shows: ClassVar[frozenset[Sign]] = frozenset()
     #: Whether it depends on chance even where its rule says nothing of it.
     is_random: ClassVar[bool] = False
+    shows: ClassVar[frozenset[Sign]] = frozenset()
+    #: What it did to a delivery, and to a copy, as a sentence in which `{name}`, `{sent}`, `{came}`
+    #: and `{late}` stand for the event, when it was sent and delivered, and how much too late.
+    told: ClassVar[str] = "{name} came at {came}"
+    told_of_copy: ClassVar[str] = "{name} came again at {came}"
 
     # Its keys.
 
@@ -279,9 +181,8 @@ class FaultKind(ABC):
 
     def is_complete(self, rule: FaultRule) -> bool:
         """Whether the rule has one of the keys of which the kind needs one."""
-        return not self.one_of or any(
-            getattr(rule, key) != FIELDS[key].default for key in self.one_of
-        )
+        values = {key: getattr(rule, key) for key in self.one_of}
+        return not values or any(each != FIELDS[key].default for key, each in values.items())
 
     def complaint(self, rule: FaultRule) -> tuple[str, str] | None:
         """The key whose value does not fit the others, and what is wrong with it."""
@@ -305,36 +206,32 @@ class FaultKind(ABC):
     def shape(self, rule: FaultRule, fate: Fate, chance: Chance) -> None:
         """Add what the rule does to an event that it hits."""
 
-    # Its words.
-
-    def told(self, event: EventWords) -> str | None:
-        """What it did to one delivery, as a sentence; None where there is nothing to add."""
-        return None
+    # What a report says of a rule; keys of the rule stand in braces, as in `{delay_us} later`.
 
     @abstractmethod
-    def in_words(self, rule: FaultRule, words: Wording) -> str:
-        """What a rule does to the events that it hits, as the rest of a sentence about them."""
+    def in_words(self, rule: FaultRule) -> str:
+        """What it does to the events that it hits, as the rest of a sentence about them."""
 
-    # Why a rule did nothing.
-
-    def why_none_met(self, rule: FaultRule, receivers: Receivers) -> str | None:
-        """Why no event of a deployment can matter to the rule."""
+    def why_none_met(self, rule: FaultRule, side: Direction, dp_ranks: int) -> str | None:
+        """Why no event that is sent to a side with so many DP ranks can matter to it."""
         return None
 
-    def why_none_hit(self, rule: FaultRule, words: Wording) -> str | None:
+    def why_none_hit(self, rule: FaultRule) -> str | None:
         """Why it hit none of the events that it met, if not by chance or count."""
         return None
 
     def why_none_landed(self, rule: FaultRule) -> str:
         """Why nothing that it planned came about."""
-        if rule.until is not None:
-            return (
-                f"It waits until {CONDITION_MEANINGS[rule.until]}, which never happened, and no "
-                "receiver missed the events that it held back."
-            )
-        return "The replay ended before what it planned could happen."
+        if self.stage is Stage.LOST:
+            return "The events it would have lost had already been delivered early by another rule."
+        if rule.until is None:
+            return "The replay ended before what it planned could happen."
+        return (
+            f"It waits until {CONDITION_MEANINGS[rule.until]}, which never happened, and no "
+            "receiver missed the events that it held back."
+        )
 
-    # How a seed draws it, and how a shrinker makes it simpler.
+    # How a seed draws it, and how shrinking makes it simpler.
 
     def directions(self, deployment: Deployment) -> tuple[Direction, ...]:
         """In which directions it can have an effect; none where it cannot have any."""
@@ -345,13 +242,13 @@ class FaultKind(ABC):
         return rule
 
     def simplify(self, tries: Shrinking) -> None:
-        """Try smaller values of the keys; a delay that is always the same gets shorter."""
+        """Try smaller values of the keys."""
         if "delay_us" in self.keys:
             tries.shorter("delay_us")
 
     def as_drawn(self, rule: FaultRule, chance: Chance) -> FaultRule:
         """A rule that does to any event, without chance, what this one did to one event."""
-        return dataclasses.replace(rule, delay_us=chance.time_us(rule.delay_us, "delay"))
+        return replace(rule, delay_us=chance.time_us(rule.delay_us, "delay"))
 
 
 class AimedKind(FaultKind):
@@ -366,8 +263,7 @@ class AimedKind(FaultKind):
     def shape(self, rule: FaultRule, fate: Fate, chance: Chance) -> None:
         """Nothing: it acts on no event."""
 
-    def in_words(self, rule: FaultRule, words: Wording) -> str:
+    def in_words(self, rule: FaultRule) -> str:
         """What happens to the request, and when."""
-        if not rule.delay_us:
-            return f"{self.effect} at once"
-        return f"{self.effect} {words.duration(rule.delay_us)} later, if it is still in that state"
+        later = "{delay_us} later, if it is still in that state" if rule.delay_us else "at once"
+        return f"{self.effect} {later}"

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 
 from faults.chance import Chance
-from faults.events import CompletionEvent
-from faults.kinds.base import (
-    Deployment,
-    Dice,
-    EventWords,
-    Example,
-    Fate,
-    FaultKind,
-    Receivers,
-    Stage,
-    Wording,
-)
+from faults.draw import Dice
+from faults.events import CompletionEvent, Direction
+from faults.kinds import base
 from faults.rule import Detour, FaultRule
 
 _ELSEWHERE: dict[Detour, str] = {
@@ -27,14 +18,14 @@ _ELSEWHERE: dict[Detour, str] = {
 }
 
 
-class Misroute(FaultKind):
+class Misroute(base.FaultKind):
     """The event goes to another queue, rank or room than it was sent to."""
 
     name = "misroute"
     meaning = (
         "the event is delivered elsewhere: as the other kind, to another rank, for another room"
     )
-    example = Example(
+    example = base.Example(
         """\
 [[rule]]
 fault = "misroute"
@@ -42,9 +33,10 @@ to = "rank"                  # the next DP rank; or "kind", or "room"
 probability = 0.02
 """
     )
-    stage = Stage.ELSEWHERE
+    stage = base.Stage.ELSEWHERE
     may = frozenset({"to"})
     shows = frozenset({"consumed"})
+    told = "{name} went astray at {came}"
 
     def condition(self, rule: FaultRule) -> Callable[[CompletionEvent], bool] | None:
         """There must be another rank or room to go to."""
@@ -54,27 +46,21 @@ probability = 0.02
             return lambda event: event.next_room != event.bootstrap_room
         return None
 
-    def shape(self, rule: FaultRule, fate: Fate, chance: Chance) -> None:
+    def shape(self, rule: FaultRule, fate: base.Fate, chance: Chance) -> None:
         """Send every delivery elsewhere, unless an earlier rule of the plan has done so."""
         fate.detour = fate.detour or rule.to
 
-    def told(self, event: EventWords) -> str | None:
-        """That it went elsewhere."""
-        return f"{event.name} went astray at {event.came}"
-
-    def in_words(self, rule: FaultRule, words: Wording) -> str:
+    def in_words(self, rule: FaultRule) -> str:
         """Where it goes."""
         return f"delivered {_ELSEWHERE[rule.to]}"
 
-    def why_none_met(self, rule: FaultRule, receivers: Receivers) -> str | None:
+    def why_none_met(self, rule: FaultRule, side: Direction, dp_ranks: int) -> str | None:
         """There is no other rank."""
-        if rule.to == "rank" and receivers.dp_ranks == 1:
-            return f"{receivers.side} has one DP rank, so there is no other"
-        return None
+        is_alone = rule.to == "rank" and dp_ranks == 1
+        return f"{side} has one DP rank, so there is no other" if is_alone else None
 
-    def drawn(self, rule: FaultRule, dice: Dice, deployment: Deployment) -> FaultRule:
+    def drawn(self, rule: FaultRule, dice: Dice, deployment: base.Deployment) -> FaultRule:
         """One of the places that there are."""
-        is_decode = rule.direction == "decode"
-        ranks = deployment.decode_dp if is_decode else deployment.prefill_dp
-        places: tuple[Detour, ...] = ("kind", "rank", "room") if ranks > 1 else ("kind", "room")
-        return dataclasses.replace(rule, to=dice.choice(places))
+        has_others = deployment.dp_ranks[rule.direction] > 1
+        places: tuple[Detour, ...] = ("kind", "rank", "room") if has_others else ("kind", "room")
+        return replace(rule, to=dice.choice(places))

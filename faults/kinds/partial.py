@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 
 from faults.chance import Chance
 from faults.events import CompletionEvent, Direction
-from faults.kinds.base import (
-    Deployment,
-    EventWords,
-    Example,
-    Fate,
-    FaultKind,
-    Shrinking,
-    Stage,
-    Wording,
-)
-from faults.kinds.drop import LOST_TOO_LATE, Drop
+from faults.kinds import base
+from faults.kinds.drop import Drop
 from faults.rule import FaultRule
 
 
-class Partial(FaultKind):
+class Partial(base.FaultKind):
     """Of all events of one transfer only those of some TP ranks are delivered."""
 
     name = "partial"
     meaning = "of all events of one transfer only those of `keep` TP ranks are delivered"
-    example = Example(
+    example = base.Example(
         """\
 [[rule]]
 fault = "partial"
@@ -36,10 +27,11 @@ probability = 0.02
         # Several TP ranks a decode DP rank, so that a transfer has several completions.
         ("decode_dp=1",),
     )
-    stage = Stage.LOST
+    stage = base.Stage.LOST
     may = frozenset({"keep"})
     is_per_transfer = True
     is_random = True
+    told = "{name} came at {came}, without those of other ranks"
 
     def condition(self, rule: FaultRule) -> Callable[[CompletionEvent], bool] | None:
         """A transfer of no more events than are kept stays whole."""
@@ -54,40 +46,27 @@ probability = 0.02
 
         return event.part in sorted(range(event.parts), key=lot)[: rule.keep]
 
-    def shape(self, rule: FaultRule, fate: Fate, chance: Chance) -> None:
+    def shape(self, rule: FaultRule, fate: base.Fate, chance: Chance) -> None:
         """Lose an event that is not kept."""
         fate.lost_by.append(rule)
 
-    def told(self, event: EventWords) -> str | None:
-        """What is missing beside a delivered event."""
-        return f"{event.name} came at {event.came}, without those of other ranks"
-
-    def in_words(self, rule: FaultRule, words: Wording) -> str:
+    def in_words(self, rule: FaultRule) -> str:
         """What it does."""
-        return f"lost but for those of {words.counted(rule.keep, 'TP rank')} of each transfer"
+        ranks = "TP rank" if rule.keep == 1 else "TP ranks"
+        return f"lost but for those of {{keep}} {ranks} of each transfer"
 
-    def why_none_hit(self, rule: FaultRule, words: Wording) -> str | None:
+    def why_none_hit(self, rule: FaultRule) -> str | None:
         """All events were among those that it keeps."""
-        return f"none of them was beyond the {words.number(rule.keep)} that it keeps"
+        return "none of them was beyond the {keep} that it keeps"
 
-    def why_none_landed(self, rule: FaultRule) -> str:
-        """Only an event that came early cannot be lost any more."""
-        return LOST_TOO_LATE
-
-    def directions(self, deployment: Deployment) -> tuple[Direction, ...]:
+    def directions(self, deployment: base.Deployment) -> tuple[Direction, ...]:
         """Those in which a transfer has several events."""
-        parties = deployment.parties()
-        found: list[Direction] = []
-        if len(parties.completions) > 1:
-            found.append("decode")
-        if len(parties.real_senders) > 1:
-            found.append("prefill")
-        return tuple(found)
+        return tuple(side for side in base.BOTH_DIRECTIONS if deployment.events[side] > 1)
 
-    def simplify(self, tries: Shrinking) -> None:
+    def simplify(self, tries: base.Shrinking) -> None:
         """Keep fewer events."""
         any(tries.change(keep=keep) for keep in range(1, tries.rule.keep))
 
     def as_drawn(self, rule: FaultRule, chance: Chance) -> FaultRule:
         """The event was lost."""
-        return dataclasses.replace(rule, fault=Drop.name)
+        return replace(rule, fault=Drop.name)

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from faults.draw import Dice
 from faults.kinds.abort import Abort
-from faults.kinds.base import KEYS_ABOUT_EVENTS, STAGE_MEANINGS, FaultKind
+from faults.kinds.base import KEYS_ABOUT_EVENTS, STAGE_MEANINGS, Deployment, FaultKind
 from faults.kinds.delay import Delay
 from faults.kinds.drop import Drop
 from faults.kinds.duplicate import Duplicate
@@ -59,6 +60,20 @@ def plain_rule(rule: FaultRule) -> FaultRule:
     unused |= {"occurrences_per"} if rule.occurrences is None else set()
     defaults: dict[str, Any] = {key: FIELDS[key].default for key in unused}
     return dataclasses.replace(rule, **defaults)
+
+
+def draw_rule(name: str, kind: FaultKind, dice: Dice, deployment: Deployment) -> FaultRule:
+    """A random rule of one kind, which must be able to have an effect in the deployment."""
+    direction = dice.choice(kind.directions(deployment))
+    rule = FaultRule(name, kind.name, direction=direction, probability=dice.probability())
+    return kind.drawn(rule, dice, deployment)
+
+
+def draw_rules(prefix: str, dice: Dice, deployment: Deployment) -> tuple[FaultRule, ...]:
+    """A random rule each of some of the kinds that can have an effect in the deployment."""
+    kinds = [KINDS[name] for name in sorted(KINDS) if KINDS[name].directions(deployment)]
+    chosen = dice.some(kinds)
+    return tuple(draw_rule(f"{prefix} {each.name}", each, dice, deployment) for each in chosen)
 
 
 def combination() -> Iterator[tuple[str, str]]:

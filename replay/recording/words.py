@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from faults.kinds.base import EventWords
 from faults.kinds.registry import kinds_in
 from replay.recording.kinds import Outcome
 
@@ -53,10 +52,11 @@ def what_a_fault_did(event: EventFact) -> str:
         return f"{name} was dropped at {seconds(event.sent_us)}"
     if event.delivered_us is None:
         return f"{name}, sent at {seconds(event.sent_us)}, had not arrived when the replay ended"
-    late = seconds(event.delivered_us - event.due_us)
-    about = EventWords(name, seconds(event.sent_us), came, late, event.copy > 0)
-    told = (kind.told(about) for kind in kinds)
-    words = next((each for each in told if each is not None), f"{name} came at {came}")
+    words = f"{name} came at {came}"
+    if kinds:
+        told = kinds[0].told_of_copy if event.copy else kinds[0].told
+        late = seconds(event.delivered_us - event.due_us)
+        words = told.format(name=name, sent=seconds(event.sent_us), came=came, late=late)
     return words if event.was_taken else f"{words} ({event.result})"
 
 

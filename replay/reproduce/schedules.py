@@ -14,15 +14,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faults.draw import DrawBounds, RuleDice
-from faults.kinds.base import Deployment, FaultKind
+from faults.draw import Dice, DrawBounds
+from faults.kinds.base import FaultKind
 from faults.kinds.delay import Delay
 from faults.kinds.drop import Drop
 from faults.kinds.duplicate import Duplicate
 from faults.kinds.fail import Fail
 from faults.kinds.misroute import Misroute
+from faults.kinds.registry import draw_rule
 from faults.rule import FaultPlan
 from replay.profiles.catalogue import find_profile
+from replay.run.swarm import deployment_of
 from traces.schema import TraceRequest
 
 BLOCK_SIZE = 16
@@ -55,9 +57,14 @@ def draw_schedule(seed: int) -> Schedule:
     random_ = random.Random(seed)
     deployment = _deployment(random_)
     requests = _requests(random_)
-    dice = RuleDice(random_, _BOUNDS, len(requests))
     engine = dataclasses.replace(find_profile("hardened"), **deployment)  # type: ignore[arg-type]
-    return Schedule(requests, _plan(random_, dice, engine), deployment)
+    dice, deployed = Dice(random_, _BOUNDS, len(requests)), deployment_of(engine)
+    chosen = [random_.choice(_KINDS) for _ in range(random_.randint(0, 3))]
+    rules = tuple(
+        draw_rule(f"{kind.name}-{number}", kind, dice, deployed)
+        for number, kind in enumerate(chosen)
+    )
+    return Schedule(requests, FaultPlan(rules), deployment)
 
 
 def _between(random_: random.Random, least: int, most: int) -> int:
@@ -129,11 +136,3 @@ def _block_hashes(random_: random.Random, number: int, blocks: int) -> np.ndarra
         + [100_000 * (number + 1) + block for block in range(common, blocks)],
         dtype=np.uint64,
     )
-
-
-def _plan(random_: random.Random, dice: RuleDice, deployment: Deployment) -> FaultPlan:
-    chosen = [random_.choice(_KINDS) for _ in range(random_.randint(0, 3))]
-    rules = (
-        dice.rule(f"{kind.name}-{number}", kind, deployment) for number, kind in enumerate(chosen)
-    )
-    return FaultPlan(tuple(rules))

@@ -14,7 +14,10 @@ import random
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from faults.draw import DrawBounds, RuleDice
+from faults.draw import Dice, DrawBounds
+from faults.events import RequestState
+from faults.kinds.base import Deployment
+from faults.kinds.registry import draw_rules
 from faults.rule import FaultPlan
 from replay.errors import ProfileError
 from replay.profiles.profile import EngineProfile
@@ -75,8 +78,26 @@ def draw_swarm(
     bounds = bounds or SwarmBounds()
     random_ = random.Random(f"kvreplay swarm {seed}")
     settings, deployed = _fitting_topology(random_, bounds, profile, fixed)
-    rules = RuleDice(random_, bounds, requests).rules(deployed)
+    rules = draw_rules("swarm", Dice(random_, bounds, requests), deployment_of(deployed))
     return Swarm(settings, FaultPlan(rules, source=f"swarm of seed {seed}"))
+
+
+def deployment_of(profile: EngineProfile) -> Deployment:
+    """What fault kinds must know of a profile, to draw rules that can have an effect."""
+    parties = profile.parties()
+    timeouts: dict[RequestState, int | None] = {
+        "bootstrap": profile.bootstrap_timeout_us,
+        "transfer": profile.waiting_timeout_us,
+        "landed": profile.completion_timeout_us,
+        "in-flight": profile.acknowledgement_timeout_us,
+    }
+    return Deployment(
+        dp_ranks={"decode": profile.decode_dp, "prefill": profile.prefill_dp},
+        events={"decode": len(parties.completions), "prefill": len(parties.real_senders)},
+        timeouts=tuple(state for state, time_us in timeouts.items() if time_us is not None),
+        # Freed pages are given out next; in the other orders a big pool takes long to come round.
+        reuses_pages_soon=not profile.allocator_sorts_pages and profile.page_size > 1,
+    )
 
 
 def _fitting_topology(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from faults.chance import Duration, LogNormal, Uniform
+from faults.chance import LogNormal, Uniform
 from faults.kinds.registry import KINDS
-from faults.rule import FIELDS, FaultRule, read_rule, type_of, words_in
+from faults.rule import FIELDS, CopyDelay, FaultRule, read_rule, type_of, words_in
 from replay.recording.words import seconds
-from reports.words import counted, number
+from reports.words import number
 from traces.text import shortened
 
 #: Values of a list that are named, and characters of each.
@@ -73,36 +73,30 @@ def action(rule: FaultRule) -> str:
     """What it does to them; only its name where another version of kvreplay knows more."""
     if rule.fault not in KINDS or not _has_known_words(rule):
         return rule.fault
-    return KINDS[rule.fault].in_words(rule, REPORT_WORDING)
+    return with_values(KINDS[rule.fault].in_words(rule), rule)
 
 
-class _ReportWording:
-    """How the page writes numbers and times (`faults.kinds.base.Wording`)."""
-
-    def time(self, time_us: int) -> str:
-        """A length of time."""
-        return seconds(time_us)
-
-    def duration(self, value: Duration | tuple[int, ...]) -> str:
-        """A length of time as a plan gives it: a number, several, or a distribution."""
-        if isinstance(value, tuple):
-            return some([seconds(each) for each in value])
-        if isinstance(value, Uniform):
-            return f"{seconds(value.low_us)} to {seconds(value.high_us)}"
-        if isinstance(value, LogNormal):
-            return f"a time of which half are below {seconds(value.median_us)}"
-        return seconds(value)
-
-    def number(self, value: int) -> str:
-        """A whole number."""
-        return number(value)
-
-    def counted(self, count: int, noun: str) -> str:
-        """A number and its noun."""
-        return counted(count, noun)
+def with_values(text: str, rule: FaultRule) -> str:
+    """A text about a rule in which its keys stand in braces, with their values."""
+    return text.format_map({key: _value(rule, key) for key in KINDS[rule.fault].keys})
 
 
-REPORT_WORDING = _ReportWording()
+def _value(rule: FaultRule, key: str) -> str:
+    value = getattr(rule, key)
+    if key.endswith("_us"):
+        return duration(value)
+    return number(value) if isinstance(value, int) else str(value)
+
+
+def duration(value: CopyDelay | None) -> str:
+    """A length of time as a plan gives it: a number, several, or a distribution."""
+    if isinstance(value, tuple):
+        return some([seconds(each) for each in value])
+    if isinstance(value, Uniform):
+        return f"{seconds(value.low_us)} to {seconds(value.high_us)}"
+    if isinstance(value, LogNormal):
+        return f"a time of which half are below {seconds(value.median_us)}"
+    return seconds(value or 0)
 
 
 def ordinal(count: int) -> str:

@@ -8,12 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faults.events import Direction
-from faults.kinds.base import Receivers
 from faults.kinds.registry import KINDS
 from faults.rule import FaultRule
 from replay.recording.words import seconds
 from reports.evidence import Evidence
-from reports.parts.rule_words import REPORT_WORDING, is_aimed, ordinal
+from reports.parts.rule_words import is_aimed, ordinal, with_values
 from reports.words import counted
 from traces.text import shortened
 
@@ -68,8 +67,8 @@ def _not_chosen(rule: FaultRule, met: int, what: str) -> str:
             f"{probability:g} each. Raise its probability, or try another seed"
         )
     kind = KINDS.get(rule.fault)
-    why = None if kind is None else kind.why_none_hit(rule, REPORT_WORDING)
-    return why or f"it hit no {what} of them"
+    why = None if kind is None else kind.why_none_hit(rule)
+    return with_values(why, rule) if why else f"it hit no {what} of them"
 
 
 def _reasons(evidence: Evidence, rule: FaultRule) -> Iterator[str]:
@@ -97,7 +96,7 @@ def _reasons(evidence: Evidence, rule: FaultRule) -> Iterator[str]:
     if rule.after_us is not None and rule.after_us > inject_us:
         yield f"faults end with the inject phase at {seconds(inject_us)}"
     if (kind := KINDS.get(rule.fault)) is not None:
-        why = kind.why_none_met(rule, Receivers(side, profile[f"{side}_dp"]))
+        why = kind.why_none_met(rule, side, profile[f"{side}_dp"])
         yield from () if why is None else (why,)
     if is_aimed(rule):
         yield f"no request came into state {rule.when}"

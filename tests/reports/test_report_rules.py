@@ -18,7 +18,7 @@ from reports.evidence import load
 from reports.page import render_report
 from reports.parts.faults import check_faults, make_faults
 from reports.parts.rule_events import rule_events
-from reports.parts.rule_words import REPORT_WORDING, action, ordinal, recorded_rule, selection
+from reports.parts.rule_words import action, duration, ordinal, recorded_rule, selection
 
 SOME = frozenset({2, 5, 9})
 
@@ -198,7 +198,7 @@ def test_a_rule_is_said_in_words():
         "session, each with probability 0.25"
     )
     assert action(said) == "delivered, and then again 2 times, 1 ms, 9 ms apart"
-    assert REPORT_WORDING.duration(Uniform(1_000, 2_000)) == "1 ms to 2 ms"
+    assert duration(Uniform(1_000, 2_000)) == "1 ms to 2 ms"
     assert [ordinal(each) for each in (1, 2, 3, 4, 11, 12, 21, 111)] == [
         "1st", "2nd", "3rd", "4th", "11th", "12th", "21st", "111th"
     ]  # fmt: skip
