@@ -103,10 +103,10 @@ def _request(
 ) -> Life:
     """The life of a request; as fine as the tables are where it cannot be replayed."""
     from replay.errors import USER_ERRORS
-    from replay.explain.again import watch_again
     from replay.explain.request_life import read_request, request_life
-    from replay.explain.sightings import Watch
     from replay.explain.subject import choose_request, find_request
+    from replay.recording.sightings import Watch
+    from replay.run.watch_again import watch_again
 
     chosen = ""
     if wanted is None:
@@ -130,10 +130,10 @@ def _page(
     recording: Recording, text: str, pool: str | None, trace: Path | None, device: str
 ) -> Life:
     """The life of a page, for which the recording is replayed."""
-    from replay.explain.again import watch_again
     from replay.explain.page_life import page_life
-    from replay.explain.sightings import Watch
     from replay.explain.subject import find_page
+    from replay.recording.sightings import Watch
+    from replay.run.watch_again import watch_again
 
     page = find_page(recording, text, pool)
     watch = Watch(pool=page.pool, page=page.number)

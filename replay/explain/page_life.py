@@ -14,13 +14,13 @@ from typing import Any
 import pyarrow.compute as pc
 
 from replay.explain.life import Life, Order, Step, StepKind, first_departure, in_order
-from replay.explain.sightings import PageSighting, Sighted
 from replay.explain.subject import PageName
 from replay.explain.table_steps import event_steps, gap_steps
 from replay.pool.owner_codes import CACHE, FREE
 from replay.recording.events import read_events
 from replay.recording.kinds import ShareKind
 from replay.recording.reader import Recording
+from replay.recording.sightings import PageSighting, Sighted
 from replay.recording.tables import OWNERS_SCHEMA
 from replay.recording.words import place_words, seconds
 

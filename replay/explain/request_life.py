@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from replay.errors import RecordingError
 from replay.explain.life import Life, Step, first_departure, in_order
 from replay.explain.sighting_steps import sighting_steps
-from replay.explain.sightings import Sighted
 from replay.explain.subject import shown_id
 from replay.explain.table_steps import (
     arrival_step,
@@ -26,6 +25,7 @@ from replay.recording.events import EventFact, read_events, read_numbered_events
 from replay.recording.kinds import DECODE_ENDS, ENDS
 from replay.recording.reader import Recording
 from replay.recording.requests import RequestRow, side_of
+from replay.recording.sightings import Sighted
 from replay.recording.tables import CONTENTS_SCHEMA, OWNERS_SCHEMA, REQUESTS_SCHEMA
 from replay.recording.words import counted, place_words, seconds
 

@@ -119,4 +119,4 @@ class DecodeInstance:
         for rank in self.ranks:
             if rank.name in self._unchecked and rank.is_gate_open():
                 self._unchecked.discard(rank.name)
-                self._watcher.rank_idle(rank)
+                self._watcher.engine_idle(rank)

@@ -17,7 +17,7 @@ from replay.pair.decode_memory import DecodeMemory
 from replay.pair.ports import Link, Watcher
 from replay.pair.request import DecodeState, Request, decode_steps
 from replay.pair.running_batch import NEVER, RunningBatch
-from replay.pair.transfer_queue import RankCalls, TransferQueue
+from replay.pair.transfer_queue import TransferQueue
 from replay.pool.pool import KvPool
 from replay.profiles.profile import EngineProfile
 
@@ -45,7 +45,7 @@ class DecodeRank:
         self.watcher = watcher
         self.prealloc: deque[Request] = deque()
         self.memory = DecodeMemory(profile, pool)
-        self.transfers = TransferQueue(profile, pool, self.memory, link, self._calls())
+        self.transfers = TransferQueue(profile, self.memory, link, watcher, self)
         self.waiting: deque[Request] = deque()
         self.running = RunningBatch(pool, profile.retracts_first)
         self.retracted: deque[Request] = deque()
@@ -64,20 +64,6 @@ class DecodeRank:
         self._every_step = every_step
         self._steps_audited = 0
 
-    def _calls(self) -> RankCalls:
-        def attend() -> None:
-            self.needs_attention = True
-
-        return RankCalls(
-            attend=attend,
-            end=self._end,
-            forget=self._forget,
-            die=lambda words: self.watcher.engine_died(self, words),
-            overdue=lambda request: self.watcher.waiting_for_release(request, "decode"),
-            wrong_first_token=lambda request, stamp: self.watcher.wrong_first_token(request, stamp),
-            entered=lambda request, state: self.watcher.entered(request, state),
-        )
-
     # What arrives from outside, between iterations.
 
     def arrive(self, request: Request) -> None:
@@ -85,7 +71,7 @@ class DecodeRank:
         request.decode_state = DecodeState.PREALLOC
         self.prealloc.append(request)
         self.needs_attention = True
-        self.watcher.entered(request, "prealloc")
+        self.watcher.state_entered(request, "prealloc")
 
     def abort(self, request: Request) -> None:
         """Take a client's abort in; it is seen at the next iteration."""
@@ -140,7 +126,7 @@ class DecodeRank:
         self._retract_until_it_fits()
         released = self.memory.free_resources > free_at_admission or self._admitted() < admitted
         self.interest_step = self._next_interest(steps, released)
-        self.watcher.rank_changed(self, steps - self._steps_audited)
+        self.watcher.accounting_changed(self, steps - self._steps_audited)
         self._steps_audited = steps
 
     def _next_interest(self, steps: int, released: bool) -> int:
@@ -187,11 +173,11 @@ class DecodeRank:
             # The empty batch that follows has overwritten this one before its result was handled.
             for request in finished:
                 self.pool.account.live_pages -= self.pool.pages_for(request.kv_tokens)
-                self._forget(request, now_us)
+                self.forget(request, now_us)
             return
         self.memory.release(finished)
         for request in finished:
-            self._end(request, DecodeState.FINISHED, now_us)
+            self.end(request, DecodeState.FINISHED, now_us)
 
     def _retract_until_it_fits(self) -> None:
         """Give up requests until the next step's pages fit; they come back from a backup."""
@@ -205,7 +191,7 @@ class DecodeRank:
                 continue
             victim.decode_state = DecodeState.RETRACTED
             self.retracted.append(victim)
-            self.watcher.entered(victim, "retracted")
+            self.watcher.state_entered(victim, "retracted")
 
     def _resume_retracted(self) -> None:
         """Bring retracted requests back before anything new is admitted."""
@@ -226,7 +212,7 @@ class DecodeRank:
             self.pool.account.live_pages += len(pages)
             request.decode_state = DecodeState.WAITING
             self.waiting.append(request)
-            self.watcher.entered(request, "waiting")
+            self.watcher.state_entered(request, "waiting")
 
     def _start_waiting(self, now_us: int) -> None:
         """Put waiting requests into the running batch, at the price of one iteration.
@@ -247,7 +233,7 @@ class DecodeRank:
                 )
             self.watcher.pages_read(request, self.pool.pages_for(request.kv_tokens))
             self.running.add(request)
-            self.watcher.entered(request, "running")
+            self.watcher.state_entered(request, "running")
         self.skipped_steps += self.is_resting
 
     # Preallocation.
@@ -278,7 +264,8 @@ class DecodeRank:
 
     # Endings.
 
-    def _end(self, request: Request, state: DecodeState, now_us: int) -> None:
+    def end(self, request: Request, state: DecodeState, now_us: int) -> None:
+        """Be done with a request."""
         request.decode_state = state
         request.ended_us = now_us
         self.watcher.request_ended(request)
@@ -302,29 +289,29 @@ class DecodeRank:
             self.waiting.remove(request)
             if profile.abort_in_waiting == "leak":
                 self.pool.account.live_pages -= self.pool.pages_for(request.kv_tokens)
-                self._forget(request, now_us)
+                self.forget(request, now_us)
             else:
                 self.memory.release([request])
-                self._end(request, DecodeState.ABORTED, now_us)
+                self.end(request, DecodeState.ABORTED, now_us)
         elif state is DecodeState.RETRACTED and profile.abort_in_retracted == "release":
             self.retracted.remove(request)
-            self._end(request, DecodeState.ABORTED, now_us)
+            self.end(request, DecodeState.ABORTED, now_us)
         elif state is DecodeState.RUNNING:
             self.running.remove(request)
             self.memory.release([request])
-            self._end(request, DecodeState.ABORTED, now_us)
+            self.end(request, DecodeState.ABORTED, now_us)
 
     def _end_dropped(self, now_us: int) -> None:
         """Give up requests that prefill has dropped before decode had pages for them."""
         for request in self._dropped:
             if request.decode_state is DecodeState.PREALLOC:
                 self._leave_prealloc(request)
-                self._end(request, DecodeState.FAILED, now_us)
+                self.end(request, DecodeState.FAILED, now_us)
         self._dropped.clear()
 
     def _end_untransferred(self, request: Request, now_us: int) -> None:
         """End a request that holds nothing here yet; its sender may still wait for it."""
-        self._end(request, DecodeState.ABORTED, now_us)
+        self.end(request, DecodeState.ABORTED, now_us)
         if self.profile.decode_tells_prefill:
             self.link.notify_prefill(request)
         else:
@@ -336,12 +323,12 @@ class DecodeRank:
             leaks = self.profile.rejected_request == "leak" and self.memory.free_request_slots > 0
             if leaks and self.pool.acquire(request.ordinal, 1) is not None:
                 self.memory.free_request_slots -= 1
-                self._forget(request, now_us)
+                self.forget(request, now_us)
             else:
-                self._end(request, DecodeState.ABORTED, now_us)
+                self.end(request, DecodeState.ABORTED, now_us)
         self._rejected.clear()
 
-    def _forget(self, request: Request, now_us: int) -> None:
+    def forget(self, request: Request, now_us: int) -> None:
         """Drop a request without releasing what it holds, as a leaking engine does."""
         self.pool.account.depart(request.ordinal, self.pool.held_pages.get(request.ordinal, 0))
-        self._end(request, DecodeState.LOST, now_us)
+        self.end(request, DecodeState.LOST, now_us)

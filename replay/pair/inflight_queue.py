@@ -12,39 +12,41 @@ sglang 0.4.6.post4 `disaggregation/prefill.py` (process_disagg_prefill_inflight_
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Protocol
 
 from faults.events import CompletionEvent
+from replay.pair.ports import Link, Watcher
 from replay.pair.prompt_memory import PromptMemory
-from replay.pair.request import PrefillState, Request, TransferState
+from replay.pair.request import PrefillState, Rank, Request, TransferState
 from replay.profiles.profile import EngineProfile
 from replay.recording.event_results import ACCEPTED, CRASHED, Result, ignored
 from replay.recording.kinds import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class PrefillCalls:
-    """What an in-flight queue tells its rank."""
+class Owner(Rank, Protocol):
+    """The rank that an in-flight queue belongs to."""
 
-    #: The request is over on this side, in that state.
-    end: Callable[[Request, PrefillState], None]
-    #: The real engine would raise these words here.
-    die: Callable[[str], None]
-    #: An acknowledgement of the request is overdue.
-    overdue: Callable[[Request], None]
-    #: The pages of an ended request are about to be released once more.
-    released_again: Callable[[Request], None]
+    def end(self, request: Request, state: PrefillState) -> None:
+        """The request is over on this side, in that state."""
 
 
 class InFlightQueue:
     """Prompts in flight over one pool."""
 
-    def __init__(self, profile: EngineProfile, memory: PromptMemory, calls: PrefillCalls) -> None:
+    def __init__(
+        self,
+        profile: EngineProfile,
+        memory: PromptMemory,
+        link: Link,
+        watcher: Watcher,
+        rank: Owner,
+    ) -> None:
         self.open: dict[int, Request] = {}
         self._profile = profile
         self._memory = memory
-        self._calls = calls
+        self._link = link
+        self._watcher = watcher
+        self._rank = rank
         self._failed: list[Request] = []
         self._to_release: list[Request] = []
         self._to_release_again: list[Request] = []
@@ -108,7 +110,7 @@ class InFlightQueue:
         """Take in an acknowledgement of a request that another rank holds."""
         if self._profile.duplicate_acknowledgement == "crash":
             # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).
-            self._calls.die("AssertionError: assert req_id in self.requests")
+            self._watcher.engine_died(self._rank, "AssertionError: assert req_id in self.requests")
             return CRASHED
         return ignored("not held here")
 
@@ -130,7 +132,7 @@ class InFlightQueue:
             return Result(Outcome.ACCEPTED_AGAIN)
         if rule == "crash" and request.prefill_ended:
             # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).
-            self._calls.die("AssertionError: assert req_id in self.requests")
+            self._watcher.engine_died(self._rank, "AssertionError: assert req_id in self.requests")
             return CRASHED
         return ignored("already counted")
 
@@ -149,7 +151,7 @@ class InFlightQueue:
         self._to_release.clear()
         for request in self._to_release_again:
             if request.released_pages is not None:
-                self._calls.released_again(request)
+                self._watcher.released_again(request)
                 self._memory.release_again(request)
         self._to_release_again.clear()
         for request in self._due:
@@ -159,7 +161,7 @@ class InFlightQueue:
     def stall(self, request: Request) -> None:
         """Note that acknowledgements are overdue, unless they are no longer waited for."""
         if request.prefill_state is PrefillState.INFLIGHT and self._memory.stall(request):
-            self._calls.overdue(request)
+            self._link.timeouts.overdue(request, "prefill")
 
     def _release(self, request: Request) -> None:
         """Give back what a request in flight held, and end it."""
@@ -167,7 +169,7 @@ class InFlightQueue:
         self._memory.release(request)
         request.released_early = request.transfer_state is not TransferState.LANDED
         was_cancelled = request.cancelled or request.transfer_state is TransferState.NOT_STARTED
-        self._calls.end(request, PrefillState.DROPPED if was_cancelled else PrefillState.DONE)
+        self._rank.end(request, PrefillState.DROPPED if was_cancelled else PrefillState.DONE)
 
     def _fail(self, request: Request) -> None:
         """A sender reports failure."""
@@ -176,10 +178,10 @@ class InFlightQueue:
         elif self._profile.failed_transfer == "leak":
             del self.open[request.ordinal]
             self._memory.forget(request)
-            self._calls.end(request, PrefillState.DROPPED)
+            self._rank.end(request, PrefillState.DROPPED)
         else:
             # The exception leaves the queue as it was: the request will never be released.
             self._due.append(request)
             if request.ordinal not in self._died_of:
                 self._died_of.add(request.ordinal)
-                self._calls.die("Transferring failed")
+                self._watcher.engine_died(self._rank, "Transferring failed")

@@ -1,29 +1,31 @@
 """What the schedulers need from the outside: the link between the sides, and somebody who watches.
 
-The engine package depends on these protocols only; `replay.wires.link` and `replay.run.session` implement
-them.
+`replay.wires.link` is the link; `replay.watch.base` is who watches.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from faults.events import RequestState
-    from replay.pair.decode_rank import DecodeRank
-    from replay.pair.prefill_rank import PrefillRank
-    from replay.pair.request import Request
-    from replay.pool.arrays import Array
+from faults.events import Direction, RequestState
+from replay.pair.request import Rank, Request
+from replay.pool.arrays import Array
 
 
 class Timeouts(Protocol):
     """What starts a wait that may end by itself."""
+
+    def awaits_decode_pages(self, request: Request) -> None:
+        """Prefill waits for decode's pages from now on."""
 
     def awaits_writer(self, request: Request) -> None:
         """Decode has given the request up, and waits for the word that nobody writes its pages."""
 
     def holds_prompt(self, request: Request) -> None:
         """Prefill holds a computed prompt, and its timeout may count from here."""
+
+    def overdue(self, request: Request, side: Direction) -> None:
+        """A completion, or on prefill's side an acknowledgement, has not come when it was due."""
 
 
 class Link(Protocol):
@@ -52,32 +54,35 @@ class Link(Protocol):
         """Decode gave the request up and does not tell prefill, which may hold it in vain."""
 
 
-class Watcher(Protocol):
-    """Who is told what happens; nothing it does may change the engines' course."""
+class Watcher:
+    """The facts that a running pair tells; nobody need do anything about any of them.
 
-    def rank_changed(self, rank: DecodeRank | PrefillRank, iterations: int) -> None:
-        """Some accounting of this rank changed; `iterations` engine iterations were covered."""
+    Nothing done here may change the engines' course.
+    """
 
-    def rank_idle(self, rank: DecodeRank | PrefillRank) -> None:
-        """The engine is idle and its gate is open: it would check itself now."""
-
-    def engine_died(self, rank: DecodeRank | PrefillRank, message: str) -> None:
-        """The real engine would raise these words here and die."""
-
-    def pages_read(self, request: Request, pages: int) -> None:
-        """Decode is about to read this request's first `pages` pages: compare their contents."""
-
-    def wrong_first_token(self, request: Request, stamp: int) -> None:
-        """Decode takes its first token from a slot that bears another stamp than its own."""
-
-    def waiting_for_release(self, request: Request, side: str) -> None:
-        """A completion of this request is overdue on one side, "prefill" or "decode"."""
-
-    def released_again(self, request: Request) -> None:
-        """The engine is about to release the pages of an ended request once more."""
-
-    def entered(self, request: Request, state: RequestState) -> None:
+    def state_entered(self, request: Request, state: RequestState) -> None:
         """The request has come into a state at which a fault may be aimed."""
 
     def request_ended(self, request: Request) -> None:
         """One side is done with the request."""
+
+    def client_left(self, request: Request) -> None:
+        """The client of the request goes away; the sides are about to be told."""
+
+    def accounting_changed(self, rank: Rank, iterations: int) -> None:
+        """Pages of this rank may have changed hands; `iterations` engine iterations were covered."""
+
+    def engine_idle(self, rank: Rank) -> None:
+        """The engine is idle and its gate is open: it would check itself now."""
+
+    def engine_died(self, rank: Rank, message: str) -> None:
+        """The real engine would raise these words here and die."""
+
+    def pages_read(self, request: Request, pages: int) -> None:
+        """Decode is about to read this request's first `pages` pages."""
+
+    def wrong_first_token(self, request: Request, stamp: int) -> None:
+        """Decode takes its first token from a slot that bears another stamp than its own."""
+
+    def released_again(self, request: Request) -> None:
+        """The engine is about to release the pages of an ended request once more."""

@@ -47,4 +47,4 @@ class PrefillInstance:
         self._idle_since_us = now
         for rank in self.ranks:
             if rank.is_gate_open():
-                self._watcher.rank_idle(rank)
+                self._watcher.engine_idle(rank)

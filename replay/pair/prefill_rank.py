@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections import deque
 
 from replay.pair.cache import ChunkCache, RadixCache
-from replay.pair.inflight_queue import InFlightQueue, PrefillCalls
+from replay.pair.inflight_queue import InFlightQueue
 from replay.pair.metadata_slots import MetadataSlots
 from replay.pair.ports import Link, Watcher
 from replay.pair.prompt_memory import PromptMemory
 from replay.pair.request import PrefillState, Request, TransferState
+from replay.pool.arrays import Array
 from replay.pool.pool import KvPool
 from replay.profiles.profile import EngineProfile
 
@@ -49,7 +50,7 @@ class PrefillRank:
         self.slots = MetadataSlots(profile.prefill_metadata_slots)
         self.bootstrap: dict[int, Request] = {}
         self.waiting: deque[Request] = deque()
-        self.inflight = InFlightQueue(profile, self.memory, self._calls())
+        self.inflight = InFlightQueue(profile, self.memory, link, watcher, self)
         #: The chunks of the batch that is running, as (request, tokens).
         self.batch: list[tuple[Request, int]] = []
         self._chunked: Request | None = None
@@ -59,22 +60,16 @@ class PrefillRank:
         self._notices: list[Request] = []
         self._expired: list[Request] = []
 
-    def _calls(self) -> PrefillCalls:
-        return PrefillCalls(
-            end=self._end,
-            die=lambda words: self.watcher.engine_died(self, words),
-            overdue=lambda request: self.watcher.waiting_for_release(request, "prefill"),
-            released_again=lambda request: self.watcher.released_again(request),
-        )
-
     # What arrives from outside, between iterations.
 
     def arrive(self, request: Request) -> None:
         """Take a new request in; where decode allocates first, it waits for decode's pages."""
         self.bootstrap[request.ordinal] = request
-        self.watcher.entered(request, "bootstrap")
+        self.watcher.state_entered(request, "bootstrap")
         if self.profile.decode_allocates == "after-prefill":
             self._bootstrapped.append(request)
+        else:
+            self.link.timeouts.awaits_decode_pages(request)
 
     def metadata_arrived(self, request: Request) -> None:
         """Decode has pages for the request and says where."""
@@ -108,6 +103,16 @@ class PrefillRank:
             self.link.notify_decode(request)
         return False
 
+    # What the wires and observers ask for.
+
+    def prompt_pages(self, request: Request, start: int, end: int) -> Array:
+        """A copy of the prompt's pages at positions start .. end, int64 [end - start]."""
+        return self.memory.prompt_pages(request, start, end)
+
+    def make_content(self, request: Request) -> None:
+        """Work out what every page of the request should hold."""
+        self.memory.make_content(request)
+
     # One iteration.
 
     def iterate(self, now_us: int) -> None:
@@ -121,7 +126,7 @@ class PrefillRank:
             # The engine's next turn would find the slots that were just given back.
             self._admit_bootstrapped()
         self._form_batch(now_us)
-        self.watcher.rank_changed(self, 1)
+        self.watcher.accounting_changed(self, 1)
 
     def batch_tokens(self) -> int:
         """Prompt tokens that the running batch computes."""
@@ -148,7 +153,7 @@ class PrefillRank:
                 return
             request.prefill_state = PrefillState.RUNNING
             request.prefill_start_us = now_us
-            self.watcher.entered(request, "prefilling")
+            self.watcher.state_entered(request, "prefilling")
             self.waiting.popleft()
             budget -= self._add_chunk(request, budget)
 
@@ -187,7 +192,7 @@ class PrefillRank:
 
     def _hold(self, request: Request) -> None:
         self.inflight.put(request)
-        self.watcher.entered(request, "in-flight")
+        self.watcher.state_entered(request, "in-flight")
 
     def _send_off(self, request: Request) -> None:
         """Send the rest of a computed prompt."""
@@ -199,7 +204,7 @@ class PrefillRank:
         """Send the prompt's pages up to position `end` that have not been sent."""
         start, request.sent_pages = request.sent_pages, end
         if end > start or is_last:
-            pages = self.memory.prompt_pages(request, start, end)
+            pages = self.prompt_pages(request, start, end)
             self.link.send_chunk(request, start, pages, is_last)
 
     # Endings.
@@ -211,13 +216,13 @@ class PrefillRank:
                 self._slot_of[request.ordinal] = self.slots.take(request.writer)
                 request.prefill_state = PrefillState.WAITING
                 self.waiting.append(request)
-                self.watcher.entered(request, "prefill-waiting")
+                self.watcher.state_entered(request, "prefill-waiting")
 
     def _give_up_bootstraps(self) -> None:
         for request in self._expired:
             if request.prefill_state is PrefillState.BOOTSTRAP:
                 del self.bootstrap[request.ordinal]
-                self._end(request, PrefillState.DROPPED)
+                self.end(request, PrefillState.DROPPED)
         self._expired.clear()
 
     def _receive_aborts(self) -> None:
@@ -249,12 +254,12 @@ class PrefillRank:
         profile, state = self.profile, request.prefill_state
         if state is PrefillState.BOOTSTRAP and profile.abort_in_bootstrap == "release":
             del self.bootstrap[request.ordinal]
-            self._end(request, PrefillState.DROPPED)
+            self.end(request, PrefillState.DROPPED)
         elif state is PrefillState.WAITING and profile.abort_in_prefill_waiting != "ignore":
             self.waiting.remove(request)
             if profile.abort_in_prefill_waiting == "leak-slot":
                 del self._slot_of[request.ordinal]
-            self._end(request, PrefillState.DROPPED)
+            self.end(request, PrefillState.DROPPED)
         elif state is PrefillState.RUNNING and profile.abort_in_prefill_running != "ignore":
             # Between two batches only a prompt that lacks chunks is still running.
             self._stop_computing(request)
@@ -264,7 +269,8 @@ class PrefillRank:
                 request.cancelled = True
                 self.inflight.give_up(request)
 
-    def _end(self, request: Request, state: PrefillState) -> None:
+    def end(self, request: Request, state: PrefillState) -> None:
+        """Be done with a request."""
         request.prefill_state = state
         slot = self._slot_of.pop(request.ordinal, None)
         if slot is not None:

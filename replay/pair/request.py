@@ -20,20 +20,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from faults.events import Direction, RequestState
+from faults.events import CompletionEvent, Direction, RequestState
+from replay.pair.cache import RadixNode
+from replay.pair.receipt import Receipt
 from replay.pool.arrays import Array
+from replay.pool.pool import KvPool
 from replay.pool.storage import write_tag, writer_code
-
-if TYPE_CHECKING:
-    from replay.pair.cache import RadixNode
-    from replay.pair.decode_rank import DecodeRank
-    from replay.pair.prefill_rank import PrefillRank
-    from replay.pair.receipt import Receipt
+from replay.recording.event_results import Result
 
 
 class DecodeState(Enum):
@@ -93,6 +91,113 @@ _PREFILL_STATES: dict[PrefillState, RequestState] = {
 }
 
 
+class EventQueue(Protocol):
+    """Where the requests of a rank wait for completion events of one direction."""
+
+    #: When the rank last looked at what had come, -1 before that.
+    polled_us: int
+
+    def complete(
+        self, request: Request, event: CompletionEvent, number: int, failed: bool
+    ) -> Result:
+        """Take one event in, by its number, and say what became of it."""
+
+    def awaits(self, request: Request, event: CompletionEvent) -> bool:
+        """Whether this event would tell it something new."""
+
+    def in_room(self, room: int) -> Request | None:
+        """The request that waits under this room, if any does."""
+
+    def check_overdue(self, request: Request) -> None:
+        """Every event of the request should be here by now; the next poll will tell."""
+
+    def stall(self, request: Request) -> None:
+        """Note that events are overdue, unless they are no longer waited for."""
+
+
+class OpenTransfers(EventQueue, Protocol):
+    """The transfers of a decode rank."""
+
+    def fail(self, request: Request) -> None:
+        """Conclude a transfer as failed from this side."""
+
+    def metadata_landed(self, request: Request, slot: int, writer: int) -> bool:
+        """Take a first token in; whether a completion had waited for it."""
+
+
+class PromptsInFlight(EventQueue, Protocol):
+    """The computed prompts of a prefill rank."""
+
+    #: The acknowledgement that freed pages a second time, by event number, -1 when none has.
+    freed_again_by_event: int
+
+    def give_up(self, request: Request) -> None:
+        """Release a prompt that nobody waits for."""
+
+    def receive_misrouted(self, request: Request, number: int) -> Result:
+        """Take in an acknowledgement that arrived as a receive completion."""
+
+
+class Rank(Protocol):
+    """The scheduler of one DP rank, as a request reaches it."""
+
+    name: str
+    instance: int
+    dp_rank: int
+    pool: KvPool
+
+    def arrive(self, request: Request) -> None:
+        """Take a new request in."""
+
+    def abort(self, request: Request) -> None:
+        """Take a client's abort in; it is seen at the next iteration."""
+
+    def fail(self, request: Request) -> None:
+        """Give the request up: the other side has dropped it, or it has waited too long."""
+
+
+class DecodeSide(Rank, Protocol):
+    """The rank that decodes a request."""
+
+    needs_attention: bool
+
+    @property
+    def transfers(self) -> OpenTransfers:
+        """Where it waits for completions."""
+
+    def reject(self, request: Request) -> None:
+        """Take a request in that can never fit."""
+
+    def writer_stopped(self, request: Request) -> None:
+        """Take in the sender's word that it writes this request's pages no more."""
+
+    def deferral_ended(self, request: Request) -> None:
+        """A release that was deferred can go ahead."""
+
+
+class PrefillSide(Rank, Protocol):
+    """The rank that computes a request's prompt."""
+
+    @property
+    def inflight(self) -> PromptsInFlight:
+        """Where it waits for acknowledgements."""
+
+    def metadata_arrived(self, request: Request) -> None:
+        """Decode has pages for the request and says where."""
+
+    def peer_gave_up(self, request: Request) -> None:
+        """Take in decode's notice that it has given the request up."""
+
+    def chunks_landed(self, request: Request) -> bool:
+        """No byte of the request is on its way now; whether this rank must look at it."""
+
+    def prompt_pages(self, request: Request, start: int, end: int) -> Array:
+        """A copy of the prompt's pages at positions start .. end, int64 [end - start]."""
+
+    def make_content(self, request: Request) -> None:
+        """Work out what every page of the request should hold."""
+
+
 @dataclass(slots=True, eq=False)
 class Request:
     """One request in flight: its trace row, its place on both sides, and when it got there.
@@ -109,8 +214,8 @@ class Request:
     block_hashes: npt.NDArray[np.uint64] | None
     cancel_us: int | None
     room: int
-    prefill: PrefillRank
-    decode: DecodeRank
+    prefill: PrefillSide
+    decode: DecodeSide
     session_id: str | None = None
 
     # Decode side.
@@ -194,6 +299,10 @@ class Request:
         """Let go of arrays that nobody reads once both sides are done with the request."""
         self.content, self.block_hashes, self.cache_keys = None, None, None
 
+    def rank_on(self, side: Direction) -> Rank:
+        """Its rank on one side."""
+        return self.decode if side == "decode" else self.prefill
+
     def state_on(self, side: Direction) -> str:
         """A `RequestState` of that side, or how the request has ended there."""
         if side == "prefill":
@@ -216,6 +325,11 @@ class Request:
     def prefill_ended(self) -> bool:
         """Whether the prefill side is done with it."""
         return self.prefill_state in PREFILL_ENDED
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether both sides are done with it."""
+        return self.decode_ended and self.prefill_ended
 
 
 def decode_steps(output_tokens: int, overlap_schedule: bool) -> int:

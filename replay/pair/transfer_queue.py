@@ -12,39 +12,29 @@ its receivers. Source: sglang 0.4.6.post4 and 0.5.23 `disaggregation/decode.py` 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Protocol
 
-from faults.events import CompletionEvent, RequestState
+from faults.events import CompletionEvent
 from replay.pair.decode_memory import DecodeMemory
 from replay.pair.metadata_slots import EMPTY
-from replay.pair.ports import Link
+from replay.pair.ports import Link, Watcher
 from replay.pair.receipt import Receipt, ReceiptRules
-from replay.pair.request import DecodeState, Request
-from replay.pool.pool import KvPool
+from replay.pair.request import DecodeState, Rank, Request
 from replay.profiles.profile import EngineProfile
 from replay.recording.event_results import CRASHED, Result, ignored
 from replay.recording.kinds import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class RankCalls:
-    """What a transfer queue tells its rank."""
+class Owner(Rank, Protocol):
+    """The rank that a transfer queue belongs to."""
 
-    #: Something is to be looked at in the next iteration.
-    attend: Callable[[], None]
-    #: The request is over on this side, in that state.
-    end: Callable[[Request, DecodeState, int], None]
-    #: The request is dropped without a release of what it holds.
-    forget: Callable[[Request, int], None]
-    #: The real engine would raise these words here.
-    die: Callable[[str], None]
-    #: A completion of the request is overdue.
-    overdue: Callable[[Request], None]
-    #: The first token of the request was read from a slot that a stranger has written.
-    wrong_first_token: Callable[[Request, int], None]
-    #: The request has come into a state at which a fault may be aimed.
-    entered: Callable[[Request, RequestState], None]
+    needs_attention: bool
+
+    def end(self, request: Request, state: DecodeState, now_us: int) -> None:
+        """The request is over on this side, in that state."""
+
+    def forget(self, request: Request, now_us: int) -> None:
+        """The request is dropped without a release of what it holds."""
 
 
 class TransferQueue:
@@ -53,10 +43,10 @@ class TransferQueue:
     def __init__(
         self,
         profile: EngineProfile,
-        pool: KvPool,
         memory: DecodeMemory,
         link: Link,
-        calls: RankCalls,
+        watcher: Watcher,
+        rank: Owner,
     ) -> None:
         self.open: dict[int, Request] = {}
         self.deferred: dict[int, Request] = {}
@@ -65,10 +55,11 @@ class TransferQueue:
         #: When it was last polled, -1 before that.
         self.polled_us = -1
         self._profile = profile
-        self._pool = pool
+        self._pool = rank.pool
         self._memory = memory
         self._link = link
-        self._calls = calls
+        self._watcher = watcher
+        self._rank = rank
         self._rules = ReceiptRules(profile, profile.parties())
         #: Requests whose completions changed since the last poll, in that order.
         self._news: dict[int, Request] = {}
@@ -97,7 +88,7 @@ class TransferQueue:
         request.decode_state = DecodeState.TRANSFER
         self.open[request.ordinal] = request
         self._by_room[request.room] = request
-        self._calls.entered(request, "transfer")
+        self._watcher.state_entered(request, "transfer")
         self._link.send_metadata(request)
 
     # What arrives from outside, between iterations.
@@ -139,8 +130,9 @@ class TransferQueue:
         """The request that waits for the transfer of this room, if any does."""
         return self._by_room.get(room)
 
-    def metadata_landed(self, request: Request) -> bool:
-        """Whether a completion had come before it, so that the request must be looked at again."""
+    def metadata_landed(self, request: Request, slot: int, writer: int) -> bool:
+        """Take a first token in; whether a completion had come before it and waits for it."""
+        self._memory.metadata_slots.write(slot, writer)
         was_gated = request.receipt is not None and request.receipt.is_done
         if was_gated:
             self._note(request)
@@ -155,11 +147,11 @@ class TransferQueue:
     def check_overdue(self, request: Request) -> None:
         """Every completion of the request should be here by now; the next poll will tell."""
         self._due.append(request)
-        self._calls.attend()
+        self._rank.needs_attention = True
 
     def _note(self, request: Request) -> None:
         self._news[request.ordinal] = request
-        self._calls.attend()
+        self._rank.needs_attention = True
 
     def _addressee(self, sent_for: Request) -> Request | None:
         """The request that a completion counts for, or None when nobody waits for it."""
@@ -177,7 +169,7 @@ class TransferQueue:
             if sent_for.decode_ended
             else "assert RequestStatus.is_finished(req.status)"
         )
-        self._calls.die(f"AssertionError: {words}")
+        self._watcher.engine_died(self._rank, f"AssertionError: {words}")
         return CRASHED
 
     # The poll of one iteration.
@@ -210,14 +202,14 @@ class TransferQueue:
         account = self._pool.account
         if not account.is_stalled(request.ordinal):
             account.stall(request.ordinal, self._pool.pages_for(request.kv_tokens))
-            self._calls.overdue(request)
+            self._link.timeouts.overdue(request, "decode")
 
     def _arrive(self, request: Request, now_us: int) -> None:
         self._close(request)
         self._pool.account.live_pages += self._pool.pages_for(request.kv_tokens)
         request.consumed_us = now_us
         request.decode_state = DecodeState.WAITING
-        self._calls.entered(request, "waiting")
+        self._watcher.state_entered(request, "waiting")
         if self._profile.used_rooms == "wedge" and self._profile.bootstrap_rooms:
             self._used_rooms.add(request.room)
 
@@ -227,7 +219,7 @@ class TransferQueue:
         if stamp == request.writer:
             return True
         if not self._profile.metadata_gate:
-            self._calls.wrong_first_token(request, stamp)
+            self._watcher.wrong_first_token(request, stamp)
             return True
         if stamp != EMPTY:
             # Another transfer's metadata: this one is given up rather than decoded from.
@@ -239,11 +231,11 @@ class TransferQueue:
             # The exception leaves the queue as it was, so every later poll would raise again.
             if request.ordinal not in self._died_of:
                 self._died_of.add(request.ordinal)
-                self._calls.die("Transfer failed")
+                self._watcher.engine_died(self._rank, "Transfer failed")
             self.stall(request)
         elif self._profile.failed_transfer == "leak":
             self._close(request)
-            self._calls.forget(request, now_us)
+            self._rank.forget(request, now_us)
         else:
             self.give_up(request, DecodeState.FAILED, now_us)
 
@@ -259,7 +251,7 @@ class TransferQueue:
             self.deferred[request.ordinal] = request
             if self._profile.metadata_slot_freed == "at-once":
                 self._free_slot(request)
-            self._calls.entered(request, "deferred")
+            self._watcher.state_entered(request, "deferred")
             self._link.timeouts.awaits_writer(request)
         else:
             self._release(request, state, now_us)
@@ -282,7 +274,7 @@ class TransferQueue:
         self._close(request)
         self._pool.account.live_pages += self._pool.pages_for(request.kv_tokens)
         self._memory.release([request])
-        self._calls.end(request, state, now_us)
+        self._rank.end(request, state, now_us)
 
     def _close(self, request: Request) -> None:
         """Take a request out of this queue; its pages are the caller's to place."""

@@ -36,6 +36,7 @@ from replay.run.session import Session, SessionOptions, SessionResult
 from replay.run.swarm import Swarm
 from replay.verdict.blame import episode_rows
 from replay.verdict.judge import Verdict, judge
+from replay.watch.base import Observer
 from traces.dataset import Trace
 from traces.errors import OutputError
 from traces.files.place import Place, hold
@@ -81,14 +82,14 @@ def replay(
     request: ReplayRequest,
     out: Path | Place | None = None,
     progress: Callable[[int], None] | None = None,
-    make_session: Callable[..., Session] = Session,
+    observers: Sequence[Observer] = (),
     logs: Mapping[str, Place] | None = None,
     look: Callable[[Recording, Verdict], None] | None = None,
 ) -> dict[str, Any]:
     """Replay, record to `out` (or nowhere for good) and return the summary.
 
-    `make_session` takes what `Session` takes; one that only watches gives the same recording. With
-    `logs` the servers' logs are written as well, see `replay.engine_log.writing`. `look` is
+    `observers` are told of everything that happens, and change nothing of the recording. With `logs`
+    the servers' logs are written as well, see `replay.engine_log.writing`. `look` is
     shown the finished recording before it goes to its place, or for good.
 
     Raises:
@@ -100,7 +101,7 @@ def replay(
     device = choose_device(request.device)
     written: list[tuple[Place, Path]] = []
     with enough_memory(request.profile, device), recording_directory(out, written) as directory:
-        seen = observe(request, RecordingWriter(directory), device, progress, make_session)
+        seen = observe(request, RecordingWriter(directory), device, progress, observers)
         write(directory / "run.json", json_text(seen.run) + "\n")
         recording = Recording.open(directory)
         verdict = judge(recording)
@@ -184,7 +185,7 @@ def observe(
     recorder: RecordingWriter,
     device: torch.device,
     progress: Callable[[int], None] | None = None,
-    make_session: Callable[..., Session] = Session,
+    observers: Sequence[Observer] = (),
 ) -> Observed:
     """Replay into a recorder, and judge nothing.
 
@@ -192,7 +193,7 @@ def observe(
         TraceError: the trace breaks a rule of its schema.
         InvariantError: the replay itself is broken.
     """
-    session = make_session(
+    session = Session(
         request.trace,
         request.profile,
         request.plan,
@@ -201,13 +202,14 @@ def observe(
         request.arrays or arrays_on(device),
         progress,
         request.make_allocator,
+        observers,
     )
     started, started_cpu = time.perf_counter(), time.process_time()
     with _rare_collections():
         result = session.run()
     elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
     run = _run_document(request, session, result, device)
-    session.free_pools()
+    session.pair.free_pools()
     return Observed(run, elapsed_s, cpu_s, result.requests / elapsed_s if elapsed_s else 0.0)
 
 
@@ -228,7 +230,7 @@ def _run_document(
     request: ReplayRequest, session: Session, result: SessionResult, device: torch.device
 ) -> dict[str, Any]:
     """run.json: enough to replay the run, and what the tables do not hold."""
-    journal, auditor = session.fault_journal(), session.auditor
+    journal, auditor = session.fault_journal, session.auditor
     return {
         "schema": RUN_SCHEMA,
         "kvreplay": _own_version(),
@@ -236,7 +238,7 @@ def _run_document(
         **_asked(request),
         "pools": [
             {"pool": name, "total_tokens": total, "page_size": request.profile.page_size}
-            for name, total in session.pool_names
+            for name, total in session.pair.pool_sizes()
         ],
         "phases": [asdict(phase) for phase in result.phases],
         "budget_exhausted": result.budget_exhausted,
@@ -249,7 +251,7 @@ def _run_document(
             "died_message": auditor.died_message,
             "died_of_check": auditor.died_of_check,
         },
-        "oracles": {"ledger": asdict(session.ledger_violations())},
+        "oracles": {"ledger": asdict(session.pair.ledger_violations())},
         "faults": {
             "totals": {
                 "planned": journal.planned,

@@ -11,14 +11,15 @@ equal; a remainder nobody can explain is itself a finding (`counter-drift`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from replay.errors import InvariantError
 from replay.pair.clock import Clock
 from replay.pair.decode_rank import DecodeRank
+from replay.pair.deployment import AnyRank, Deployment
 from replay.pair.prefill_rank import PrefillRank
-from replay.pair.request import Request
+from replay.pair.request import Rank, Request
 from replay.pool.owner_codes import FIRST_OWNER
 from replay.profiles.profile import EngineProfile
 from replay.recording.engine_messages import (
@@ -30,10 +31,10 @@ from replay.recording.engine_messages import (
 from replay.recording.kinds import ShareKind
 from replay.recording.tables import NOBODY_NAME
 from replay.recording.writer import RecordingWriter
+from replay.watch.base import Observer
 from replay.watch.page_map import row_of
+from replay.watch.requests import PendingWork
 from replay.watch.worst_gap import PoolGap, WidestGap
-
-Rank = DecodeRank | PrefillRank
 
 #: Who owns the part of a gap that no request explains.
 NOBODY = -1
@@ -55,9 +56,15 @@ class PoolAuditor:
     """Audits one pool and keeps track of who is in its gap."""
 
     def __init__(
-        self, rank: Rank, recorder: RecordingWriter, profile: EngineProfile, widest: WidestGap
+        self,
+        rank: AnyRank,
+        recorder: RecordingWriter,
+        profile: EngineProfile,
+        requests: Mapping[int, Request],
+        widest: WidestGap,
     ) -> None:
         self.rank = rank
+        self._requests = requests
         self._cache = rank.cache if isinstance(rank, PrefillRank) else None
         self._recorder = recorder
         self._profile = profile
@@ -65,7 +72,7 @@ class PoolAuditor:
         self._iterations = 0
         self._stays: dict[tuple[int, ShareKind], _Stay] = {}
         self._unexplained = 0
-        self._gap = PoolGap(rank, widest)
+        self._gap = PoolGap(rank, requests, widest)
         #: Number of the last audit that was written, and its gap in pages.
         self._last_gap = (-1, 0)
 
@@ -87,7 +94,6 @@ class PoolAuditor:
         phase: str,
         iterations: int,
         engine_check: str,
-        find: Callable[[int], Request],
     ) -> bool:
         """Audit the pool; returns whether a row was written (something changed or was checked)."""
         pool, account = self.rank.pool, self.rank.pool.account
@@ -112,13 +118,13 @@ class PoolAuditor:
             gap,
         )
         if account.changed or self._unexplained or _DRIFT in self._stays:
-            self._follow_shares(number, time_us, find)
+            self._follow_shares(number, time_us)
         elif engine_check == "none" and numbers == self._last:
             return False
         self._last = numbers
         if gap or self._gap.is_open:
             quiet = account.live_pages == 0 and account.transfer_pages == 0
-            self._gap.see(number, time_us, gap, quiet, find)
+            self._gap.see(number, time_us, gap, quiet)
             self._last_gap = (number, gap)
         self._write(number, time_us, phase, numbers, engine_check)
         return True
@@ -134,13 +140,20 @@ class PoolAuditor:
                 return request_pool_message(style, self.rank.memory.free_request_slots, slots)
         return None
 
-    def close(self, find: Callable[[int], Request], can_progress: Callable[[int], bool]) -> None:
+    def close(self, pending: PendingWork) -> None:
         """Write the stays that are still open at the end of the recording."""
-        could_close = bool(self._stays) and all(can_progress(key[0]) for key in self._stays)
-        self._gap.end(*self._last_gap, could_close, find)
+        moving = {ordinal: self._can_progress(ordinal, pending) for ordinal, _ in self._stays}
+        self._gap.end(*self._last_gap, could_close=bool(moving) and all(moving.values()))
         for (ordinal, kind), stay in self._stays.items():
-            self._write_stay(ordinal, kind, stay, None, None, None, find, can_progress(ordinal))
+            self._write_stay(ordinal, kind, stay, None, None, None, moving[ordinal])
         self._stays = {}
+
+    def _can_progress(self, ordinal: int, pending: PendingWork) -> bool:
+        """Whether a request that owns part of the gap could still leave it."""
+        request = self._requests.get(ordinal)
+        if request is None or request.has_ended:
+            return False
+        return pending.can_progress(ordinal)
 
     def check_ledger(self) -> None:
         """Compare the ledger with the host's shadow of it, page by page. O(pool).
@@ -189,14 +202,14 @@ class PoolAuditor:
         )
         self._iterations = 0
 
-    def _follow_shares(self, number: int, time_us: int, find: Callable[[int], Request]) -> None:
+    def _follow_shares(self, number: int, time_us: int) -> None:
         """Open and close stays as shares of the gap have changed since the last audit."""
         account = self.rank.pool.account
         changed = list(account.changed)
         account.changed.clear()
         for key in changed:
-            self._set_share(key, account.share(*key), number, time_us, find)
-        self._set_share(_DRIFT, self._unexplained, number, time_us, find)
+            self._set_share(key, account.share(*key), number, time_us)
+        self._set_share(_DRIFT, self._unexplained, number, time_us)
 
     def _set_share(
         self,
@@ -204,7 +217,6 @@ class PoolAuditor:
         pages: int,
         number: int,
         time_us: int,
-        find: Callable[[int], Request],
     ) -> None:
         stay = self._stays.get(key)
         if (stay.pages if stay else 0) == pages:
@@ -212,11 +224,11 @@ class PoolAuditor:
         ordinal, kind = key
         if stay is not None:
             del self._stays[key]
-            ended_by = self._state(ordinal, find)
-            self._write_stay(ordinal, kind, stay, number, time_us, ended_by, find, True)
+            ended_by = self._state(ordinal)
+            self._write_stay(ordinal, kind, stay, number, time_us, ended_by, True)
         if pages:
-            state = self._state(ordinal, find)
-            ledger_pages = self._ledger_pages(ordinal, kind, find)
+            state = self._state(ordinal)
+            ledger_pages = self._ledger_pages(ordinal, kind)
             self._stays[key] = _Stay(number, time_us, pages, ledger_pages, state)
 
     def _write_stay(
@@ -227,13 +239,12 @@ class PoolAuditor:
         closed_audit: int | None,
         closed_us: int | None,
         ended_by: str | None,
-        find: Callable[[int], Request],
         can_progress: bool,
     ) -> None:
         self._recorder.owner(
             (
                 self.rank.name,
-                NOBODY_NAME if ordinal == NOBODY else find(ordinal).request_id,
+                NOBODY_NAME if ordinal == NOBODY else self._requests[ordinal].request_id,
                 kind.value,
                 stay.pages,
                 stay.ledger_pages,
@@ -247,42 +258,37 @@ class PoolAuditor:
             )
         )
 
-    def _state(self, ordinal: int, find: Callable[[int], Request]) -> str:
+    def _state(self, ordinal: int) -> str:
         if ordinal == NOBODY:
             return "unknown"
-        request = find(ordinal)
+        request = self._requests[ordinal]
         if isinstance(self.rank, DecodeRank):
             return request.decode_state.value
         return request.prefill_state.value
 
-    def _ledger_pages(
-        self, ordinal: int, kind: ShareKind, find: Callable[[int], Request]
-    ) -> int | None:
+    def _ledger_pages(self, ordinal: int, kind: ShareKind) -> int | None:
         """How many pages of the request's row the ledger agrees about, where it has a row."""
         if kind not in (ShareKind.STALLED, ShareKind.DEPARTED) or ordinal == NOBODY:
             return None
-        row = row_of(self.rank, find(ordinal))
+        row = row_of(self.rank, self._requests[ordinal])
         return None if row is None else self.rank.pool.ledger.count_held(row, ordinal + FIRST_OWNER)
 
 
-class Auditor:
+class Auditor(Observer):
     """All pools of a replay: numbers the audits and runs the engines' own checks."""
 
     def __init__(
-        self,
-        clock: Clock,
-        recorder: RecordingWriter,
-        profile: EngineProfile,
-        find: Callable[[int], Request],
+        self, recorder: RecordingWriter, requests: Mapping[int, Request], pending: PendingWork
     ) -> None:
-        self._clock = clock
         self._recorder = recorder
-        self._profile = profile
-        self._find = find
+        self._requests = requests
+        self._pending = pending
+        self._clock: Clock
+        self._profile: EngineProfile
         self._pools: dict[str, PoolAuditor] = {}
         self._widest = WidestGap()
         self._number = 0
-        self.phase = "inject"
+        self._phase = "inject"
         self.engine_check_fired = False
         self.died_us: int | None = None
         self.died_pool: str | None = None
@@ -290,45 +296,63 @@ class Auditor:
         #: Whether that was the engine's own check, and not a crash.
         self.died_of_check = False
 
-    def watch(self, rank: Rank) -> None:
-        """Audit this rank's pool from now on."""
-        self._pools[rank.name] = PoolAuditor(rank, self._recorder, self._profile, self._widest)
+    def begin(self, pair: Deployment) -> None:
+        """Audit every pool, now and from now on."""
+        self._clock, self._profile = pair.clock, pair.profile
+        for rank in pair.ranks():
+            self._pools[rank.name] = PoolAuditor(
+                rank, self._recorder, pair.profile, self._requests, self._widest
+            )
+        self._audit_all()
 
-    def audit(self, rank: Rank, iterations: int, engine_check: str = "none") -> None:
-        """Audit one pool now."""
-        written = self._pools[rank.name].audit(
-            self._number, self._clock.now_us, self.phase, iterations, engine_check, self._find
-        )
-        self._number += written
+    def phase_began(self, phase: str) -> None:
+        """Note the phase that audits are in from now on."""
+        self._phase = phase
 
-    def audit_all(self, page_exact: bool = False) -> None:
-        """Audit every pool now, page by page if asked to."""
+    def phase_ended(self, phase: str) -> None:
+        """Audit every pool, page by page."""
+        self._audit_all()
         for auditor in self._pools.values():
-            self.audit(auditor.rank, 0)
-            if page_exact:
-                auditor.check_ledger()
+            auditor.check_ledger()
 
-    def engine_check(self, rank: Rank) -> None:
+    def accounting_changed(self, rank: Rank, iterations: int) -> None:
+        """Audit the rank's pool."""
+        self._audit(rank.name, iterations)
+
+    def engine_idle(self, rank: Rank) -> None:
         """Run the engine's own check, as it would itself now."""
         if self._profile.check_strictness == "none":
             return
         words = self._pools[rank.name].engine_words()
-        self.audit(rank, 0, "ok" if words is None else "fired")
+        self._audit(rank.name, 0, "ok" if words is None else "fired")
         if words is not None:
             self.engine_check_fired = True
             if self._profile.check_strictness == "error":
-                self.note_death(rank, words, of_check=True)
+                self._note_death(rank, words, of_check=True)
 
-    def note_death(self, rank: Rank, message: str, of_check: bool = False) -> None:
+    def engine_died(self, rank: Rank, message: str) -> None:
+        """Note that the real engine would have raised and died."""
+        self._note_death(rank, message, of_check=False)
+
+    def replay_ended(self) -> None:
+        """Write what is still open."""
+        for auditor in self._pools.values():
+            auditor.close(self._pending)
+        self._widest.write(self._recorder)
+
+    def _audit_all(self) -> None:
+        for name in self._pools:
+            self._audit(name, 0)
+
+    def _audit(self, pool: str, iterations: int, engine_check: str = "none") -> None:
+        self._number += self._pools[pool].audit(
+            self._number, self._clock.now_us, self._phase, iterations, engine_check
+        )
+
+    def _note_death(self, rank: Rank, message: str, of_check: bool) -> None:
         """Note the first time that the real engine would have died, and of what."""
         if self.died_us is None:
             self.died_of_check = of_check
             self.died_us = self._clock.now_us
             self.died_pool = rank.name
             self.died_message = message
-
-    def close(self, can_progress: Callable[[int], bool]) -> None:
-        """Write what is still open."""
-        for auditor in self._pools.values():
-            auditor.close(self._find, can_progress)
-        self._widest.write(self._recorder)

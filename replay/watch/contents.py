@@ -14,11 +14,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from replay.pair.clock import Clock
+from replay.pair.deployment import Deployment
 from replay.pair.request import Request, TransferState
 from replay.pool.arrays import Array, Arrays
 from replay.pool.owner_codes import FIRST_OWNER
 from replay.pool.storage import NO_WRITER
 from replay.recording.writer import RecordingWriter
+from replay.watch.base import Observer
 
 #: Reads kept on the device before they are fetched: the bound on the queue.
 _PENDING_READS_MAX = 2048
@@ -41,7 +44,7 @@ class _Read:
     freed_again_by_event: int
 
 
-class ContentOracle:
+class ContentOracle(Observer):
     """Compares page contents with what each request should find, and records what is wrong.
 
     `strays` is the link's list of transfers that landed after decode had let go of their pages, by
@@ -54,14 +57,27 @@ class ContentOracle:
         self._arrays = arrays
         self._recorder = recorder
         self._strays = strays
+        self._clock: Clock
         self._pending: list[tuple[_Read, Array, Array, Array, Array]] = []
 
-    def check(self, request: Request, pages: int, time_us: int) -> None:
+    def begin(self, pair: Deployment) -> None:
+        """Know the time."""
+        self._clock = pair.clock
+
+    def phase_ended(self, phase: str) -> None:
+        """Write down what was wrong until now."""
+        self.flush()
+
+    def replay_ended(self) -> None:
+        """Write down what was wrong after the last phase."""
+        self.flush()
+
+    def pages_read(self, request: Request, pages: int) -> None:
         """Compare the first `pages` pages of a request on the decode side."""
         pool, arrays = request.decode.pool, self._arrays
         if request.content is None:
             # Decode was told so before prefill had even begun.
-            request.prefill.memory.make_content(request)
+            request.prefill.make_content(request)
         assert request.content is not None
         row = pool.table.read(request.decode_row, 0, pages)
         differences = pool.storage.differences(row, request.content[:pages] ^ request.tag)
@@ -71,7 +87,7 @@ class ContentOracle:
         first = arrays.gather(row, arrays.first_nonzero(differences))
         writer, owner = pool.storage.writers(first), pool.ledger.owners(first)
         read = _Read(
-            time_us,
+            self._clock.now_us,
             request.decode.name,
             request.request_id,
             pages,
@@ -87,15 +103,15 @@ class ContentOracle:
         if len(self._pending) >= _PENDING_READS_MAX:
             self.flush()
 
-    def wrong_first_token(self, request: Request, stamp_writer: int, time_us: int) -> None:
+    def wrong_first_token(self, request: Request, stamp: int) -> None:
         """Record that a first token came from a slot that a stranger has written, or nobody."""
-        stray = self._strays.get(stamp_writer)
+        stray = self._strays.get(stamp)
         if stray is None:
             event, why = request.completed_by_event, "its completion came before its metadata"
         else:
             event, why = stray[1], f"{stray[0]} wrote its first-token buffer after giving it back"
-        row = (time_us, request.decode.name, request.request_id, 0, 0, True, "stale-write", None)
-        self._recorder.content((*row, event if event >= 0 else None, why))
+        row = (request.decode.name, request.request_id, 0, 0, True, "stale-write", None)
+        self._recorder.content((self._clock.now_us, *row, event if event >= 0 else None, why))
 
     def flush(self) -> None:
         """Fetch the outstanding comparisons from the device and write down the wrong ones."""

@@ -19,7 +19,7 @@ each page is counted on either side, so that the sums are those of the audit eve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ import torch
 
 from replay.pair.cache import RadixCache
 from replay.pair.decode_rank import DecodeRank
+from replay.pair.deployment import AnyRank
 from replay.pair.prefill_rank import PrefillRank
 from replay.pair.request import Request
 from replay.pool.account import GapShare
@@ -155,10 +156,10 @@ class Snapshot:
 
 
 def take_snapshot(
-    rank: DecodeRank | PrefillRank,
+    rank: AnyRank,
     audit: int,
     gap_pages: int,
-    find: Callable[[int], Request],
+    requests: Mapping[int, Request],
     buffer: Array | None = None,
 ) -> Snapshot:
     """Copy who owns each page of a rank's pool. O(pool), without waiting for the device.
@@ -186,15 +187,15 @@ def take_snapshot(
         snapshot.rows = [
             (ordinal, pool.arrays.copy(row))
             for ordinal in pool.held_pages
-            if (row := row_of(rank, find(ordinal))) is not None
+            if (row := row_of(rank, requests[ordinal])) is not None
         ]
         if isinstance(rank, PrefillRank) and isinstance(rank.cache, RadixCache):
             snapshot.rows += [(_THE_CACHE, node.pages) for node in rank.cache.nodes()]
-    snapshot.names = {ordinal: find(ordinal).request_id for ordinal in named}
+    snapshot.names = {ordinal: requests[ordinal].request_id for ordinal in named}
     return snapshot
 
 
-def row_of(rank: DecodeRank | PrefillRank, request: Request) -> Array | None:
+def row_of(rank: AnyRank, request: Request) -> Array | None:
     """The pages in the row of a request that holds some, a view; None where it has no row."""
     pool = rank.pool
     if isinstance(rank, DecodeRank):
@@ -204,14 +205,14 @@ def row_of(rank: DecodeRank | PrefillRank, request: Request) -> Array | None:
     return None if row < 0 else pool.table.read(row, start, end)
 
 
-def _in_transfer(rank: DecodeRank | PrefillRank) -> tuple[int, ...]:
+def _in_transfer(rank: AnyRank) -> tuple[int, ...]:
     if isinstance(rank, DecodeRank):
         return (*rank.transfers.open, *rank.transfers.deferred)
     return tuple(rank.inflight.open)
 
 
 def _look_at_cache(
-    rank: DecodeRank | PrefillRank,
+    rank: AnyRank,
 ) -> tuple[list[Array], list[tuple[int, Array]]]:
     """Pages of nodes that are locked, and of those that an overdue transfer locks."""
     cache = rank.cache if isinstance(rank, PrefillRank) else None

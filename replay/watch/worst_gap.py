@@ -15,11 +15,10 @@ where nothing has closed it. The map says which audit it is of.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from replay.pair.decode_rank import DecodeRank
-from replay.pair.prefill_rank import PrefillRank
+from replay.pair.deployment import AnyRank
 from replay.pair.request import Request
 from replay.recording.writer import RecordingWriter
 from replay.watch.page_map import Snapshot, take_snapshot
@@ -106,8 +105,9 @@ class WidestGap:
 class PoolGap:
     """The gap of one pool, audit by audit."""
 
-    def __init__(self, rank: DecodeRank | PrefillRank, widest: WidestGap) -> None:
+    def __init__(self, rank: AnyRank, requests: Mapping[int, Request], widest: WidestGap) -> None:
         self._rank = rank
+        self._requests = requests
         self._widest = widest
         self._current: Candidate | None = None
 
@@ -116,14 +116,7 @@ class PoolGap:
         """Whether the last audit had a gap."""
         return self._current is not None
 
-    def see(
-        self,
-        audit: int,
-        time_us: int,
-        gap_pages: int,
-        quiet: bool,
-        find: Callable[[int], Request],
-    ) -> None:
+    def see(self, audit: int, time_us: int, gap_pages: int, quiet: bool) -> None:
         """Take in an audit that has a gap, or is the first without one."""
         current = self._current
         if gap_pages == 0:
@@ -134,15 +127,9 @@ class PoolGap:
         if current is None:
             current = self._current = Candidate(self._rank.name, audit, time_us)
         if current.take_in(gap_pages, quiet) and self._is_affordable(abs(gap_pages), quiet):
-            self._copy(current, audit, gap_pages, find)
+            self._copy(current, audit, gap_pages)
 
-    def end(
-        self,
-        last_audit: int,
-        gap_pages: int,
-        could_close: bool,
-        find: Callable[[int], Request],
-    ) -> None:
+    def end(self, last_audit: int, gap_pages: int, could_close: bool) -> None:
         """The replay is over, and the pool still as its last audit found it."""
         current = self._current
         if current is None:
@@ -151,7 +138,7 @@ class PoolGap:
         def copy_end() -> None:
             kept = 0 if current.snapshot is None else abs(current.snapshot.gap_pages)
             if kept < current.pages and kept < abs(gap_pages):
-                self._copy(current, last_audit, gap_pages, find)
+                self._copy(current, last_audit, gap_pages)
 
         current.stays = (not could_close, True)
         self._widest.leave_open(current, copy_end)
@@ -161,10 +148,8 @@ class PoolGap:
         widest = self._widest
         return widest.copied_pages < allowed or size >= _FACTOR * widest.copied_gap_pages
 
-    def _copy(
-        self, current: Candidate, audit: int, gap_pages: int, find: Callable[[int], Request]
-    ) -> None:
+    def _copy(self, current: Candidate, audit: int, gap_pages: int) -> None:
         buffer = None if current.snapshot is None else current.snapshot.owner
-        current.snapshot = take_snapshot(self._rank, audit, gap_pages, find, buffer)
+        current.snapshot = take_snapshot(self._rank, audit, gap_pages, self._requests, buffer)
         self._widest.copied_pages += current.snapshot.cost_pages
         self._widest.copied_gap_pages = max(self._widest.copied_gap_pages, abs(gap_pages))

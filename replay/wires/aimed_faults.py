@@ -13,40 +13,35 @@ from faults.injector import Delivery, FaultInjector, Strike
 from faults.kinds.abort import Abort
 from faults.kinds.timeout import Timeout
 from replay.pair.clock import Clock, Priority
+from replay.pair.deployment import Deployment
 from replay.pair.request import Request
 from replay.recording.event_results import Result, missed
 from replay.recording.kinds import Outcome
+from replay.watch.base import Observer
 from replay.wires.link import TransferLink
 
 #: Stands for a TP rank where an event is not between TP ranks.
 _NO_RANK = -1
 
 
-class AimedFaults:
-    """Carries out the aimed faults of one replay.
+class AimedFaults(Observer):
+    """Carries out the aimed faults of one replay; `link` has the timeouts that can end."""
 
-    Args:
-        cancel: what happens when the client of a request goes away.
-        link: whose timeouts can end, and whose event numbers are used.
-    """
-
-    def __init__(
-        self,
-        clock: Clock,
-        injector: FaultInjector,
-        link: TransferLink,
-        cancel: Callable[[Request], None],
-    ) -> None:
+    def __init__(self, clock: Clock, injector: FaultInjector, link: TransferLink) -> None:
         self._clock = clock
+        self._pair: Deployment
         self._injector = injector
         self._link = link
         self._events = link.completions.events
         self._effects = link.completions.effects
-        self._cancel = cancel
         #: What waits for a request's bytes to land, because the engine's clock starts then.
         self._until_landed: dict[int, list[Callable[[], None]]] = {}
 
-    def entered(self, request: Request, state: RequestState) -> None:
+    def begin(self, pair: Deployment) -> None:
+        """Know the router, which aborts requests."""
+        self._pair = pair
+
+    def state_entered(self, request: Request, state: RequestState) -> None:
         """A request has come into a state: schedule what is aimed at it there."""
         if state == "landed":
             for strike_now in self._until_landed.pop(request.ordinal, ()):
@@ -65,7 +60,7 @@ class AimedFaults:
 
     def _schedule(self, request: Request, state: RequestState, strike: Strike) -> None:
         side: Direction = "decode" if state in DECODE_STATES else "prefill"
-        rank = request.decode if side == "decode" else request.prefill
+        rank = request.rank_on(side)
         event = CompletionEvent(
             request_id=request.request_id,
             direction=side,
@@ -100,7 +95,7 @@ class AimedFaults:
         if aimed_at is None or found != aimed_at:
             return missed(f"it was {found} by then")
         if strike.rule.fault == Abort.name:
-            self._cancel(request)
+            self._pair.cancel(request)
             return Result(Outcome.ABORTED, found)
         result = self._link.timeouts.end_now(request, aimed_at)
         return result or missed(f"no timeout of this engine runs while it is {found}")

@@ -9,21 +9,20 @@ difference.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from faults.events import CompletionEvent, Direction
 from faults.injector import Delivery, FaultInjector, Outcome
 from replay.pair.clock import Clock, Priority
+from replay.pair.deployment import Deployment
 from replay.pair.request import Request
 from replay.pool.arrays import Array
 from replay.profiles.profile import EngineProfile
 from replay.profiles.routing import decode_places, prefill_places
 from replay.recording.writer import RecordingWriter
+from replay.watch.requests import PendingWork
 from replay.wires.effects import FaultEffects
 from replay.wires.event_router import EventRouter
 from replay.wires.held_events import HeldEvents
 from replay.wires.in_flight import EventCopy, EventTable, InFlight
-from replay.wires.timeouts import PendingWork
 
 
 class CompletionChannel:
@@ -36,7 +35,6 @@ class CompletionChannel:
         injector: FaultInjector,
         recorder: RecordingWriter,
         pending: PendingWork,
-        wake: Callable[[Request, Direction], None],
     ) -> None:
         self.events = EventTable(recorder)
         self.router = EventRouter(profile)
@@ -46,7 +44,7 @@ class CompletionChannel:
         self._clock = clock
         self._injector = injector
         self._pending = pending
-        self._wake = wake
+        self._pair: Deployment
         #: Events that came early, by identity, until they would have been sent.
         self._early: dict[str, InFlight] = {}
         parties = profile.parties()
@@ -57,6 +55,11 @@ class CompletionChannel:
         self._dp_ranks = {"decode": profile.decode_dp, "prefill": profile.prefill_dp}
         #: How far apart the rooms are that one receiver serves.
         self._places = {"decode": decode_places(profile), "prefill": prefill_places(profile)}
+
+    def connect(self, pair: Deployment) -> None:
+        """Know whom events are for."""
+        self._pair = pair
+        self.router.connect(pair)
 
     # Sending.
 
@@ -106,7 +109,7 @@ class CompletionChannel:
         decode_tp_rank: int,
         sent_us: int,
     ) -> CompletionEvent:
-        rank = request.decode if direction == "decode" else request.prefill
+        rank = request.rank_on(direction)
         parts, rooms = self._parts[direction], self._profile.bootstrap_rooms
         next_room = request.room + self._places[direction]
         return CompletionEvent(
@@ -161,14 +164,14 @@ class CompletionChannel:
             self.effects.delivered(copy, self._clock.now_us, told, seen)
             if delivery.rules:
                 self.router.force_poll(request, event.direction)
-            self._wake(request, event.direction)
+            self._pair.wake(request.rank_on(event.direction))
 
         self._clock.schedule(at_us, Priority.DELIVERY, arrive, is_work=not late)
 
     def bytes_landed(self, request: Request) -> None:
         """The last bytes of a request, or a share of them, are here: tell what was kept for them."""
         for direction in self.router.bytes_landed(request):
-            self._wake(request, direction)
+            self._pair.wake(request.rank_on(direction))
 
     def accounting_changed(self, pool: str) -> None:
         """Let go of what was held back until now, as this pool's accounting has changed."""
@@ -198,7 +201,7 @@ class CompletionChannel:
             if lost is not None:
                 self.effects.lost_is_due(lost)
             self.router.check_overdue(request, event.direction)
-            self._wake(request, event.direction)
+            self._pair.wake(request.rank_on(event.direction))
 
         self._clock.schedule(event.due_us, Priority.HARNESS, check_overdue)
 
@@ -209,7 +212,7 @@ def _pages(sent: InFlight) -> Array | None:
     if event.direction == "prefill":
         if request.prefill_ended:
             return None
-        return request.prefill.memory.prompt_pages(request, 0, event.pages)
+        return request.prefill.prompt_pages(request, 0, event.pages)
     if request.decode_row < 0:
         return None
     pool = request.decode.pool

@@ -10,11 +10,9 @@ from collections.abc import Callable
 
 from faults.events import CompletionEvent, Direction
 from faults.injector import Delivery
-from replay.pair.decode import DecodeInstance
+from replay.pair.deployment import Deployment
 from replay.pair.inflight_queue import InFlightQueue
-from replay.pair.prefill import PrefillInstance
-from replay.pair.request import Request, TransferState
-from replay.pair.transfer_queue import TransferQueue
+from replay.pair.request import EventQueue, Request, TransferState
 from replay.profiles.profile import EngineProfile
 from replay.recording.event_results import Result, ignored
 from replay.recording.kinds import Outcome
@@ -26,16 +24,15 @@ class EventRouter:
 
     def __init__(self, profile: EngineProfile) -> None:
         self._profile = profile
-        self._prefills: list[PrefillInstance] = []
-        self._decodes: list[DecodeInstance] = []
+        self._pair: Deployment
         #: Events that came before their bytes, and how their receivers are told, by the request that
         #: they are told of; where an engine keeps them until then.
         self._kept: dict[int, list[tuple[CompletionEvent, Callable[[], Result]]]] = {}
         self._shares = len(profile.parties().completions) if profile.transfer_skew_us else 1
 
-    def connect(self, prefills: list[PrefillInstance], decodes: list[DecodeInstance]) -> None:
+    def connect(self, pair: Deployment) -> None:
         """Know the instances."""
-        self._prefills, self._decodes = prefills, decodes
+        self._pair = pair
 
     # What a receiver is told.
 
@@ -119,20 +116,17 @@ class EventRouter:
         """Tell the receiver that everything it waits for should be there by now."""
         _queue(request, direction).check_overdue(request)
 
-    def _decode_beside(self, request: Request) -> TransferQueue:
+    def _decode_beside(self, request: Request) -> EventQueue:
         """The queue of the next DP rank."""
-        ranks = self._decodes[request.decode.instance].ranks
+        ranks = self._pair.decodes[request.decode.instance].ranks
         return ranks[(request.decode.dp_rank + 1) % len(ranks)].transfers
 
     def _prefill_beside(self, request: Request) -> InFlightQueue:
         """The queue of the next DP rank."""
-        ranks = self._prefills[request.prefill.instance].ranks
+        ranks = self._pair.prefills[request.prefill.instance].ranks
         return ranks[(request.prefill.dp_rank + 1) % len(ranks)].inflight
 
 
-def _queue(request: Request, direction: Direction) -> TransferQueue | InFlightQueue:
+def _queue(request: Request, direction: Direction) -> EventQueue:
     """Where a request waits for events of one direction."""
-    if direction == "decode":
-        queue: TransferQueue = request.decode.transfers
-        return queue
-    return request.prefill.inflight
+    return request.decode.transfers if direction == "decode" else request.prefill.inflight

@@ -9,9 +9,7 @@ from collections.abc import Callable
 
 from faults.events import Direction
 from faults.rule import Condition
-from replay.pair.decode_rank import DecodeRank
-from replay.pair.prefill_rank import PrefillRank
-from replay.pair.request import DecodeState, PrefillState, Request
+from replay.pair.request import DecodeState, EventQueue, PrefillState, Request
 from replay.pool.owner_codes import CACHE, FIRST_OWNER, FREE
 from replay.pool.pool import KvPool
 from replay.pool.reused_pages import ReusedPages
@@ -80,8 +78,7 @@ def _receiver(copy: EventCopy) -> tuple[Request, Direction]:
 def _pool(copy: EventCopy) -> KvPool:
     """The pool of its receiver."""
     request, side = _receiver(copy)
-    rank: PrefillRank | DecodeRank = request.prefill if side == "prefill" else request.decode
-    return rank.pool
+    return request.rank_on(side).pool
 
 
 def _is_given_up(copy: EventCopy, _: bool) -> bool:
@@ -98,7 +95,9 @@ def _is_released(copy: EventCopy, _: bool) -> bool:
 
 def _is_room_reused(copy: EventCopy, _: bool) -> bool:
     request, side = _receiver(copy)
-    queue = request.prefill.inflight if side == "prefill" else request.decode.transfers
+    queue: EventQueue = request.prefill.inflight
+    if side == "decode":
+        queue = request.decode.transfers
     other = queue.in_room(request.room)
     return other is not None and other is not request
 

@@ -18,19 +18,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from faults.events import Direction, RequestState
 from faults.injector import FaultInjector
 from replay.pair.clock import Clock, Priority
-from replay.pair.decode import DecodeInstance
-from replay.pair.prefill import PrefillInstance
-from replay.pair.request import DecodeState, PrefillState, Request, TransferState
+from replay.pair.deployment import Deployment
+from replay.pair.request import DecodeState, PrefillState, Rank, Request, TransferState
 from replay.pool.arrays import Array
 from replay.pool.owner_codes import FIRST_OWNER
 from replay.profiles.parties import TransferParties
 from replay.profiles.profile import EngineProfile
 from replay.recording.writer import RecordingWriter
+from replay.watch.base import Observer
+from replay.watch.requests import PendingWork
 from replay.wires.channel import CompletionChannel
-from replay.wires.timeouts import PendingWork, TransferTimeouts
+from replay.wires.timeouts import TransferTimeouts
 
 #: Where the number of an event stands, and there is none.
 NO_EVENT = -1
@@ -61,8 +61,11 @@ class _Chunk:
     shares: int
 
 
-class TransferLink:
-    """Carries metadata, bytes and notices; implements `replay.pair.ports.Link`."""
+class TransferLink(Observer):
+    """Carries metadata, bytes and notices; implements `replay.pair.ports.Link`.
+
+    It watches the pair for events that faults hold back until something has happened to their request.
+    """
 
     def __init__(
         self,
@@ -70,30 +73,43 @@ class TransferLink:
         clock: Clock,
         injector: FaultInjector,
         recorder: RecordingWriter,
-        entered: Callable[[Request, RequestState], None],
-        timed_out: Callable[[Request, RequestState], None],
+        pending: PendingWork,
+        observer: Observer,
     ) -> None:
-        self.pending = PendingWork()
         #: Transfers whose bytes landed after decode had let go of their pages: writer -> (request,
         #: number of the first event sent for it, `NO_EVENT` when none is).
         self.strays: dict[int, tuple[str, int]] = {}
         self._profile = profile
         self._clock = clock
         self._parties: TransferParties = profile.parties()
-        self._prefills: list[PrefillInstance] = []
-        self._decodes: list[DecodeInstance] = []
+        self._pair: Deployment
         self._wires: dict[int, _Wire] = {}
-        self._entered = entered
+        self._observer = observer
         self._looks_ahead = injector.looks_ahead
-        self.completions = CompletionChannel(
-            profile, clock, injector, recorder, self.pending, self._wake
-        )
-        self.timeouts = TransferTimeouts(profile, clock, self.pending, self._wake, timed_out)
+        self.completions = CompletionChannel(profile, clock, injector, recorder, pending)
+        self.timeouts = TransferTimeouts(profile, clock, pending, observer)
 
-    def connect(self, prefills: list[PrefillInstance], decodes: list[DecodeInstance]) -> None:
-        """Know the instances to wake."""
-        self._prefills, self._decodes = prefills, decodes
-        self.completions.router.connect(prefills, decodes)
+    # What it watches for.
+
+    def begin(self, pair: Deployment) -> None:
+        """Know whom to wake."""
+        self._pair = pair
+        self.completions.connect(pair)
+        self.timeouts.connect(pair)
+
+    def accounting_changed(self, rank: Rank, iterations: int) -> None:
+        """Let go of events that need be held no longer."""
+        self.completions.accounting_changed(rank.name)
+
+    def phase_began(self, phase: str) -> None:
+        """Let go of events that are held until faults end."""
+        if phase == "heal":
+            self.completions.begin_healing()
+
+    def replay_ended(self) -> None:
+        """Have the events written that never arrived."""
+        self.timeouts.forget_those_done()
+        self.completions.effects.close()
 
     # What the schedulers ask for.
 
@@ -109,7 +125,7 @@ class TransferLink:
 
         def arrive() -> None:
             request.prefill.metadata_arrived(request)
-            self._wake(request, "prefill")
+            self._pair.wake(request.prefill)
 
         self._later(arrive)
         self.timeouts.awaits_bytes(request)
@@ -120,7 +136,7 @@ class TransferLink:
         def arrive() -> None:
             if request.decode_state is DecodeState.ABSENT:
                 request.decode.arrive(request)
-                self._wake(request, "decode")
+                self._pair.wake(request.decode)
             else:
                 self.never_asked_for(request)
 
@@ -131,7 +147,7 @@ class TransferLink:
 
         def arrive() -> None:
             request.prefill.peer_gave_up(request)
-            self._wake(request, "prefill")
+            self._pair.wake(request.prefill)
 
         self._later(arrive)
 
@@ -146,7 +162,7 @@ class TransferLink:
             else:
                 # Nobody says so; but from now on the request waits for something that cannot come.
                 request.decode.transfers.check_overdue(request)
-            self._wake(request, "decode")
+            self._pair.wake(request.decode)
 
         self._wires.pop(request.ordinal, None)
         if not request.decode_ended:
@@ -157,7 +173,7 @@ class TransferLink:
 
         def check_overdue() -> None:
             request.prefill.inflight.check_overdue(request)
-            self._wake(request, "prefill")
+            self._pair.wake(request.prefill)
 
         if request.prefill_state is PrefillState.INFLIGHT:
             due_us = self._clock.now_us + self._profile.control_latency_us
@@ -172,7 +188,7 @@ class TransferLink:
         if request.transfer_state is TransferState.NOT_STARTED:
             request.transfer_state = TransferState.MOVING
             request.transfer_start_us = now_us
-            self._entered(request, "moving")
+            self._observer.state_entered(request, "moving")
         begin_us = now_us if wire is None else max(now_us, wire.busy_until_us)
         land_us = begin_us + profile.transfer_us + profile.transfer_us_per_page * len(pages)
         if wire is not None:
@@ -196,7 +212,7 @@ class TransferLink:
         if not has_failed:
             self._copy(chunk, share)
         if not request.chunks_moving and request.prefill.chunks_landed(request):
-            self._wake(request, "prefill")
+            self._pair.wake(request.prefill)
 
     def _note_landing(self, chunk: _Chunk, share: int) -> None:
         """Keep the books of one share's landing."""
@@ -208,7 +224,7 @@ class TransferLink:
         if chunk.is_last and is_end:
             request.transfer_state = TransferState.LANDED
             request.landed_us = self._clock.now_us
-            self._entered(request, "landed")
+            self._observer.state_entered(request, "landed")
             self._wires.pop(request.ordinal, None)
         if chunk.wire is not None and request.decode_state is not DecodeState.TRANSFER:
             number = self.completions.events.next_number if chunk.is_last else NO_EVENT
@@ -236,11 +252,12 @@ class TransferLink:
         decode.pool.storage.receive(
             target, source.storage, pages, wire.tag, wire.writer, (share, chunk.shares)
         )
-        if chunk.is_last and share == 0:
-            # Each TP rank has a buffer of its own; the first to be written stands for them.
-            decode.memory.metadata_slots.write(wire.metadata_slot, wire.writer)
-            if decode.transfers.metadata_landed(request):
-                self._wake(request, "decode")
+        # Each TP rank has a first-token buffer of its own; the first to be written stands for them.
+        is_first_token = chunk.is_last and share == 0
+        if is_first_token and decode.transfers.metadata_landed(
+            request, wire.metadata_slot, wire.writer
+        ):
+            self._pair.wake(decode)
 
     def _send_completions(self, request: Request, part: int, parts: int) -> bool:
         """Tell decode what one share of the pairs has done; returns whether any failed."""
@@ -273,7 +290,7 @@ class TransferLink:
 
         def check_overdue() -> None:
             request.decode.transfers.check_overdue(request)
-            self._wake(request, "decode")
+            self._pair.wake(request.decode)
 
         due_us = self._clock.now_us + self._profile.completion_latency_us
         self._clock.schedule(due_us, Priority.HARNESS, check_overdue)
@@ -283,12 +300,6 @@ class TransferLink:
     def _later(self, action: Callable[[], None]) -> None:
         at_us = self._clock.now_us + self._profile.control_latency_us
         self._clock.schedule(at_us, Priority.DELIVERY, action)
-
-    def _wake(self, request: Request, side: Direction) -> None:
-        if side == "prefill":
-            self._prefills[request.prefill.instance].wake()
-        else:
-            self._decodes[request.decode.instance].wake()
 
 
 def _note_access(request: Request, target: Array, source: Array) -> None:

@@ -12,43 +12,18 @@ which they began: one queue and one timer a kind, whatever the number of request
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 
 from faults.events import Direction, RequestState
 from replay.pair.clock import Clock, Priority
+from replay.pair.deployment import Deployment
 from replay.pair.request import DecodeState, PrefillState, Request, TransferState
 from replay.profiles.profile import EngineProfile
 from replay.recording.event_results import Result
 from replay.recording.kinds import Outcome
-
-
-class PendingWork:
-    """Requests that something under way could still move on, by ordinal."""
-
-    __slots__ = ("_pending",)
-
-    def __init__(self) -> None:
-        self._pending: Counter[int] = Counter()
-
-    def expect(self, request: Request) -> None:
-        """Something that concerns the request has been set going."""
-        self._pending[request.ordinal] += 1
-
-    def settle(self, request: Request) -> None:
-        """It has happened, or cannot happen any more."""
-        self._pending[request.ordinal] -= 1
-        if self._pending[request.ordinal] == 0:
-            del self._pending[request.ordinal]
-
-    @property
-    def is_anything_pending(self) -> bool:
-        """Whether anything is under way for anybody."""
-        return bool(self._pending)
-
-    def can_progress(self, ordinal: int) -> bool:
-        """Whether anything is still under way for this request."""
-        return self._pending[ordinal] > 0
+from replay.watch.base import Observer
+from replay.watch.requests import PendingWork
 
 
 class TimeoutQueue:
@@ -124,15 +99,13 @@ class TransferTimeouts:
         profile: EngineProfile,
         clock: Clock,
         pending: PendingWork,
-        wake: Callable[[Request, Direction], None],
-        timed_out: Callable[[Request, RequestState], None],
+        observer: Observer,
     ) -> None:
-        """`timed_out` is told of every wait that has an end, in its state."""
-        self._timed_out = timed_out
+        self._observer = observer
+        self._pair: Deployment
         self._profile = profile
         self._clock = clock
         self._pending = pending
-        self._wake = wake
 
         def queue(
             timeout_us: int | None,
@@ -147,6 +120,10 @@ class TransferTimeouts:
         self._waits = queue(profile.waiting_timeout_us, _awaits_bytes, self._end_waiting)
         self._deferrals = queue(profile.deferred_timeout_us, _is_deferred, self._end_deferral)
         self._holds = queue(profile.acknowledgement_timeout_us, _is_in_flight, self._end_hold)
+
+    def connect(self, pair: Deployment) -> None:
+        """Know whom to wake."""
+        self._pair = pair
 
     def awaits_decode_pages(self, request: Request) -> None:
         """Prefill waits for decode's pages from now on."""
@@ -170,7 +147,7 @@ class TransferTimeouts:
         for queue in (self._bootstraps, self._waits, self._deferrals, self._holds):
             queue.forget_those_done()
 
-    def overdue(self, request: Request, side: str) -> None:
+    def overdue(self, request: Request, side: Direction) -> None:
         """A completion, or on the side of prefill an acknowledgement, has not come when it was due."""
         profile = self._profile
         if side == "decode" and profile.completion_timeout_us is not None:
@@ -221,9 +198,9 @@ class TransferTimeouts:
     # What each does when it ends; True lets the request wait again.
 
     def _end_bootstrap(self, request: Request) -> bool:
-        self._timed_out(request, "bootstrap")
+        self._observer.wait_timed_out(request, "bootstrap")
         request.prefill.fail(request)
-        self._wake(request, "prefill")
+        self._pair.wake(request.prefill)
         return False
 
     def _end_waiting(self, request: Request) -> bool:
@@ -234,22 +211,22 @@ class TransferTimeouts:
 
     def _end_completion(self, request: Request) -> bool:
         if request.decode_state is DecodeState.TRANSFER:
-            self._timed_out(request, "transfer")
+            self._observer.wait_timed_out(request, "transfer")
         request.decode.transfers.fail(request)
-        self._wake(request, "decode")
+        self._pair.wake(request.decode)
         return False
 
     def _end_deferral(self, request: Request) -> bool:
-        self._timed_out(request, "deferred")
+        self._observer.wait_timed_out(request, "deferred")
         request.decode.deferral_ended(request)
-        self._wake(request, "decode")
+        self._pair.wake(request.decode)
         return False
 
     def _end_hold(self, request: Request) -> bool:
         if _is_in_flight(request):
-            self._timed_out(request, "in-flight")
+            self._observer.wait_timed_out(request, "in-flight")
         request.prefill.inflight.give_up(request)
-        self._wake(request, "prefill")
+        self._pair.wake(request.prefill)
         return False
 
 

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from faults.rule import FaultPlan, FaultRule
-from replay.explain.again import watch_again
 from replay.explain.life import Life, Step
 from replay.explain.page_life import page_life
 from replay.explain.request_life import read_request, request_life
-from replay.explain.sightings import Sighted, Watch
 from replay.explain.subject import PageName
 from replay.profiles.catalogue import find_profile
 from replay.profiles.defects import with_defects
 from replay.recording.reader import Recording
+from replay.recording.sightings import Sighted, Watch
 from replay.reproduce.schedules import BLOCK_SIZE, draw_schedule
 from replay.run.replay_once import ReplayRequest, replay
 from replay.run.session import SessionOptions
+from replay.run.watch_again import watch_again
 from traces.dataset import open_trace
 from traces.schema import TraceRequest
 from traces.writer import TraceWriter

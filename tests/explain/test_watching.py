@@ -1,7 +1,6 @@
 """Watching: it changes nothing, waits for no device, and is not there when it is off."""
 
 import dataclasses
-from functools import partial
 
 import pytest
 import torch
@@ -9,14 +8,14 @@ from life_helpers import every, page_of, record, watched
 from no_waiting import NoWaiting, allow_in_waiting_places
 
 from faults.rule import FaultRule
-from replay.explain.sightings import Watch
-from replay.explain.watched_session import WatchedSession
 from replay.pool.device_arrays import DeviceArrays
 from replay.pool.ledger import PageLedger
 from replay.pool.storage import KvStorage
+from replay.recording.sightings import Watch
 from replay.run.origin import replayable
 from replay.run.replay_once import replay as run
-from replay.run.session import Session
+from replay.watch.base import Observer
+from replay.watch.notebook import Notebook
 
 LOST = FaultRule("lost", "drop", probability=0.2)
 
@@ -32,23 +31,23 @@ def recording(tmp_path):
 def test_on_a_device_it_sees_the_same_and_waits_only_to_fetch(target, recording, monkeypatch):
     seen, hashes = [], []
     for arrays in (None, DeviceArrays(torch.device("cpu"))):
-        watch = Watch(**target)
+        notebook = Notebook(Watch(**target))
         with replayable(recording, device="cpu") as request, NoWaiting() as mode:
             allow_in_waiting_places(monkeypatch, mode.pause)
-            flush = Watch.flush
+            flush = Notebook.flush
 
             def paused(self, flush=flush, mode=mode):
                 with mode.pause():
                     flush(self)
 
             with monkeypatch.context() as patch:
-                patch.setattr(Watch, "flush", paused)
+                patch.setattr(Notebook, "flush", paused)
                 summary = run(
                     dataclasses.replace(request, arrays=arrays),
-                    make_session=partial(WatchedSession, watch),
+                    observers=[notebook],
                 )
         hashes.append(summary["recording_sha256"])
-        seen.append(([one[1:] for one in watch.states], [one[1:] for one in watch.pages]))
+        seen.append(([one[1:] for one in notebook.states], [one[1:] for one in notebook.pages]))
     assert seen[0] == seen[1]
     assert seen[0][1]
     assert set(hashes) == {recording.summary()["recording_sha256"]}
@@ -58,13 +57,12 @@ def test_an_ordinary_replay_has_plain_pools(recording, monkeypatch):
     """Watching costs nothing when it is off: there is nothing of it in the pools."""
     made = []
 
-    class Looked(Session):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
-            made.append([(type(r.pool.ledger), type(r.pool.storage)) for r in self._pair.ranks()])
+    class Looked(Observer):
+        def begin(self, pair):
+            made.append([(type(r.pool.ledger), type(r.pool.storage)) for r in pair.ranks()])
 
     with replayable(recording, device="cpu") as request:
-        run(request, make_session=Looked)
+        run(request, observers=[Looked()])
     assert made == [[(PageLedger, KvStorage)] * 2]
 
 
@@ -97,6 +95,6 @@ def test_of_a_batch_only_the_watched_requests_pages_are_seen(recording):
 
 def test_many_hits_are_fetched_in_pieces(recording, monkeypatch):
     whole = page_of(recording, "prefill0/dp0", 1)[1].pages
-    monkeypatch.setattr("replay.explain.sightings._PENDING_MAX", 2)
+    monkeypatch.setattr("replay.watch.notebook._PENDING_MAX", 2)
     assert page_of(recording, "prefill0/dp0", 1)[1].pages == whole
     assert len(whole) > 4

@@ -4,9 +4,9 @@ import pytest
 from engine_helpers import BACKENDS, HARDENED, POST4, SGLANG_0_5
 
 from replay.pair.clock import Clock
+from replay.pair.deployment import build_deployment
 from replay.profiles.catalogue import find_profile
 from replay.profiles.overrides import override
-from replay.run.deployment import build_deployment
 
 
 @pytest.mark.parametrize(

@@ -16,21 +16,21 @@ from faults.plan_text import plan_text
 from faults.rule import FaultPlan
 from replay.pool.device_arrays import DeviceArrays
 from replay.run.replay_once import ReplayRequest, replay
-from replay.run.session import Session
+from replay.watch.base import Observer
 from traces.dataset import open_trace
 from traces.writer import TraceWriter
 
 CASES = int(os.environ.get("KVREPLAY_FUZZ_CASES", "80"))
 
 
+class Keeper(Observer):
+    def begin(self, pair):
+        self.link = next(pair.ranks()).link
+
+
 def play(case, arrays=None):
-    """The summary of a case and its session."""
-    sessions = []
-
-    def keep(*words):
-        sessions.append(Session(*words))
-        return sessions[-1]
-
+    """The summary of a case and the link of its pair."""
+    keeper = Keeper()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "trace.parquet"
         with TraceWriter(path, source="test", block_size=case.block_size) as writer:
@@ -44,7 +44,7 @@ def play(case, arrays=None):
             device="cpu",
             arrays=arrays,
         )
-        return replay(request, Path(directory) / "out", make_session=keep), sessions[0]
+        return replay(request, Path(directory) / "out", observers=[keeper]), keeper.link
 
 
 @pytest.mark.parametrize("tenth", range(10))
@@ -53,11 +53,11 @@ def test_any_plan_on_any_engine(tenth):
         case = make_case(number)
         text = plan_text(FaultPlan(case.rules))
         assert parse_plan(text, "p").rules == case.rules
-        summary, session = play(case)
+        summary, link = play(case)
         faults, note = summary["faults"], f"case {number}\n{text}"
         assert faults["planned"] >= faults["landed"] >= faults["observed"], note
         if not summary["why"].startswith("the replay stopped"):
-            channel = session._link.completions
+            channel = link.completions
             assert not channel._early, note
             assert not channel.router._kept, note
         if case.profile.name == "hardened":

@@ -13,8 +13,8 @@ from test_page_map import releasing_again
 from faults.rule import FaultPlan
 from replay.recording.kinds import ShareKind
 from replay.run.replay_once import ReplayRequest, replay
-from replay.run.session import Session
 from replay.watch import worst_gap as widest_gap
+from replay.watch.base import Observer
 from replay.watch.page_map import take_snapshot
 from replay.watch.worst_gap import PoolGap, WidestGap
 from traces.dataset import open_trace
@@ -23,16 +23,18 @@ from traces.writer import TraceWriter
 LEAKS = (ShareKind.STALLED, ShareKind.DEPARTED, ShareKind.CACHE_HELD)
 
 
-class LookingSession(Session):
+class Looker(Observer):
     """Takes a snapshot at every audit, and has nobody change it afterwards."""
 
-    def __init__(self, looks, *words):
-        super().__init__(*words)
+    def __init__(self, looks):
         self.looks = looks
+        self.requests = {}
 
-    def rank_changed(self, rank, iterations):
-        super().rank_changed(rank, iterations)
-        snapshot = take_snapshot(rank, 0, 0, self._find)
+    def request_arrived(self, request):
+        self.requests[request.ordinal] = request
+
+    def accounting_changed(self, rank, iterations):
+        snapshot = take_snapshot(rank, 0, 0, self.requests)
         columns = plain(snapshot)
         self.looks.append((snapshot, columns))
         assert_adds_up(rank, columns)
@@ -83,7 +85,7 @@ def test_the_map_of_any_moment_adds_up_and_stays(number, again):
             options=case.options,
             device="cpu",
         )
-        replay(request, make_session=lambda *words: LookingSession(looks, *words))
+        replay(request, observers=[Looker(looks)])
         assert looks
         for snapshot, columns in looks:
             assert plain(snapshot) == columns
@@ -144,14 +146,14 @@ def test_when_nothing_may_be_copied_any_more_the_end_is_shown(audits):
 def follow(audits, could_close):
     """What is shown, and a function that says what should be."""
     recorder, widest = Recorder(), WidestGap()
-    pools = {each: PoolGap(Rank(str(each)), widest) for each in range(3)}
+    pools = {each: PoolGap(Rank(str(each)), {}, widest) for each in range(3)}
     last, spans, now_us, opened = {}, [], 0, {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(widest_gap, "take_snapshot", Taken)
         for number, (pool, gap, quiet, later_us) in enumerate(audits):
             now_us += later_us
             if gap or pools[pool].is_open:
-                pools[pool].see(number, now_us, gap, quiet, None)
+                pools[pool].see(number, now_us, gap, quiet)
                 last[pool] = (number, gap)
             if not gap:
                 opened.pop(pool, None)
@@ -161,7 +163,7 @@ def follow(audits, could_close):
                 opened[pool] = {"pool": pool, "us": now_us, "audits": [(number, gap, quiet)]}
                 spans.append(opened[pool])
         for each, gap_of in pools.items():
-            gap_of.end(*last.get(each, (-1, 0)), could_close[each], None)
+            gap_of.end(*last.get(each, (-1, 0)), could_close[each])
         widest.write(recorder)
 
     def finish():

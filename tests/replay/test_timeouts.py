@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.pair.clock import Clock, Priority
-from replay.wires.timeouts import PendingWork, TimeoutQueue
+from replay.watch.requests import PendingWork
+from replay.wires.timeouts import TimeoutQueue
 from traces.schema import TraceRequest
 
 

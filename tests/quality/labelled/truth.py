@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from replay.pair.decode_rank import DecodeRank
-from replay.pair.request import Request
+from replay.pair.deployment import AnyRank, Deployment
+from replay.pair.prefill_rank import PrefillRank
+from replay.pair.request import Rank, Request
 from replay.pool.owner_codes import CACHE
 from replay.recording.writer import RecordingWriter
 from replay.run.device import arrays_on, choose_device
 from replay.run.session import Session
-from replay.watch.audit import Rank
+from replay.watch.base import Observer
 from traces.files.place import scratch
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Truth:
     label: Label = Label.CLEAN
     #: Pool -> what is wrong with it for good, in words.
     broken: dict[str, str] = field(default_factory=dict)
-    #: Pools in which something waited longer than it had to, or a check failed.
+    #: Pools in which something waited longer than it had to.
     disturbed: set[str] = field(default_factory=set)
     wrong_pages: int = 0
     #: Whether anything broken is such that an engine of this kind could print it: pages, slots,
@@ -71,17 +73,28 @@ def find_truth(request: ReplayRequest) -> Truth:
     """Replay to the end of all time and look."""
     options = dataclasses.replace(request.options, heal_budget_us=UNLIMITED_US)
     with scratch() as directory:
-        session = _WatchedSession(
+        recorder, witness = _CountingRecorder(directory), _Witness()
+        session = Session(
             request.trace,
             request.profile,
             request.plan,
             options,
-            _CountingRecorder(directory),
+            recorder,
             request.arrays or arrays_on(choose_device(request.device)),
+            observers=[witness],
         )
-        session.run()
-        truth = session.truth
-        session.free_pools()
+        session.run_phases()
+        session.run_dry()
+        session.close()
+        truth = witness.truth
+        truth.wrong_pages = recorder.wrong_pages + session.pair.ledger_violations().total
+        if truth.broken:
+            truth.label = Label.PERSISTENT
+        elif truth.wrong_pages:
+            truth.label = Label.SILENT
+        elif truth.disturbed or session.auditor.engine_check_fired:
+            truth.label = Label.TRANSIENT
+        session.pair.free_pools()
     return truth
 
 
@@ -100,17 +113,25 @@ class _CountingRecorder(RecordingWriter):
         self.content = content
 
 
-class _WatchedSession(Session):
-    """A session that looks at its own state: after every change, after healing, and at the end."""
+class _Witness(Observer):
+    """Looks at the pair itself: after every change, after healing, and at the end."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self) -> None:
         self.truth = Truth()
+        self._pair: Deployment
+        self._requests: list[Request] = []
 
-    def rank_changed(self, rank: Rank, iterations: int) -> None:
+    def begin(self, pair: Deployment) -> None:
+        """Know what to look at."""
+        self._pair = pair
+
+    def request_arrived(self, request: Request) -> None:
+        """Keep it in sight."""
+        self._requests.append(request)
+
+    def accounting_changed(self, rank: Rank, iterations: int) -> None:
         """Note whose bytes have long landed and who still waits for them."""
-        super().rank_changed(rank, iterations)
-        profile, now_us = self._profile, self.clock.now_us
+        profile, now_us = self._pair.profile, self._pair.clock.now_us
         patience_us = (
             profile.completion_latency_us
             + profile.poll_interval_us
@@ -122,44 +143,24 @@ class _WatchedSession(Session):
             if 0 <= request.landed_us < now_us - patience_us:
                 self.truth.disturbed.add(rank.name)
 
-    def rank_idle(self, rank: Rank) -> None:
-        """Note a check of the engine that fails."""
-        super().rank_idle(rank)
-        if self.auditor.engine_check_fired and not self.truth.disturbed:
-            self.truth.disturbed.add(rank.name)
-
-    def _end_phase(self, phase: str, start_us: int) -> None:
-        super()._end_phase(phase, start_us)
+    def phase_ended(self, phase: str) -> None:
+        """Look when all that faults brought about is over."""
         if phase == "heal":
             self._look()
 
-    def _close(self) -> None:
-        """Let everything happen that still can, and look for the last time."""
-        while self._is_anything_left() and self.clock.run_next():
-            pass
-        self.contents.flush()
+    def replay_ended(self) -> None:
+        """Look for the last time."""
         self._look()
-        truth, recorder = self.truth, self._recorder
-        assert isinstance(recorder, _CountingRecorder)
-        truth.wrong_pages = recorder.wrong_pages + self.ledger_violations().total
-        if truth.broken:
-            truth.label = Label.PERSISTENT
-        elif truth.wrong_pages:
-            truth.label = Label.SILENT
-        elif truth.disturbed:
-            truth.label = Label.TRANSIENT
-        super()._close()
 
     def _look(self) -> None:
-        shows_drift = self._profile.check_strictness != "none" and (
-            self._profile.check_counts_protected
-        )
+        profile = self._pair.profile
+        shows_drift = profile.check_strictness != "none" and profile.check_counts_protected
         for rank in self._pair.ranks():
             lost, drifted = _what_is_lost(rank), _what_drifted(rank)
             if lost is not None or drifted is not None:
                 self.truth.broken.setdefault(rank.name, lost or drifted or "")
             self.truth.shows |= lost is not None or (drifted is not None and shows_drift)
-        for request in self._requests.values():
+        for request in self._requests:
             if not request.decode_ended:
                 self.truth.broken.setdefault(request.decode.name, "a request never ended")
                 self.truth.shows = True
@@ -172,10 +173,11 @@ def _waiting(rank: Rank) -> list[Request]:
     """Requests that hold pages of a rank because of a transfer."""
     if isinstance(rank, DecodeRank):
         return [*rank.transfers.open.values(), *rank.transfers.deferred.values()]
+    assert isinstance(rank, PrefillRank)
     return list(rank.inflight.open.values())
 
 
-def _what_is_lost(rank: Rank) -> str | None:
+def _what_is_lost(rank: AnyRank) -> str | None:
     """What is lost of a pool in which nothing will ever happen again, or None."""
     pool = rank.pool
     owned = pool.ledger.count_by_owner()
@@ -191,7 +193,7 @@ def _what_is_lost(rank: Rank) -> str | None:
     return None
 
 
-def _what_drifted(rank: Rank) -> str | None:
+def _what_drifted(rank: AnyRank) -> str | None:
     """What is wrong with the counters of a pool that lacks nothing, or None."""
     if isinstance(rank, DecodeRank):
         return None

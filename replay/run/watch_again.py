@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from replay.errors import RecordingError
-from replay.explain.sightings import Sighted, Watch
 from replay.pool.owner_codes import FIRST_OWNER
 from replay.recording.fingerprint import hash_recording
 from replay.recording.reader import Recording
+from replay.recording.sightings import PageSighting, Sighted, Watch
 from replay.run.origin import replayable
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def watch_again(
 
     Args:
         recording: what is replayed.
-        watch: the request or the page, see there; it is filled.
+        watch: the request or the page.
         progress: how far it has come.
         trace: where the trace is now, if not where it was.
         device: where the pools live.
@@ -47,20 +46,20 @@ def watch_again(
     expected = _fingerprint(recording)
     with replayable(recording, trace, device) as request:
         # Loads torch: after what can be wrong.
-        from replay.explain.watched_session import WatchedSession
         from replay.run.replay_once import replay
+        from replay.watch.notebook import Notebook
 
-        cycles = 1 + request.options.repeats
+        notebook, cycles = Notebook(watch), 1 + request.options.repeats
         with progress(request.trace.request_count * cycles) as report:
-            summary = replay(request, None, report, make_session=partial(WatchedSession, watch))
+            summary = replay(request, None, report, [notebook])
         if summary["recording_sha256"] != expected:
             raise RecordingError(
                 f"{recording.directory}: this version of kvreplay replays it in another way "
                 f"(sha256 {summary['recording_sha256'][:12]}, recorded {expected[:12]} by "
                 f"kvreplay {recording.run.get('kvreplay')})"
             )
-        names = _names(request, watch)
-    return Sighted(tuple(watch.states), tuple(watch.pages), names, watch.code)
+        names = _names(request, notebook.pages)
+    return Sighted(tuple(notebook.states), tuple(notebook.pages), names, notebook.code)
 
 
 def _fingerprint(recording: Recording) -> str:
@@ -71,9 +70,9 @@ def _fingerprint(recording: Recording) -> str:
         raise RecordingError(f"{recording.directory}: damaged: {problem}") from None
 
 
-def _names(request: ReplayRequest, watch: Watch) -> dict[int, str]:
+def _names(request: ReplayRequest, pages: list[PageSighting]) -> dict[int, str]:
     """Ids of all requests that were seen, by their numbers: one reading of the trace for each cycle."""
-    codes = {code for seen in watch.pages for code in (*seen.by, *seen.holders)}
+    codes = {code for seen in pages for code in (*seen.by, *seen.holders)}
     wanted = {code - FIRST_OWNER for code in codes if code >= FIRST_OWNER}
     names: dict[int, str] = {}
     count = request.trace.request_count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,13 +14,15 @@ from replay.pair.decode_rank import DecodeRank
 from replay.pair.ports import Link, Watcher
 from replay.pair.prefill import PrefillInstance
 from replay.pair.prefill_rank import PrefillRank
-from replay.pair.request import Request, decode_steps
+from replay.pair.request import Rank, Request, decode_steps
 from replay.pool.arrays import Arrays
 from replay.pool.foreign_allocator import AllocatorFactory
 from replay.pool.pool import KvPool
 from replay.profiles.profile import EngineProfile
 from replay.profiles.routing import decode_place, prefill_place
-from replay.watch.audit import Rank
+from replay.recording.kinds import LedgerViolations
+
+AnyRank = DecodeRank | PrefillRank
 
 #: Block size assumed where a trace has no block hashes, so that the number is never zero.
 _NO_BLOCKS = 1
@@ -27,13 +30,15 @@ _NO_BLOCKS = 1
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """All instances of a pair."""
+    """All instances of a pair, and the router before them."""
 
     profile: EngineProfile
+    clock: Clock
+    watcher: Watcher
     prefills: list[PrefillInstance]
     decodes: list[DecodeInstance]
 
-    def ranks(self) -> Iterator[Rank]:
+    def ranks(self) -> Iterator[AnyRank]:
         """Every rank, prefill first."""
         for prefill in self.prefills:
             yield from prefill.ranks
@@ -48,10 +53,18 @@ class Deployment:
 
     def wake(self, rank: Rank) -> None:
         """Have the instance of this rank look at its queues."""
-        if isinstance(rank, DecodeRank):
-            self.decodes[rank.instance].wake()
-        else:
-            self.prefills[rank.instance].wake()
+        instances = self.decodes if isinstance(rank, DecodeRank) else self.prefills
+        instances[rank.instance].wake()
+
+    def cancel(self, request: Request) -> None:
+        """The client went away: the router tells both sides."""
+        self.watcher.client_left(request)
+        if not request.decode_ended:
+            request.decode.abort(request)
+            self.wake(request.decode)
+        if not request.prefill_ended and self.profile.client_abort_reaches == "both":
+            request.prefill.abort(request)
+            self.wake(request.prefill)
 
     def can_ever_fit(self, request: Request) -> bool:
         """Whether empty pools on both sides could hold this request."""
@@ -62,6 +75,27 @@ class Deployment:
             decode.pages_for(request.input_tokens + headroom) <= decode.total_pages
             and prefill.pages_for(request.input_tokens) <= prefill.total_pages
         )
+
+    def pool_sizes(self) -> list[tuple[str, int]]:
+        """Every pool's name and its total tokens."""
+        return [(rank.name, rank.pool.total_pages * rank.pool.page_size) for rank in self.ranks()]
+
+    def ledger_violations(self) -> LedgerViolations:
+        """Pages that changed hands as in no correct engine, over all pools."""
+        found = [rank.pool.ledger.violations() for rank in self.ranks()]
+        slots = sum(
+            rank.memory.metadata_slots.written_by_another
+            for decode in self.decodes
+            for rank in decode.ranks
+        )
+        return sum(found[1:], start=dataclasses.replace(found[0], slots_written_by_another=slots))
+
+    def free_pools(self) -> None:
+        """Give the pools' memory back at once: schedulers and link refer to each other in circles,
+        which a later collection may find or not.
+        """
+        for rank in self.ranks():
+            rank.pool.free_arrays()
 
 
 def build_deployment(
@@ -111,7 +145,7 @@ def build_deployment(
                 DecodeRank(name, number, dp_rank, profile, memory, link, watcher, every_step)
             )
         decodes.append(decode)
-    return Deployment(profile, prefills, decodes)
+    return Deployment(profile, clock, watcher, prefills, decodes)
 
 
 def _create_cache(profile: EngineProfile, pool: KvPool, block_size: int) -> RadixCache | ChunkCache:
