@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,23 +171,24 @@ def run(
         from replay.run.replay_once import hold_recording, replay
 
         with ExitStack() as stack:
-            place, logs = None, None
+            place, write_logs = None, None
             if out is not None:
                 held = hold_recording(out, request, reads=reads, force=force)
                 place = stack.enter_context(held)
             if engine_log is not None:
-                from replay.engine_log.writing import log_names
+                from replay.engine_log.writing import log_names, write_engine_logs
 
                 names = log_names(engine_log, request.profile.to_dict())
                 held_logs = hold_all(((each, ENGINE_LOG) for each in names.values()), reads=reads)
                 logs = dict(zip(names, stack.enter_context(held_logs), strict=True))
+                write_logs = partial(write_engine_logs, logs=logs)
             if swarm and not as_json:
                 from replay.commands.printing.summary import print_swarm
 
                 print_swarm(request)
             total = request.trace.request_count * (1 + repeat)
             progress = stack.enter_context(progress_bar("replaying", total))
-            summary = replay(request, place, progress, logs=logs, look=look)
+            summary = replay(request, place, progress, write_beside=write_logs, look=look)
     _tell(summary, out, expect, as_json)
     if accepted is None:
         return exit_code(summary, expect)

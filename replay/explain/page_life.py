@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from replay.explain.life import Life, Order, Step, StepKind, first_departure, in_order
 from replay.explain.subject import PageName
 from replay.explain.table_steps import event_steps, gap_steps
-from replay.pool.owner_codes import CACHE, FREE
 from replay.recording.events import read_events
 from replay.recording.kinds import ShareKind
+from replay.recording.owner_codes import CACHE, FREE
 from replay.recording.reader import Recording
 from replay.recording.sightings import PageSighting, Sighted
 from replay.recording.tables import OWNERS_SCHEMA

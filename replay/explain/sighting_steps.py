@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from replay.explain.life import Order, Step
 from replay.explain.table_steps import end_step, state_step
-from replay.pool.owner_codes import FREE
 from replay.recording.kinds import ENDS, STATES
+from replay.recording.owner_codes import FREE
 from replay.recording.sightings import PageSighting, Sighted, StateSighting
 from replay.recording.words import counted
 

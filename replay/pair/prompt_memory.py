@@ -85,7 +85,19 @@ class PromptMemory:
         return True
 
     def hand_to_cache(self, request: Request) -> None:
-        """Hand the prompt's whole cache units over to the tree and keep them locked."""
+        """Hand the prompt's whole cache units over to the tree and keep them locked.
+
+        Who owns the pages at which positions of the row, before and after:
+
+            0              before          + duplicates         cached_pages       prefill_pages
+            |<-- tree's -->|<-------------------- the request's own -------------------->|
+            |<-- tree's -->|<--- tree's --->|<---- tree's ---->|<------- its own ------->|
+                             another cached    `given` by this
+                             them meanwhile    request
+
+        Its own copies of the duplicates are freed, or become `spare_pages` while chunks are read from
+        them.
+        """
         cache, pool = self._cache, self._pool
         if not isinstance(cache, RadixCache) or request.block_hashes is None:
             return

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from replay.pair.request import DecodeState, Request
-from replay.pool.owner_codes import FIRST_OWNER
 from replay.pool.pool import KvPool
 from replay.pool.storage import NO_WRITER, content_at
+from replay.recording.owner_codes import FIRST_OWNER
 
 #: A step beyond every replay: "nothing of interest".
 NEVER = 1 << 62

@@ -19,8 +19,8 @@ import torch
 
 from replay.pool.arrays import Array, Arrays
 from replay.pool.device_counter import DeviceCounter
-from replay.pool.owner_codes import CACHE, FREE
 from replay.recording.kinds import LedgerViolations
+from replay.recording.owner_codes import CACHE, FREE
 
 
 class PageLedger:

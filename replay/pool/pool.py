@@ -14,9 +14,9 @@ from replay.pool.arrays import Array, Arrays
 from replay.pool.block_table import BlockTable
 from replay.pool.foreign_allocator import AllocatorFactory, ForeignAllocator
 from replay.pool.ledger import PageLedger
-from replay.pool.owner_codes import CACHE, FIRST_OWNER
 from replay.pool.storage import KvStorage
 from replay.pool.token_indices import pages_in_reach
+from replay.recording.owner_codes import CACHE, FIRST_OWNER
 
 
 class KvPool:

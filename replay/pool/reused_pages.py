@@ -13,8 +13,8 @@ from bisect import bisect_right
 from typing import Generic, TypeVar
 
 from replay.pool.arrays import Array
-from replay.pool.owner_codes import CACHE, FREE
 from replay.pool.pool import KvPool
+from replay.recording.owner_codes import CACHE, FREE
 
 _Entry = TypeVar("_Entry")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from replay.pool.owner_codes import CACHE, FIRST_OWNER
+from replay.recording.owner_codes import CACHE, FIRST_OWNER
 
 PageAction = Literal[
     "take", "release", "cache", "evict", "stray-write", "stray-read", "sent", "landed", "read"

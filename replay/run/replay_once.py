@@ -9,7 +9,7 @@ import gc
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -83,14 +83,15 @@ def replay(
     out: Path | Place | None = None,
     progress: Callable[[int], None] | None = None,
     observers: Sequence[Observer] = (),
-    logs: Mapping[str, Place] | None = None,
+    write_beside: Callable[[Recording], list[tuple[Place, Path]]] | None = None,
     look: Callable[[Recording, Verdict], None] | None = None,
 ) -> dict[str, Any]:
     """Replay, record to `out` (or nowhere for good) and return the summary.
 
-    `observers` are told of everything that happens, and change nothing of the recording. With `logs`
-    the servers' logs are written as well, see `replay.engine_log.writing`. `look` is
-    shown the finished recording before it goes to its place, or for good.
+    `observers` are told of everything that happens, and change nothing of the recording. `write_beside`
+    writes more files from the finished recording, such as the servers' logs; they are put into their
+    places together with it. `look` is shown the finished recording before it goes to its place, or for
+    good.
 
     Raises:
         TraceError: the trace breaks a rule of its schema.
@@ -121,10 +122,8 @@ def replay(
         write(directory / "summary.json", json_text(summary) + "\n")
         if look is not None:
             look(recording, verdict)
-        if logs:
-            from replay.engine_log.writing import write_engine_logs
-
-            written += write_engine_logs(Recording.open(directory), logs)
+        if write_beside is not None:
+            written += write_beside(Recording.open(directory))
     return summary
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from replay.errors import RecordingError
-from replay.pool.owner_codes import FIRST_OWNER
 from replay.recording.fingerprint import hash_recording
+from replay.recording.owner_codes import FIRST_OWNER
 from replay.recording.reader import Recording
 from replay.recording.sightings import PageSighting, Sighted, Watch
 from replay.run.origin import replayable

@@ -20,7 +20,6 @@ from replay.pair.decode_rank import DecodeRank
 from replay.pair.deployment import AnyRank, Deployment
 from replay.pair.prefill_rank import PrefillRank
 from replay.pair.request import Rank, Request
-from replay.pool.owner_codes import FIRST_OWNER
 from replay.profiles.profile import EngineProfile
 from replay.recording.engine_messages import (
     PoolCounts,
@@ -29,6 +28,7 @@ from replay.recording.engine_messages import (
     token_pool_message,
 )
 from replay.recording.kinds import ShareKind
+from replay.recording.owner_codes import FIRST_OWNER
 from replay.recording.tables import NOBODY_NAME
 from replay.recording.writer import RecordingWriter
 from replay.watch.base import Observer

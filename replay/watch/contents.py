@@ -18,8 +18,8 @@ from replay.pair.clock import Clock
 from replay.pair.deployment import Deployment
 from replay.pair.request import Request, TransferState
 from replay.pool.arrays import Array, Arrays
-from replay.pool.owner_codes import FIRST_OWNER
 from replay.pool.storage import NO_WRITER
+from replay.recording.owner_codes import FIRST_OWNER
 from replay.recording.writer import RecordingWriter
 from replay.watch.base import Observer
 

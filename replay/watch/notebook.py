@@ -16,8 +16,8 @@ from replay.pair.deployment import Deployment
 from replay.pair.request import DecodeState, Rank, Request
 from replay.pool.arrays import Array, Arrays
 from replay.pool.ledger import PageLedger
-from replay.pool.owner_codes import CACHE, FIRST_OWNER, FREE
 from replay.pool.storage import KvStorage, ordinal_of_writer
+from replay.recording.owner_codes import CACHE, FIRST_OWNER, FREE
 from replay.recording.sightings import PageAction, PageSighting, StateSighting, Watch
 from replay.watch.base import Observer
 

@@ -34,8 +34,8 @@ from replay.pair.prefill_rank import PrefillRank
 from replay.pair.request import Request
 from replay.pool.account import GapShare
 from replay.pool.arrays import Array
-from replay.pool.owner_codes import CACHE, FIRST_OWNER, FREE
 from replay.recording.kinds import PageState, ShareKind
+from replay.recording.owner_codes import CACHE, FIRST_OWNER, FREE
 
 #: What looking at one request or cache node costs, in pages that could be copied meanwhile.
 _PAGES_PER_NOTE = 128

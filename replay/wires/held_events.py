@@ -10,9 +10,9 @@ from collections.abc import Callable
 from faults.events import Direction
 from faults.rule import Condition
 from replay.pair.request import DecodeState, EventQueue, PrefillState, Request
-from replay.pool.owner_codes import CACHE, FIRST_OWNER, FREE
 from replay.pool.pool import KvPool
 from replay.pool.reused_pages import ReusedPages
+from replay.recording.owner_codes import CACHE, FIRST_OWNER, FREE
 from replay.wires.in_flight import EventCopy
 
 

@@ -23,9 +23,9 @@ from replay.pair.clock import Clock, Priority
 from replay.pair.deployment import Deployment
 from replay.pair.request import DecodeState, PrefillState, Rank, Request, TransferState
 from replay.pool.arrays import Array
-from replay.pool.owner_codes import FIRST_OWNER
 from replay.profiles.parties import TransferParties
 from replay.profiles.profile import EngineProfile
+from replay.recording.owner_codes import FIRST_OWNER
 from replay.recording.writer import RecordingWriter
 from replay.watch.base import Observer
 from replay.watch.requests import PendingWork

@@ -5,7 +5,7 @@ from life_helpers import blamed, every, page_of, record
 
 from faults.rule import FaultRule
 from replay.explain.page_life import last_holder
-from replay.pool.owner_codes import FREE
+from replay.recording.owner_codes import FREE
 from traces.schema import TraceRequest
 
 HARDENED = "hardened"

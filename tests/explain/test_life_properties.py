@@ -7,7 +7,7 @@ import pytest
 from life_helpers import page_of, record_schedule, told, watched
 
 from replay.explain.life import first_departure
-from replay.pool.owner_codes import CACHE, FREE
+from replay.recording.owner_codes import CACHE, FREE
 
 DEFECTS = (
     (),

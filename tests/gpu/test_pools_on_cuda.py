@@ -6,9 +6,9 @@ import torch
 from gpu_helpers import CUDA, needs_cuda, wrong_pages
 
 from replay.pool.arrays import HostArrays
-from replay.pool.owner_codes import CACHE, FIRST_OWNER
 from replay.pool.pool import KvPool
 from replay.pool.token_indices import TokenIndexAllocator
+from replay.recording.owner_codes import CACHE, FIRST_OWNER
 from replay.run.device import arrays_on
 
 pytestmark = needs_cuda

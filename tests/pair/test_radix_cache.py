@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay.pair.cache import RadixCache
-from replay.pool.owner_codes import CACHE
 from replay.pool.pool import KvPool
 from replay.recording.kinds import ShareKind
+from replay.recording.owner_codes import CACHE
 
 TOTAL_PAGES = 60
 Prefix = tuple[int, ...]

@@ -7,9 +7,9 @@ from pool_helpers import ids, on_both_backends
 
 from replay.errors import InvariantError
 from replay.pool.account import PoolAccount
-from replay.pool.owner_codes import CACHE, FIRST_OWNER
 from replay.pool.pool import KvPool
 from replay.recording.kinds import ShareKind
+from replay.recording.owner_codes import CACHE, FIRST_OWNER
 
 TOTAL_PAGES = 60
 

@@ -10,7 +10,7 @@ from pool_helpers import ids, on_both_backends
 
 from replay.pool.device_counter import DeviceCounter
 from replay.pool.ledger import PageLedger
-from replay.pool.owner_codes import CACHE, FIRST_OWNER, FREE
+from replay.recording.owner_codes import CACHE, FIRST_OWNER, FREE
 
 A, B = FIRST_OWNER, FIRST_OWNER + 1
 

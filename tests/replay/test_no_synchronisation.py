@@ -10,13 +10,13 @@ from faults.rule import FaultPlan, FaultRule
 from replay.pool.arrays import HostArrays
 from replay.pool.device_arrays import DeviceArrays
 from replay.pool.ledger import PageLedger
-from replay.pool.owner_codes import FIRST_OWNER
 from replay.pool.pool import KvPool
 from replay.pool.storage import NO_WRITER
 from replay.pool.token_indices import TokenIndexAllocator
 from replay.profiles.catalogue import find_profile
 from replay.profiles.overrides import override
 from replay.recording.kinds import LedgerViolations
+from replay.recording.owner_codes import FIRST_OWNER
 from replay.recording.tables import PAGES_SCHEMA
 from replay.run.replay_once import ReplayRequest, replay
 from replay.run.session import SessionOptions

@@ -17,11 +17,11 @@ from faults.rule import FaultPlan, FaultRule
 from replay.errors import InvariantError
 from replay.pool.account import GapShare
 from replay.pool.device_arrays import DeviceArrays
-from replay.pool.owner_codes import CACHE, FIRST_OWNER, FREE
 from replay.profiles.catalogue import find_profile
 from replay.profiles.defects import all_defects
 from replay.recording.fingerprint import hash_recording
 from replay.recording.kinds import ShareKind
+from replay.recording.owner_codes import CACHE, FIRST_OWNER, FREE
 from replay.recording.reader import Recording
 from replay.run.replay_once import ReplayRequest, replay
 from replay.run.session import SessionOptions

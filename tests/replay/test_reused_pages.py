@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from replay.pool.arrays import HostArrays
 from replay.pool.device_arrays import DeviceArrays
-from replay.pool.owner_codes import CACHE, FREE
 from replay.pool.reused_pages import ReusedPages
+from replay.recording.owner_codes import CACHE, FREE
 
 PAGES = 12
 

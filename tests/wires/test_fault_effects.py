@@ -7,6 +7,7 @@ import pytest
 from faults.events import CompletionEvent
 from faults.injector import FaultInjector
 from faults.rule import FaultPlan, FaultRule
+from replay.recording.event_results import ACCEPTED
 from replay.wires.effects import FaultEffects
 from replay.wires.in_flight import EventTable
 
@@ -67,7 +68,7 @@ class Bench:
             self.effects.note_landed(sent, outcome.dropped_by)
         return [self.events.send_off(sent, delivery) for delivery in outcome.deliveries]
 
-    def deliver(self, copy, told="accepted"):
+    def deliver(self, copy, told=ACCEPTED):
         seen = self.effects.seen_before(copy)
         self.effects.delivered(copy, copy.delivery.at_us, told, seen)
 
@@ -108,12 +109,12 @@ def test_what_is_under_way_at_the_end_is_written_in_the_order_of_sending(bench):
     for name in ("copied", "late", "plain"):
         bench.send(name)
     bench.effects.close()
-    assert [(row[0], row[1], row[-2]) for row in bench.recorder.rows] == [
-        (0, 0, "not before the end"),
-        (0, 1, "not before the end"),
-        (0, 2, "not before the end"),
-        (1, 0, "not before the end"),
-        (2, 0, "not before the end"),
+    assert [(row[0], row[1], row[-3]) for row in bench.recorder.rows] == [
+        (0, 0, "undelivered"),
+        (0, 1, "undelivered"),
+        (0, 2, "undelivered"),
+        (1, 0, "undelivered"),
+        (2, 0, "undelivered"),
     ]
     assert bench.journal.landed == 0
 

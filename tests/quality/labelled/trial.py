@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def run_trial(message: Mapping[str, Any]) -> dict[str, Any]:
 def _try(cell: LabelledCell, directory: Path) -> Outcome:
     from replay.diagnosis.diagnose import diagnose
     from replay.diagnosis.reading.sources import open_logs
-    from replay.engine_log.writing import log_names
+    from replay.engine_log.writing import log_names, write_engine_logs
     from replay.recording.reader import Recording
     from replay.run.replay_once import ReplayRequest, replay
     from replay.run.session import SessionOptions
@@ -99,8 +100,8 @@ def _try(cell: LabelledCell, directory: Path) -> Outcome:
     log = directory / "serve.{server}.log"
     names = log_names(log, cell.profile.to_dict())
     with hold_all((each, ENGINE_LOG) for each in names.values()) as places:
-        logs = dict(zip(names, places, strict=True))
-        summary = replay(request, directory / "recording", logs=logs)
+        write_logs = partial(write_engine_logs, logs=dict(zip(names, places, strict=True)))
+        summary = replay(request, directory / "recording", write_beside=write_logs)
     recording = Recording.open(directory / "recording")
     truth = find_truth(request)
     blind = diagnose(open_logs([str(each) for each in names.values()])).to_dict()

@@ -19,7 +19,7 @@ from replay.pair.decode_rank import DecodeRank
 from replay.pair.deployment import AnyRank, Deployment
 from replay.pair.prefill_rank import PrefillRank
 from replay.pair.request import Rank, Request
-from replay.pool.owner_codes import CACHE
+from replay.recording.owner_codes import CACHE
 from replay.recording.writer import RecordingWriter
 from replay.run.device import arrays_on, choose_device
 from replay.run.session import Session
