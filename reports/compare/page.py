@@ -290,8 +290,7 @@ def _faulty_pools(evidence: Evidence) -> list[str]:
 
 def _steps(evidence: Evidence, pool: str) -> Steps:
     """The gap of a pool over the whole replay; empty where the recording has no such pool."""
-    audits = evidence.tables["audits"]
-    rows = audits.filter(pc.equal(audits["pool"], pool))
+    rows = evidence.rows("audits", "pool", pool)
     steps = Steps(rows["time_us"].to_numpy(), rows["gap"].to_numpy())
     return steps.window(0, max(evidence.end_us, 1)) if len(steps) else steps
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +162,6 @@ class _Made:
         self._accepted = accepted
         self.recordings: list[Evidence] = []
         self.comparison: Comparison | None = None
-        self._sections: dict[bool, list[Section]] = {}
 
     def read(self, recordings: Sequence[Evidence] | None) -> None:
         """Read the recordings whole, as all but a trace file need them, unless they are given."""
@@ -217,27 +217,24 @@ class _Made:
         if kind == ".html":
             from reports.page import render_page
 
-            return render_page(self._words(charts=True), self.comparison, self._title)
+            return render_page(self.sections, self.comparison, self._title)
         if kind == ".md":
             from reports.compare.page import make_comparison_part
             from reports.outputs.markdown import report_markdown
 
             part = None if self.comparison is None else make_comparison_part(self.comparison)
-            return report_markdown(self._words(), part)
+            return report_markdown(self.sections, part)
         from reports.outputs.json_document import report_document
 
-        document = report_document(self.recordings, self._words(), self.comparison, self._accepted)
+        document = report_document(self.recordings, self.sections, self.comparison, self._accepted)
         return json_text(document) + "\n"
 
-    def _words(self, *, charts: bool = False) -> list[Section]:
-        """The sections; those with charts serve also where none are needed."""
+    @cached_property
+    def sections(self) -> list[Section]:
+        """The recordings in words, numbers and drawings."""
         from reports.page import make_sections
 
-        if not charts and True in self._sections:
-            return self._sections[True]
-        if charts not in self._sections:
-            self._sections[charts] = make_sections(self.recordings, charts, self._accepted)
-        return self._sections[charts]
+        return make_sections(self.recordings, accepted=self._accepted)
 
     def _picture(self, kind: str) -> bytes:
         from reports.outputs.picture import timeline_png, timeline_svg

@@ -7,9 +7,8 @@ import pytest
 from report_helpers import HOSTILE, copy_changed, record, write_trace
 
 from faults.rule import FaultPlan, FaultRule
-from reports.compare.comparison import make_comparison
+from reports.compare.comparison import make_comparison, make_result
 from reports.compare.page import make_comparison_part
-from reports.compare.sentences import make_result
 from reports.evidence import load
 from reports.page import render_report
 

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from replay.recording.events import EventFact
 from replay.recording.kinds import Outcome
 from replay.recording.requests import RequestRow
-from reports.parts.lanes.drawing import ARROWS_MAX, draw
+from reports.parts.lanes.drawing import ARROWS_MAX, draw, make_scale
 from reports.parts.lanes.lane import bars_of, make_lanes_of
 from reports.parts.lanes.part import show_lanes
-from reports.parts.lanes.scale import make_scale
 
 END_US = 900_000_000
 TIMES = [

@@ -129,8 +129,7 @@ def stays_at(evidence: Evidence, pool: str, audit: int) -> list[dict[str, Any]]:
 
 def audit_row(evidence: Evidence, audit: int) -> dict[str, Any] | None:
     """The row of audits.parquet with this number."""
-    audits = evidence.tables["audits"]
-    rows = audits.filter(pc.equal(audits["audit"], audit)).to_pylist()
+    rows = evidence.rows("audits", "audit", audit).to_pylist()
     return rows[0] if rows else None
 
 

@@ -182,8 +182,7 @@ def series_table(timeline: Timeline) -> Table:
 
 def phases_table(evidence: Evidence, timeline: Timeline) -> Table:
     """How long each phase lasted, and how many audits and faulted events it had."""
-    audits = evidence.tables["audits"]
-    mine = audits.filter(pc.equal(audits["pool"], timeline.pool))
+    mine = evidence.rows("audits", "pool", timeline.pool)
     times, names = mine["time_us"].to_numpy(), mine["phase"]
     window, marks = timeline.window, timeline.marks
     spans = [(phase.name, phase.start_us, phase.end_us) for phase in timeline.phases]
@@ -232,10 +231,9 @@ def check_charts(evidence: Evidence, charts: Charts) -> tuple[Check, ...]:
 
 def _series_agree(evidence: Evidence, live: Live) -> Check:
     """The data goes the way of the page: decoded from the differences, not from what made them."""
-    audits = evidence.tables["audits"]
     agree = of = 0
     for pool in live.document["pools"]:
-        rows = audits.filter(pc.equal(audits["pool"], pool["name"]))
+        rows = evidence.rows("audits", "pool", pool["name"])
         for column, (_, differences) in pool["series"].items():
             values = np.cumsum(np.array(differences, np.int64))
             truth = pc.min_max(rows[column]).as_py()
@@ -252,10 +250,9 @@ def _series_agree(evidence: Evidence, live: Live) -> Check:
 
 def _windows_agree(evidence: Evidence, live: Live) -> Check:
     """Every change that audits saw at full resolution is a point of the chart, and nothing else."""
-    audits = evidence.tables["audits"]
     drawn = seen = 0
     for pool in live.document["pools"]:
-        rows = audits.filter(pc.equal(audits["pool"], pool["name"]))
+        rows = evidence.rows("audits", "pool", pool["name"])
         time_us = rows["time_us"].to_numpy()
         for column, (differences, _) in pool["series"].items():
             times = np.cumsum(np.array(differences, np.int64))[:-1]
