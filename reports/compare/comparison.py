@@ -299,7 +299,7 @@ def _lasting(state: _State) -> str:
 
 def _healing(state: _State) -> str:
     if not state.widest_tokens:
-        return "something is wrong that heals"
+        return "a problem that heals"
     return f"a gap of at most {_tokens(state.widest_tokens)} opens and heals"
 
 

@@ -60,7 +60,9 @@ def plan_outputs(
     outputs = [_output(path) for path in paths]
     if perfetto is not None:
         if perfetto.suffix not in (".json", ".gz"):
-            raise RecordingError(f"{perfetto}: a trace file is called NAME.json.gz or NAME.json")
+            raise RecordingError(
+                f"{perfetto}: a trace file must be named NAME.json.gz or NAME.json"
+            )
         outputs.append(Output(perfetto, "perfetto"))
     check_apart(*(output.path for output in outputs))
     for output in outputs:
@@ -74,7 +76,7 @@ def _output(path: Path) -> Output:
     if path.suffix.lower() not in KINDS:
         *others, last = (suffix for suffix in KINDS if suffix.startswith("."))
         raise RecordingError(
-            f"{path}: what it is to be is told by its suffix: {', '.join(others)} or {last}"
+            f"{path}: unknown kind of output; its suffix must be {', '.join(others)} or {last}"
         )
     return Output(path, path.suffix.lower())
 
@@ -120,7 +122,7 @@ def write_outputs(
         RecordingError: a recording cannot be read, or an output cannot be made or written.
     """
     if len(directories) > 1 and any(output.kind == "perfetto" for output in outputs):
-        raise RecordingError("a trace file shows one recording; give --perfetto one DIR")
+        raise RecordingError("a trace file shows one recording; use --perfetto with one DIR")
     made = _Made(directories, title, advance or (lambda _: None), accepted)
     if recordings is not None or any(output.kind != "perfetto" for output in outputs):
         made.read(recordings)

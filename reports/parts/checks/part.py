@@ -47,7 +47,7 @@ def _summary_agrees(evidence: Evidence) -> Check:
     now = evidence.summary
     differing = [key for key, value in now.items() if evidence.saved_summary.get(key) != value]
     return Check(
-        "summary.json says what the tables say when they are judged again",
+        "summary.json = a new verdict from the tables",
         f"differs in {', '.join(differing)}" if differing else f"{len(now)} keys",
         f"{len(now)} keys",
         not differing,
@@ -148,7 +148,7 @@ def _episodes_agree(evidence: Evidence) -> Check:
     anew = episode_rows(evidence.run, evidence.episodes)
     same = sum(one == other for one, other in zip(stored, anew, strict=False))
     return Check(
-        "episodes.parquet says what the tables say when they are judged again",
+        "episodes.parquet = a new verdict from the tables",
         f"{number(same)} of {number(len(stored))} agree",
         f"{number(len(anew))} in all",
         same == len(stored) == len(anew),
@@ -165,7 +165,7 @@ def _events_balance(evidence: Evidence) -> Check:
     late = events.num_rows - lost - delivered
     return Check(
         "deliveries = events sent \N{MINUS SIGN} dropped + duplicated copies "
-        "\N{MINUS SIGN} not before the end",
+        "\N{MINUS SIGN} undelivered at the end",
         number(delivered),
         f"{number(sent)} \N{MINUS SIGN} {number(lost)} + {number(copies)} "
         f"\N{MINUS SIGN} {number(late)} = {number(sent - lost + copies - late)}",

@@ -113,4 +113,4 @@ def _facts(evidence: Evidence, request_id: str) -> RequestFacts:
     )
 
 
-LIVES = Part("lives", lambda context: make_lives(context.evidence), link="Lives")
+LIVES = Part("lives", lambda context: make_lives(context.evidence), link="Owners step by step")
