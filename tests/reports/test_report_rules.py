@@ -16,9 +16,9 @@ from faults.kinds.registry import KINDS
 from faults.rule import FaultPlan, FaultRule
 from reports.evidence import load
 from reports.page import render_report
-from reports.parts.faults import check_faults, make_faults
-from reports.parts.rule_events import rule_events
-from reports.parts.rule_words import action, duration, ordinal, recorded_rule, selection
+from reports.parts.faults.part import check_faults, make_faults
+from reports.parts.faults.rule_events import rule_events
+from reports.parts.faults.rule_words import action, duration, ordinal, recorded_rule, selection
 
 SOME = frozenset({2, 5, 9})
 

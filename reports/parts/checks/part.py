@@ -17,7 +17,7 @@ from replay.recording.kinds import Outcome
 from replay.verdict.blame import episode_rows
 from reports.evidence import Evidence
 from reports.parts.base import Check, Part, equal
-from reports.parts.rule_events import rule_events
+from reports.parts.faults.rule_events import rule_events
 from reports.words import number
 
 
