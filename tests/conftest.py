@@ -1,5 +1,6 @@
 """What all tests share: Hypothesis without deadlines, as machines are busy, and a clean checkout."""
 
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -8,10 +9,12 @@ from pathlib import Path
 import pytest
 
 # tests/gpu runs on machines that have torch and pyarrow and little else.
+pytest_plugins = ["shared_fixtures"] if find_spec("faker") is not None else []
 if find_spec("hypothesis") is not None:
     from hypothesis import settings
 
-    settings.register_profile("kvreplay", deadline=None, max_examples=60, print_blob=True)
+    examples = int(os.environ.get("KVREPLAY_EXAMPLES", "25"))
+    settings.register_profile("kvreplay", deadline=None, max_examples=examples, print_blob=True)
     settings.load_profile("kvreplay")
 
 

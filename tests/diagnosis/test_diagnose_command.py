@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from replay.cli import run_command_line
-
 Run = Callable[..., tuple[int, str, str]]
 
 #: The three lines of a decode worker that died; the engine prints them in this form.
@@ -32,16 +30,6 @@ self.tree_cache.evictable_size()=325120
 SPLIT = "pool memory leak detected! [{pool}] total={total}, available={available}, "
 SPLIT += "evictable={evictable}, protected=0, session_held=0, uncached=0"
 REST = ("persistent", "transient", "clean", "inconclusive")
-
-
-@pytest.fixture
-def kvreplay(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*words: object) -> tuple[int, str, str]:
-        code = run_command_line([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -43,17 +43,6 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def kvreplay(capsys):
-    def run(*words):
-        capsys.readouterr()
-        code = run_command_line([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
 def run(*words):
     return ("run", "e5.parquet", "--profile", "hardened", *words)
 

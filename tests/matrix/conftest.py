@@ -6,8 +6,6 @@ import textwrap
 import pytest
 from matrix_helpers import SMALL
 
-from replay.cli import run_command_line
-
 
 @pytest.fixture
 def matrix_file(tmp_path, monkeypatch):
@@ -19,19 +17,6 @@ def matrix_file(tmp_path, monkeypatch):
         return name
 
     return write
-
-
-@pytest.fixture
-def kvreplay(capsys):
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*words):
-        capsys.readouterr()
-        code = run_command_line([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

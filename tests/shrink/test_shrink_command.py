@@ -11,24 +11,10 @@ import pytest
 from shrink_cases import plain_case
 
 from faults.rule import FaultRule
-from replay.cli import run_command_line
 from replay.pytest_plugin.harness import Harness
 from replay.shrink.outputs import write_case
 
 FILES = ["plan.toml", "recording", "shrunk.json", "test_shrunk.py", "trace.parquet"]
-
-
-@pytest.fixture
-def kvreplay(capsys):
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*words):
-        capsys.readouterr()
-        code = run_command_line([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture
@@ -60,6 +46,7 @@ def contents(directory):
     return found
 
 
+@pytest.mark.slow
 def test_it_writes_everything_and_the_line_and_the_test_work(lost, kvreplay, tmp_path):
     out = tmp_path / "small"
     code, text, err = kvreplay("shrink", lost / "recording", "-o", out)
@@ -87,6 +74,7 @@ def test_it_writes_everything_and_the_line_and_the_test_work(lost, kvreplay, tmp
         module["test_shrunk"](Harness(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_same_twice_is_byte_identical_and_done_again_it_stays(lost, kvreplay, tmp_path):
     for name in ("one", "two"):
         assert kvreplay("shrink", lost, "-o", tmp_path / name, "--json")[0] == 0
@@ -99,6 +87,7 @@ def test_the_same_twice_is_byte_identical_and_done_again_it_stays(lost, kvreplay
         assert (tmp_path / "three" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_out_of_budget_it_says_so_and_goes_on_to_the_same_end(lost, kvreplay, tmp_path):
     part, whole = tmp_path / "part", tmp_path / "whole"
     code, text, _ = kvreplay("shrink", lost, "-o", part, "--max-replays", 4)
@@ -110,6 +99,7 @@ def test_out_of_budget_it_says_so_and_goes_on_to_the_same_end(lost, kvreplay, tm
     assert contents(part) == contents(whole)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_tried(lost, kvreplay, tmp_path, monkeypatch):
     from replay.shrink import search
 
@@ -138,6 +128,7 @@ def test_ctrl_c_keeps_what_was_tried(lost, kvreplay, tmp_path, monkeypatch):
     assert kvreplay("shrink", lost, "-o", out, "--same-gap", "--restart")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_swarm_run_of_a_matrix_trace_can_be_shrunk(kvreplay, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     axes = 'trace = ["t"]\nprofile = ["hardened"]\n'

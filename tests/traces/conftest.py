@@ -1,7 +1,4 @@
-"""What the trace tests share: a way to write a trace, and where the real logs are."""
-
-import os
-from pathlib import Path
+"""How the trace tests write a trace: in blocks of 16 tokens."""
 
 import pytest
 
@@ -18,13 +15,3 @@ def write_trace(tmp_path):
         return path
 
     return write
-
-
-@pytest.fixture(scope="session")
-def mooncake_log():
-    root = os.environ.get("KVREPLAY_DATA")
-    data = Path(root) if root else Path(__file__).resolve().parents[3] / "shared" / "data"
-    path = data / "traces" / "mooncake" / "conversation_trace.jsonl"
-    if not path.is_file():
-        pytest.skip(f"no real Mooncake log at {path}; set KVREPLAY_DATA to the folder of data sets")
-    return path

@@ -8,7 +8,6 @@ import pytest
 from anonymize_helpers import KEYS, SECRET, read, write
 from trace_helpers import make_request
 
-from replay.cli import run_command_line
 from traces.dataset import open_trace
 from traces.errors import OutputError
 from traces.pseudonyms.anonymize import SOURCE, anonymize_trace
@@ -17,15 +16,9 @@ VARIABLE = "KVREPLAY_ANONYMIZE_KEY"
 
 
 @pytest.fixture
-def kvreplay(capsys, monkeypatch):
+def kvreplay(kvreplay, monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
-
-    def run(*arguments):
-        code = run_command_line(["trace", "anonymize", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return lambda *words: kvreplay("trace", "anonymize", *words)
 
 
 @pytest.fixture
@@ -35,6 +28,7 @@ def key_file(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_file_variable_and_prompt_are_one_secret(kvreplay, tmp_path, key_file, monkeypatch):
     source = write(tmp_path / "in.parquet", [make_request(i) for i in range(9)])
     outputs = [tmp_path / f"{name}.parquet" for name in ("file", "windows", "variable", "prompt")]

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from waiting import HANGS_S, wait_until
 
-from replay.cli import run_command_line
 from traces.dataset import TraceWriter, open_trace
 from traces.schema import TraceRequest
 
@@ -18,16 +17,6 @@ from traces.schema import TraceRequest
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 
 ROW = '{"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [1, 2]}\n'
-
-
-@pytest.fixture
-def kvreplay(capsys):
-    def run(*arguments):
-        code = run_command_line([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_synth_writes_what_it_says(kvreplay, tmp_path):
@@ -105,7 +94,7 @@ def test_help_has_an_example(kvreplay, verb):
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys, replay.cli, replay.commands.trace.synth, replay.commands.trace.import_log; "
+        "import sys, replay.commands.trace.group, replay.commands.trace.synth, replay.commands.trace.import_log; "
         "print([m for m in ('numpy', 'polars', 'pyarrow', 'faker', 'torch', 'rich') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

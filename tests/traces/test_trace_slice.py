@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from trace_helpers import as_plain, make_request
 
 import traces.dataset
-from replay.cli import run_command_line
 from traces.dataset import TraceWriter, open_trace
 from traces.errors import TraceError
 from traces.schema import TIME_US_MAX, TraceRequest
@@ -25,13 +24,8 @@ SESSIONS = ["acme/bob-1", "acme/eve-2", "", "r3", "Ünï"]
 
 
 @pytest.fixture
-def kvreplay(capsys):
-    def run(*arguments):
-        code = run_command_line(["trace", "slice", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+def kvreplay(kvreplay):
+    return lambda *words: kvreplay("trace", "slice", *words)
 
 
 @st.composite
@@ -129,7 +123,7 @@ def sliced(requests, options, batch_rows=4):
         return rows
 
 
-@settings(max_examples=120)
+@pytest.mark.slow
 @given(request_lists(), st.integers(1, 9), st.data())
 def test_a_slice_is_what_the_reference_says(requests, batch_rows, data):
     options = data.draw(slice_options(requests))
@@ -145,7 +139,7 @@ def test_head_counts_across_batches(requests_max):
     assert found == [as_plain(r) for r in requests[:requests_max]]
 
 
-@settings(max_examples=30)
+@pytest.mark.slow
 @given(request_lists(), st.integers(1, 60))
 def test_two_slices_that_meet_make_the_whole(requests, cut_us):
     before = sliced(requests, SliceOptions(until_us=cut_us)) or []
@@ -153,7 +147,7 @@ def test_two_slices_that_meet_make_the_whole(requests, cut_us):
     assert before + after == [as_plain(r) for r in requests]
 
 
-@settings(max_examples=30)
+@pytest.mark.slow
 @given(request_lists(), st.floats(0, 1, exclude_min=True), st.floats(0, 1), st.integers(0, 9))
 def test_a_sample_keeps_sessions_whole_and_grows_with_the_share(requests, share, part, seed):
     assume(share * part > 0)
@@ -166,6 +160,7 @@ def test_a_sample_keeps_sessions_whole_and_grows_with_the_share(requests, share,
         assert turns <= kept or not turns & kept
 
 
+@pytest.mark.slow
 def test_a_sample_has_about_its_share_and_depends_on_the_seed():
     requests = [
         make_request(i, session_id=f"s{i // 2}" if i < 4000 else None, cancel_us=None)
@@ -181,7 +176,7 @@ def test_a_sample_has_about_its_share_and_depends_on_the_seed():
     assert len(sliced(requests, SliceOptions(sample_share=1.0), 999)) == 8000
 
 
-@settings(max_examples=40)
+@pytest.mark.slow
 @given(
     request_lists(time_us_max=2**61),
     st.integers(1, 10**12),

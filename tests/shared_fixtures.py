@@ -1,4 +1,7 @@
-"""Small traces and the one way these tests start a replay."""
+"""Fixtures for all tests: a command line in this process, small traces, and the real logs.
+
+A plugin that `conftest.py` loads where kvreplay's own dependencies are installed.
+"""
 
 import json
 import os
@@ -11,6 +14,31 @@ from traces.dataset import open_trace
 from traces.synthesis import write_synthetic_trace
 from traces.synthesis_options import SynthesisOptions
 from traces.writer import TraceWriter
+
+
+@pytest.fixture
+def kvreplay(capsys):
+    """Run a command line in this process: (exit code, stdout, stderr)."""
+
+    def run(*words):
+        capsys.readouterr()
+        code = run_command_line([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def run_json(kvreplay):
+    """Run `kvreplay run ... --json`: (exit code, summary)."""
+
+    def run(*words):
+        code, out, err = kvreplay("run", *words, "--json")
+        assert out, err
+        return code, json.loads(out)
+
+    return run
 
 
 @pytest.fixture
@@ -40,40 +68,21 @@ def write_trace(tmp_path):
     return write
 
 
-@pytest.fixture
-def kvreplay(capsys):
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*words):
-        capsys.readouterr()
-        code = run_command_line([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def run_json(kvreplay):
-    """Run `kvreplay run ... --json`: (exit code, summary)."""
-
-    def run(*words):
-        code, out, err = kvreplay("run", *words, "--json")
-        assert out, err
-        return code, json.loads(out)
-
-    return run
+@pytest.fixture(scope="session")
+def mooncake_log():
+    """The log of the Mooncake conversation trace, as it was published."""
+    data = Path(os.environ.get("KVREPLAY_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    path = data / "traces" / "mooncake" / "conversation_trace.jsonl"
+    if not path.is_file():
+        pytest.skip(f"no real Mooncake log at {path}; set KVREPLAY_DATA to the folder of data sets")
+    return path
 
 
 @pytest.fixture(scope="session")
-def mooncake(tmp_path_factory):
-    """The whole Mooncake conversation trace."""
-    data = Path(os.environ.get("KVREPLAY_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    log = data / "traces" / "mooncake" / "conversation_trace.jsonl"
-    if not log.is_file():
-        pytest.skip(f"the Mooncake trace is not at {log}; set KVREPLAY_DATA to its data folder")
+def mooncake(mooncake_log, tmp_path_factory):
+    """The same, imported."""
     whole = tmp_path_factory.mktemp("mooncake") / "conv.parquet"
-    words = ["trace", "import", str(log), "--format", "mooncake", "-o", str(whole)]
+    words = ["trace", "import", str(mooncake_log), "--format", "mooncake", "-o", str(whole)]
     assert run_command_line(words) == 0
     return whole
 
