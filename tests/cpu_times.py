@@ -50,7 +50,8 @@ class CpuTimes:
     def pytest_runtest_protocol(self, item):
         before = cpu_seconds()
         result = yield
-        seconds = cpu_seconds() - before
+        # Less than nothing where a process ends whose parent does not wait for it.
+        seconds = max(0.0, cpu_seconds() - before)
         self.of_test[item.nodeid] += seconds
         if out := os.environ.get("KVREPLAY_CPU_TIMES"):
             with Path(out).open("a") as file:
@@ -64,8 +65,10 @@ class CpuTimes:
             module = nodeid.partition("::")[0]
             of_module[module] += seconds
             of_folder[str(Path(module).parent)] += seconds
-        whole = cpu_seconds()
-        terminalreporter.section(f"{whole:.1f} CPU seconds, {self.at_start:.1f} before any test")
+        tests = sum(self.of_test.values())
+        terminalreporter.section(
+            f"{tests:.1f} CPU seconds, and {self.at_start:.1f} before any test"
+        )
         for counts, most in ((of_folder, 100), (of_module, 40), (self.of_test, 40)):
             for name, seconds in counts.most_common(most):
                 if seconds >= 0.1:

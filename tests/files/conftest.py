@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from file_helpers import fill_museum, use_small_ways
+from creatures_not_ours import make_foreign
+from file_helpers import fill_museum, use_drawn, use_small_ways
 from stages import Nursery, Stage, Writer
 
 
@@ -19,6 +20,16 @@ def museum(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def zoo(museum) -> Iterator[Path]:
+    """The museum, and verbs that do not draw what is drawn there already."""
+    make_foreign(museum)
+    with pytest.MonkeyPatch.context() as patch:
+        use_small_ways(patch)
+        use_drawn(patch, museum)
+        yield museum
+
+
 @pytest.fixture(scope="session")
 def nursery(museum) -> Iterator[Nursery]:
     """A process that runs command lines and cuts them off."""
@@ -27,7 +38,16 @@ def nursery(museum) -> Iterator[Nursery]:
     running.end()
 
 
-@pytest.fixture
-def stage(nursery, museum, tmp_path) -> Callable[[Writer], Stage]:
-    """Make the stage of a writer."""
-    return lambda writer: Stage(nursery, museum, tmp_path.resolve(), writer)
+@pytest.fixture(scope="session")
+def stage(nursery, museum, tmp_path_factory) -> Callable[[Writer], Stage]:
+    """The stage of a writer, to be restored before each run."""
+    stages: dict[str, Stage] = {}
+
+    def get(writer: Writer) -> Stage:
+        key = repr(writer)
+        if key not in stages:
+            base = tmp_path_factory.mktemp("stage").resolve()
+            stages[key] = Stage(nursery, museum, base, writer)
+        return stages[key]
+
+    return get

@@ -15,6 +15,7 @@ import importlib
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -24,10 +25,10 @@ import weakref
 from pathlib import Path
 
 import pytest
-from file_helpers import use_small_ways
+from file_helpers import use_drawn, use_small_ways
 
 import replay.cli
-import replay.shrink.place
+import replay.shrink.journal
 import traces.files.place
 import traces.files.writing
 import traces.formats.pipeline
@@ -40,10 +41,16 @@ _FREEING = ("remove", "rmdir", "chmod", "ftruncate")
 
 
 class Steps:
-    """Counts what the command does to files, and cuts it off before one step, or in it."""
+    """Counts what the command does to files, and cuts it off before one step, or in it.
 
-    def __init__(self, root: str, act: str | None, at: int) -> None:
+    Or it goes on, and what is on the disk before some steps, or in the middle of them, is copied: the
+    same as a process leaves that is killed there.
+    """
+
+    def __init__(self, root: str, act: str | None, at: int, kept: dict | None) -> None:
         self.root, self.act, self.at = root, act, at
+        kept = kept or {"into": "", "before": [], "within": []}
+        self.into, self._before, self._within = Path(kept["into"]), kept["before"], kept["within"]
         self.names: list[str] = []
         self.is_full = False
 
@@ -53,6 +60,8 @@ class Steps:
         where = os.path.relpath(os.fsdecode(where), self.root) if where else ""
         self.names.append(f"{name} {where}".strip())
         is_now = len(self.names) == self.at
+        if len(self.names) in self._before:
+            self.keep()
         if is_now and self.act == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if is_now and self.act == "stop":
@@ -66,7 +75,17 @@ class Steps:
             ):
                 named = os.path.join(self.root, where) if where else None  # noqa: PTH118
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), named)
-        return is_now and self.act == "half"
+        return (is_now and self.act == "half") or len(self.names) in self._within
+
+    def keep(self) -> None:
+        """Copy what is on the disk."""
+        shutil.copytree(self.root, self.into / str(len(self.names)), symlinks=True)
+
+    def end_half_way(self) -> None:
+        """Half of it is on the disk: die, or let the other half be written."""
+        if self.act == "half":
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.keep()
 
     def audit(self, event: str, args: tuple) -> None:
         if event == "open":
@@ -115,48 +134,29 @@ def put_in_place(steps: Steps, patch: pytest.MonkeyPatch, has_exchange: bool) ->
 
     def write(self: io.FileIO, data: bytes) -> int:
         if steps.step("write", self.name):
+            start = self.tell()
             io.FileIO.write(self, bytes(data)[: len(data) // 2])
-            os.kill(os.getpid(), signal.SIGKILL)
+            steps.end_half_way()
+            self.seek(start)
+            self.truncate()
         return real_write(self, data)
 
     patch.setattr(traces.files.writing._WorkingFile, "write", write)
 
-    real_note = replay.shrink.place.Journal._write
+    real_note = replay.shrink.journal.Journal._write
 
     def note(self: object, entry: dict) -> None:
         if self._file is not None and steps.step("write", "journal"):
+            start = self._file.tell()
             self._file.write(json.dumps(entry)[:20])
             self._file.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
+            steps.end_half_way()
+            self._file.seek(start)
+            self._file.truncate()
         real_note(self, entry)
 
-    patch.setattr(replay.shrink.place.Journal, "_write", note)
+    patch.setattr(replay.shrink.journal.Journal, "_write", note)
     sys.addaudithook(steps.audit)
-
-
-def copy_into(source: Path, folder: Path) -> None:
-    """Write what a folder holds into another, as a verb does."""
-    for entry in sorted(source.iterdir()):
-        traces.files.writing.copy(entry, folder / entry.name)
-
-
-def use_drawn(patch: pytest.MonkeyPatch, museum: Path) -> None:
-    """Take pages and pictures from the museum: that they are drawn is not what is tested."""
-    from reports.outputs.together import _Made
-
-    drawn = {suffix: (museum / f"r{suffix}").read_bytes() for suffix in (".html", ".svg", ".png")}
-    real_text = _Made._text
-    patch.setattr(_Made, "_picture", lambda self, kind: drawn[kind])
-    patch.setattr(
-        _Made,
-        "_text",
-        lambda self, kind: drawn[kind].decode() if kind in drawn else real_text(self, kind),
-    )
-    demo = importlib.import_module("replay.commands.demo")
-    patch.setattr(demo, "_tell_the_story", lambda folder, *_: copy_into(museum / "demo", folder))
-    page = drawn[".html"].decode()
-    patch.setattr("reports.page.render_report", lambda *_, **__: page)
-    patch.setattr("reports.outputs.matrix.page.render_matrix_page", lambda *_: page)
 
 
 def command_line(words: list[str]) -> int:
@@ -185,7 +185,7 @@ def child(order: dict, told: Path) -> int:
         real = ArrivalSorter.__init__
         patch.setattr(ArrivalSorter, "__init__", lambda self, folder, *_: real(self, folder, 2000))
         patch.setattr(traces.formats.pipeline, "_BATCH_ROWS", 8)
-    steps = Steps(root, order.get("act"), order.get("at", 0))
+    steps = Steps(root, order.get("act"), order.get("at", 0), order.get("keep"))
     put_in_place(steps, patch, order.get("has_exchange", True))
     code = command_line(order["words"])
     for end in list(weakref.finalize._registry):

@@ -16,8 +16,9 @@ import pytest
 
 from replay.cli import run_command_line
 from replay.errors import MatrixError
-from replay.matrix.pool import Ended
+from replay.matrix.workers.pool import Ended
 from traces.errors import OutputError
+from traces.files.writing import copy as write_copy
 
 SYNTH = "--requests 5 --prompt-tokens 64 --output-tokens 8 --system-tokens 64 --seed"
 RUN = "run t.parquet --profile sglang-0.4.6.post4 --drop 0.9 --set total_tokens=65536 --seed"
@@ -260,9 +261,36 @@ def use_small_ways(patch: pytest.MonkeyPatch) -> None:
 
     demo = importlib.import_module("replay.commands.demo")
     patch.setattr(demo, "_REQUESTS", 12)
-    patch.setattr("replay.matrix.pool.LocalPool", HerePool)
-    patch.setattr("replay.pytest_plugin.cells.LocalPool", HerePool)
-    patch.setattr("replay.matrix.pool.prepare", lambda: None)
+    patch.setattr("replay.matrix.workers.local_pool.LocalPool", HerePool)
+    patch.setattr("replay.pytest_plugin.session.LocalPool", HerePool)
+    patch.setattr("replay.matrix.workers.local_pool.prepare", lambda: None)
+
+
+def use_drawn(patch: pytest.MonkeyPatch, museum: Path) -> None:
+    """Take pages and pictures from the museum: that they are drawn is not what is tested."""
+    import importlib
+
+    from reports.outputs.together import _Made
+
+    drawn = {suffix: (museum / f"r{suffix}").read_bytes() for suffix in (".html", ".svg", ".png")}
+    real_text = _Made._text
+    patch.setattr(_Made, "_picture", lambda self, kind: drawn[kind])
+    patch.setattr(
+        _Made,
+        "_text",
+        lambda self, kind: drawn[kind].decode() if kind in drawn else real_text(self, kind),
+    )
+    demo = importlib.import_module("replay.commands.demo")
+    patch.setattr(demo, "_tell_the_story", lambda folder, *_: _copy_into(museum / "demo", folder))
+    page = drawn[".html"].decode()
+    patch.setattr("reports.page.render_report", lambda *_, **__: page)
+    patch.setattr("reports.outputs.matrix.page.render_matrix_page", lambda *_: page)
+
+
+def _copy_into(source: Path, folder: Path) -> None:
+    """Write what a folder holds into another, as a verb does."""
+    for entry in sorted(source.iterdir()):
+        write_copy(entry, folder / entry.name)
 
 
 def run_here(words: list[str]) -> tuple[int, str]:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -116,7 +117,7 @@ class Stage:
 
     def __init__(self, nursery: Nursery, museum: Path, base: Path, writer: Writer) -> None:
         self.nursery, self.writer, self.verb = nursery, writer, VERBS[writer.verb]
-        self.start, self.root = base / "start", base / "root"
+        self.start, self.root, self.kept = base / "start", base / "root", base / "kept"
         (self.start / "tmp").mkdir(parents=True)
         (self.start / "notes.txt").write_text("precious\n")
         for name in {*self.verb.reads, "t.parquet"}:
@@ -154,6 +155,21 @@ class Stage:
         steps = answer.pop("steps", None)
         self.steps = self.steps or steps
         return answer
+
+    def killed(self, before: Sequence[int] = (), within: Sequence[int] = ()) -> Iterator[object]:
+        """Put into place what it leaves if it is killed before each of these steps, or within them.
+
+        It runs once: what is on the disk then is copied, as it goes on.
+        """
+        self.restore()
+        keep = {"into": str(self.kept), "before": list(before), "within": list(within)}
+        answer = self.run(keep=keep)
+        assert answer["code"] in (0, 1, 3), answer
+        for number in (*before, *within):
+            shutil.rmtree(self.root)
+            (self.kept / str(number)).rename(self.root)
+            yield number, self.steps[number - 1]
+        self.kept.rmdir()
 
     def others(self, root: Path) -> dict[str, tuple]:
         """All but the places, what is made besides, and temporary and hidden files."""
@@ -244,6 +260,11 @@ class Stage:
                 new = {path: entry for path, entry in new.items() if path != ignored}
             assert found == new, (name, told)
 
+    def on_disk(self) -> dict[str, object]:
+        """What is where, and what is in each place; locks have the number of a process in them."""
+        found: dict[str, object] = {path: entry[0] for path, entry in tree(self.root).items()}
+        return found | {name: self.contents(self.root / name) for name in self.places}
+
     def left(self) -> set[str]:
         """Hidden folders in which something is left."""
         found = tree(self.root)
@@ -272,6 +293,8 @@ class Stage:
 def shape_of(step: str) -> str:
     """A step without the names of files and of hidden folders."""
     action, _, path = step.partition(" ")
+    # Alike as well: folders that are made in one that is put into place whole.
+    path = re.sub(r"(kvreplay-[0-9a-f]{16}/\d+)/(?!\.)[^/]+/", r"\1/*/", path)
     folder, _, name = re.sub(r"kvreplay-[0-9a-f]{16}", "kvreplay", path).rpartition("/")
     return f"{action} {folder} {Path(name).suffix}"
 

@@ -1,7 +1,9 @@
 """Killed before any step, or in one, a writer leaves the old or the new; the next run clears up.
 
-No test of timing: a process is forked that counts its steps (`cut_off.py`), and then one for each step
-that is killed right before it. The same with signals and full disks, after which nothing is to be left.
+No test of timing: a process is forked that counts its steps (`cut_off.py`). A kill leaves what is on the
+disk, so one run in which that is copied before each step stands for as many kills; some are made to see
+that it does. One process for each step is interrupted, or has no room from there on, after which nothing
+is to be left.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from stages import EVERY_STEP, WRITERS, Writer
 
 from traces.files.locks import Hold
 
+pytestmark = pytest.mark.slow
+
 #: All of them have steps that none of the others makes, unless every step is to be cut.
 KILLED = [name for name, writer in WRITERS.items() if EVERY_STEP or not writer.is_rare]
 
@@ -19,11 +23,7 @@ KILLED = [name for name, writer in WRITERS.items() if EVERY_STEP or not writer.i
 @pytest.mark.parametrize("name", KILLED)
 def test_killed_before_any_step_it_leaves_the_old_or_the_new(stage, name):
     at = stage(WRITERS[name])
-    for turn, number in enumerate(at.chosen()):
-        told = (number, at.steps[number - 1])
-        at.restore()
-        answer = at.run(act="kill", at=number)
-        assert answer["code"] == -9, (told, answer)
+    for turn, told in enumerate(at.killed(before=at.chosen())):
         at.assert_whole(told)
         if turn % at.writer.rerun_every == 0:
             at.rerun(told)
@@ -33,14 +33,25 @@ def test_killed_before_any_step_it_leaves_the_old_or_the_new(stage, name):
 def test_killed_in_the_middle_of_a_write_it_leaves_the_old_or_the_new(stage, name):
     at = stage(WRITERS[name])
     numbers = [each for each in at.chosen() if at.steps[each - 1].startswith("write ")]
-    for turn, number in enumerate(numbers):
-        told = (number, at.steps[number - 1])
-        at.restore()
-        answer = at.run(act="half", at=number)
-        assert answer["code"] == -9, (told, answer)
+    for turn, told in enumerate(at.killed(within=numbers)):
         at.assert_whole(told)
         if turn % at.writer.rerun_every == 0:
             at.rerun(told)
+
+
+@pytest.mark.parametrize("act", ["kill", "half"])
+@pytest.mark.parametrize("name", KILLED)
+def test_a_real_kill_leaves_what_was_on_the_disk(stage, name, act):
+    at = stage(WRITERS[name])
+    writes = [each for each in at.chosen() if at.steps[each - 1].startswith("write ")]
+    numbers = writes if act == "half" else at.chosen()
+    numbers = sorted({numbers[0], numbers[len(numbers) // 2], numbers[-1]})
+    how = {"before" if act == "kill" else "within": numbers}
+    copied = [at.on_disk() for _ in at.killed(**how)]
+    for number, expected in zip(numbers, copied, strict=True):
+        at.restore()
+        assert at.run(act=act, at=number)["code"] == -9
+        assert at.on_disk() == expected, (number, at.steps[number - 1])
 
 
 #: Those that make all that there is of steps.
@@ -106,11 +117,7 @@ def test_where_names_cannot_change_places_the_rerun_has_the_old_or_the_new(stage
     writer = WRITERS[name]
     at = stage(Writer(**vars(writer) | {"more": {"has_exchange": False}}))
     steps = [each for each in at.chosen() if at.steps[each - 1].startswith(("rename", "fsync"))]
-    for number in steps:
-        told = (number, at.steps[number - 1])
-        at.restore()
-        answer = at.run(act="kill", at=number)
-        assert answer["code"] == -9, (told, answer)
+    for told in at.killed(before=steps):
         # What was there is where it was, or aside.
         for each in at.places:
             if at.old[each] is not None and not at.is_worked_in:

@@ -43,6 +43,7 @@ def first_write(steps: list[str]) -> int:
     return next(at for at, step in enumerate(steps, 1) if step.startswith("write "))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_second_process_is_refused_with_the_id_of_the_first(stage, name):
     at = stage(WRITERS[name])
@@ -64,6 +65,7 @@ def test_a_second_process_is_refused_with_the_id_of_the_first(stage, name):
     at.assert_new(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_lock_of_a_process_that_is_gone_keeps_nobody_out(stage, name):
     at = stage(WRITERS[name])
@@ -181,23 +183,28 @@ def test_two_places_worked_in_and_around_have_locks_of_their_own(tmp_path):
 # Modes ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("umask", [0o077, 0o022, 0o002], ids=oct)
+#: Lets the group write and others nothing: no fixed mode, masked or not, is what this one asks for.
+UMASK = 0o007
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VERBS)
-def test_what_is_made_has_the_modes_that_the_user_wants(nursery, museum, tmp_path, name, umask):
+def test_what_is_made_has_the_modes_that_the_user_wants(nursery, museum, tmp_path, name):
     verb = VERBS[name]
     (tmp_path / "tmp").mkdir()
     for each in {*verb.reads, "t.parquet"}:
         copy(museum / each, tmp_path / each)
     before = tree(tmp_path)
-    answer = nursery.run(verb.command(verb.name), tmp_path.resolve(), umask=umask)
+    answer = nursery.run(verb.command(verb.name), tmp_path.resolve(), umask=UMASK)
     assert answer["code"] in (0, 1, 3), answer
     made = {path: entry for path, entry in tree(tmp_path).items() if path not in before}
     assert made
     for path, entry in made.items():
         wanted = 0o777 if entry[0] == "folder" else 0o666
-        assert entry[1] == wanted & ~umask, (path, oct(entry[1]))
+        assert entry[1] == wanted & ~UMASK, (path, oct(entry[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VERBS)
 def test_what_is_replaced_does_not_become_readable_to_more(nursery, museum, tmp_path, name):
     verb = VERBS[name]
@@ -216,23 +223,28 @@ def test_what_is_replaced_does_not_become_readable_to_more(nursery, museum, tmp_
 # Signals --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-@pytest.mark.parametrize(
-    "name",
-    [
-        "import that spills",
-        "recording over another",
-        "reports",
-        "matrix",
-        "merged over another",
-        "shrunk",
-        "demo over another",
-    ],
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+SIGNALLED = (
+    "import that spills",
+    "recording over another",
+    "reports",
+    "matrix",
+    "merged over another",
+    "shrunk",
+    "demo over another",
 )
-def test_a_signal_ends_it_with_one_sentence_and_its_own_code(stage, name, number):
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SIGNALLED)
+def test_a_signal_ends_it_with_one_sentence_and_its_own_code(stage, name):
+    """Each signal at one of three moments of each writer, another one in the next writer."""
     at = stage(WRITERS[name])
     writes = [at for at, step in enumerate(at.steps, 1) if step.startswith(("write ", "open "))]
-    for step in (writes[0], writes[len(writes) // 2], writes[-1]):
+    first = SIGNALLED.index(name)
+    numbers = [SIGNALS[(first + turn) % len(SIGNALS)] for turn in range(len(SIGNALS))]
+    steps = (writes[0], writes[len(writes) // 2], writes[-1])
+    for step, number in zip(steps, numbers, strict=True):
         at.restore()
         stopped = at.run(act="stop", at=step)
         answer = at.nursery.finish(stopped["pid"], number, signal.SIGCONT)
