@@ -23,5 +23,6 @@ def chromium():
             return context
 
         browser.new_context = new_patient_context
+        browser.idle_tabs = {}
         yield browser
         browser.close()

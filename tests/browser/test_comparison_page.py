@@ -1,6 +1,9 @@
 """The page on two recordings in a real browser: before and after, on a desk and on a phone."""
 
+import contextlib
+
 import pytest
+from visits import Visit
 
 from replay.cli import run_command_line
 from reports.page import write_report
@@ -25,27 +28,18 @@ def page_file(tmp_path_factory):
 @pytest.fixture
 def visit(chromium, page_file):
     """Open the page, offline; gives a function of width and colour scheme."""
-    contexts = []
+    with contextlib.ExitStack() as open_visits:
 
-    def open_page(width=1280, scheme="light"):
-        context = chromium.new_context(
-            viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.problems = []
-        page.on("console", lambda message: page.problems.append(message.text))
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.goto(page_file.as_uri())
-        return page
+        def open_page(width=1280, scheme="light"):
+            visit = Visit(chromium, page_file, width, scheme, offline=True)
+            return open_visits.enter_context(visit)
 
-    yield open_page
-    for context in contexts:
-        context.close()
+        yield open_page
 
 
 def test_what_became_of_it_is_in_sight_and_both_stand_side_by_side(visit):
-    page = visit()
+    opened = visit()
+    page = opened.page
     told = page.get_by_text("The leak is gone")
     assert told.is_visible() and told.bounding_box()["y"] < 400
     before, after = page.locator(".half").all()
@@ -53,11 +47,11 @@ def test_what_became_of_it_is_in_sight_and_both_stand_side_by_side(visit):
     assert after.bounding_box()["x"] > before.bounding_box()["x"] + before.bounding_box()["width"]
     left, right = page.locator(".curve .chart.wide").all()[:2]
     assert left.bounding_box()["width"] == pytest.approx(right.bounding_box()["width"], abs=1)
-    assert page.problems == []
+    assert opened.problems == []
 
 
 def test_on_a_phone_they_stand_one_above_the_other_and_nothing_scrolls_sideways(visit):
-    page = visit(width=360)
+    page = visit(width=360).page
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     before, after = page.locator(".half").all()
     assert after.bounding_box()["y"] >= before.bounding_box()["y"] + before.bounding_box()["height"]
@@ -74,7 +68,7 @@ def test_on_a_phone_they_stand_one_above_the_other_and_nothing_scrolls_sideways(
 def test_everybody_can_read_it(visit, width, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
-    page = visit(width, scheme)
+    page = visit(width, scheme).page
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     found = Axe().run(page, context={"include": [["#comparison"]]}).response["violations"]
     grave = [each["id"] for each in found if each["impact"] in ("serious", "critical")]
@@ -82,7 +76,7 @@ def test_everybody_can_read_it(visit, width, scheme):
 
 
 def test_a_curve_has_a_name_and_a_table_behind_it(visit):
-    page = visit()
+    page = visit().page
     names = [each.get_attribute("aria-label") for each in page.locator(".curve [role=img]").all()]
     assert names and all("tokens" in name for name in names)
     summary = page.get_by_text("The numbers behind these curves").first

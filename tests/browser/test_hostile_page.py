@@ -1,7 +1,7 @@
 """Names from outside are text everywhere: ids, sessions, rules, comments and files that would run if they could."""
 
 import pytest
-from test_report_page import Visit
+from visits import Visit
 
 from replay.cli import run_command_line
 from reports.page import write_report

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from report_pages import make_pages
-from test_report_page import Visit
+from visits import Visit
 
 pytestmark = pytest.mark.browser
 

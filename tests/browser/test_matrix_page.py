@@ -2,7 +2,7 @@
 
 import pytest
 from matrix_results import HOSTILE, row, thousand_cells, write_matrix
-from test_report_page import Visit
+from visits import Visit
 
 from replay.cli import run_command_line
 from replay.recording.reader import Recording

@@ -3,14 +3,13 @@
 import json
 
 import pytest
+from visits import PROFILE, Visit
 
 from replay.cli import run_command_line
 from replay.recording.reader import Recording
 from reports.page import write_report
 
 pytestmark = pytest.mark.browser
-
-PROFILE = ["--profile", "sglang-0.4.6.post4", "--seed", "7", "--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -35,35 +34,6 @@ def made(tmp_path_factory):
     return root
 
 
-class Visit:
-    """A page open in the browser, and what happened while it loaded."""
-
-    def __init__(self, browser, path, width=1280, scheme="light"):
-        self.context = browser.new_context(
-            viewport={"width": width, "height": 800}, color_scheme=scheme
-        )
-        self.page = self.context.new_page()
-        self.requests, self.problems = [], []
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.problems.append(message.text))
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.route(lambda url: not url.startswith("file://"), lambda route: route.abort())
-        self.page.goto(path.as_uri())
-
-    def __enter__(self):
-        return self
-
-    def cpu_ms(self):
-        """CPU time that the page's process has had since it began, all threads together."""
-        tools = self.context.new_cdp_session(self.page)
-        tools.send("Performance.enable")
-        metrics = tools.send("Performance.getMetrics")["metrics"]
-        return 1000 * next(each["value"] for each in metrics if each["name"] == "ProcessTime")
-
-    def __exit__(self, *_):
-        self.context.close()
-
-
 @pytest.mark.parametrize("name", ["one.html", "three.html"])
 def test_it_loads_nothing_and_complains_of_nothing(chromium, made, name):
     with Visit(chromium, made / name) as visit:
@@ -79,7 +49,7 @@ def test_verdict_equation_and_chart_are_in_sight(chromium, made):
         verdict = page.get_by_text("PERSISTENT")
         assert verdict.is_visible()
         assert verdict.bounding_box()["y"] < 800
-        equation = page.get_by_role("group", name="The broken equation")
+        equation = page.get_by_role("group", name="The equation that does not hold")
         assert equation.bounding_box()["y"] < 800
         words = equation.inner_text()
         assert f"{mismatch['gap']:,} tokens" in words
@@ -92,7 +62,7 @@ def test_verdict_equation_and_chart_are_in_sight(chromium, made):
 def test_the_copy_button_works_without_a_network(chromium, made):
     line = json.loads((made / "lost" / "run.json").read_text())["reproduce"]
     with Visit(chromium, made / "one.html") as visit:
-        button = visit.page.get_by_role("button", name="Copy the command that reproduces")
+        button = visit.page.get_by_role("button", name="Copy the line that reproduces")
         assert button.is_visible()
         button.click()
         visit.page.get_by_text("Copied").wait_for()

@@ -1,6 +1,9 @@
 """Lanes, rules and latency in a real browser: no complaint, no sideways scrolling, a name for each."""
 
+import contextlib
+
 import pytest
+from visits import Visit
 
 from replay.cli import run_command_line
 from reports.page import write_report
@@ -38,21 +41,24 @@ def parts_page(tmp_path_factory):
     return root / "page.html"
 
 
-def visit(chromium, path, width, scheme="light"):
-    context = chromium.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    page = context.new_page()
-    page.problems = []
-    page.on("console", lambda message: page.problems.append(message.text))
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.goto(path.as_uri())
-    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    return page
+@pytest.fixture
+def visit(chromium, parts_page):
+    """Open the page with all that can be opened; gives a function of width and colour scheme."""
+    with contextlib.ExitStack() as open_visits:
+
+        def open_page(width=1280, scheme="light"):
+            visit = open_visits.enter_context(Visit(chromium, parts_page, width, scheme))
+            visit.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+            return visit
+
+        yield open_page
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-def test_nothing_sticks_out(chromium, parts_page, width):
-    page = visit(chromium, parts_page, width)
-    assert page.problems == []
+def test_nothing_sticks_out(visit, width):
+    opened = visit(width)
+    page = opened.page
+    assert opened.problems == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for part in (".lane-picture svg", ".rules", ".curve-legend"):
         assert page.locator(part).first.is_visible()
@@ -68,11 +74,10 @@ def test_nothing_sticks_out(chromium, parts_page, width):
            })"""
     )
     assert outside == []
-    page.context.close()
 
 
-def test_words_in_a_picture_of_lanes_do_not_cover_each_other(chromium, parts_page):
-    page = visit(chromium, parts_page, 1280)
+def test_words_in_a_picture_of_lanes_do_not_cover_each_other(visit):
+    page = visit(1280).page
     covered = page.evaluate(
         """() => [...document.querySelectorAll('.lane-picture svg')].flatMap(svg => {
              const boxes = [...svg.querySelectorAll('text')].map(
@@ -83,12 +88,11 @@ def test_words_in_a_picture_of_lanes_do_not_cover_each_other(chromium, parts_pag
            })"""
     )
     assert covered == []
-    page.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pictures_have_names_and_their_words_can_be_read(chromium, parts_page, scheme):
-    page = visit(chromium, parts_page, 360, scheme)
+def test_pictures_have_names_and_their_words_can_be_read(visit, scheme):
+    page = visit(360, scheme).page
     for image in page.locator(".lane-picture").all():
         assert image.get_attribute("aria-label").startswith("Swim lanes of request ")
     pale = page.evaluate(
@@ -117,26 +121,23 @@ def test_pictures_have_names_and_their_words_can_be_read(chromium, parts_page, s
            }"""
     )
     assert pale == []
-    page.context.close()
 
 
-def test_a_rule_leads_to_the_lanes_of_its_request_by_keyboard(chromium, parts_page):
-    page = visit(chromium, parts_page, 1280)
+def test_a_rule_leads_to_the_lanes_of_its_request_by_keyboard(visit):
+    page = visit(1280).page
     link = page.locator('.rules a[href^="#r1-lanes-"]').first
     link.focus()
     page.keyboard.press("Enter")
     target = page.evaluate("document.querySelector(':target').id")
     assert target.startswith("r1-lanes-")
     assert page.locator(f"#{target}").is_visible()
-    page.context.close()
 
 
-def test_axe_finds_nothing_grave(chromium, parts_page):
+def test_axe_finds_nothing_grave(visit):
     from axe_playwright_python.sync_playwright import Axe
 
-    page = visit(chromium, parts_page, 360, "dark")
+    page = visit(360, "dark").page
     found = Axe().run(page, context={"exclude": [["svg"]]}).response["violations"]
     grave = [(each["id"], [node["html"][:120] for node in each["nodes"][:3]])
              for each in found if each["impact"] in ("serious", "critical")]  # fmt: skip
     assert grave == []
-    page.context.close()

@@ -1,7 +1,7 @@
 """Tables in a real browser: sorted and filtered by keys alone, plain without a script, cards on a phone."""
 
 import pytest
-from test_report_page import Visit
+from visits import Visit
 
 from replay.cli import run_command_line
 from reports.page import write_report

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from million_audits import make_long_recording
-from test_report_page import PROFILE, Visit
+from visits import PROFILE, Visit
 from waiting import wait_until
 
 from replay.cli import run_command_line
