@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Examples of each property; the nightly job's number.
+EXAMPLES ?= 500
+
 # Damaged logs for each importer; the nightly job's number.
 FUZZ_CASES ?= 10000
 
@@ -14,7 +17,7 @@ SCHEDULES ?= 10000
 # Labelled replays on which verdicts are tried.
 VERDICTS ?= 500
 
-.PHONY: demo example test fuzz schedules verdicts mooncake cost biglog lint format types clean
+.PHONY: demo example check test nightly properties fuzz schedules kills verdicts mooncake cost biglog lint format types clean
 
 demo: $(STAMP)
 	$(BIN)/kvreplay demo --out demo-out
@@ -23,14 +26,29 @@ demo: $(STAMP)
 example: $(STAMP)
 	$(BIN)/python docs/example/make.py
 
+# The inner loop: about two minutes on two cores. What the markers of pyproject.toml leave out is in `test`.
+check: lint types
+	$(BIN)/python -m pytest -q -n auto --dist loadfile -m "not (slow or browser or wheels or dask or fuzz)"
+
+# A module stays on one worker, so that what its tests share is made once.
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# The same properties, many more times.
+nightly: properties fuzz schedules kills verdicts mooncake
+
+properties: $(STAMP)
+	KVREPLAY_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n auto --dist worksteal -m hypothesis
 
 fuzz: $(STAMP)
 	KVREPLAY_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest -n auto --dist worksteal tests/traces/formats/test_fuzz_importers.py
 
 schedules: $(STAMP)
 	KVREPLAY_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest -n auto -k survives tests/replay/test_schedules.py
+
+# Every writer cut off at every step; every verb on random places; a matrix killed at 20 moments.
+kills: $(STAMP)
+	KVREPLAY_KILLS=all KVREPLAY_ZOO_CASES=500 KVREPLAY_MATRIX_KILLS=20 $(BIN)/python -m pytest -n auto --dist loadfile tests/files tests/matrix/test_matrix_kill.py
 
 verdicts: $(STAMP)
 	$(BIN)/python tests/quality/measure_verdicts.py --cells $(VERDICTS)
