@@ -10,6 +10,7 @@ from reports.evidence import Evidence
 from reports.parts.base import Check, Context, Made, Part
 from reports.parts.first_screen.part import FirstScreen
 from reports.parts.order import PARTS
+from reports.reconcile import reconcile
 from traces.text import shortened
 
 if TYPE_CHECKING:
@@ -63,14 +64,13 @@ def make_section(
 ) -> Section:
     """Make and check every part of a recording; see `Context` for what the arguments mean."""
     made: dict[str, Any] = {}
-    checks: dict[str, tuple[Check, ...]] = {}
+    checks = list(reconcile(evidence))
     context = Context(evidence, anchor, charts, accepted, baseline, recordings, made)
     for part in PARTS:
         if (value := part.make(context)) is None:
             continue
         made[part.name] = value
         if part.check is not None:
-            checks[part.name] = part.check(evidence, value)
+            checks += part.check(evidence, value)
     heading = shortened(evidence.name, HEADING_CHARACTERS_MAX)
-    first = checks.pop("checks")
-    return Section(anchor, evidence.name, heading, made, sum(checks.values(), first))
+    return Section(anchor, evidence.name, heading, made, tuple(checks))

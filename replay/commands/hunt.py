@@ -6,43 +6,29 @@ from pathlib import Path
 
 import click
 
-from replay.commands.options import (
-    EXIT_INCONCLUSIVE,
-    example,
-    invocation,
-    progress_bar,
-    say,
-    say_json,
-    show_path,
-)
+from replay.commands.options import invocation, progress_bar, say, say_json, show_path
 from replay.commands.shrink import print_shrunk, shrink_options, shrink_with_progress
 
 
-@click.command(epilog=example("kvreplay hunt --defect completion-never-times-out -o smallest-hang"))
+@click.command(epilog="Example: kvreplay hunt --defect completion-never-times-out -o smallest-hang")
 @click.option(
     "--defect",
     "defects",
     multiple=True,
     metavar="NAME",
-    help="Known bug to switch on and search for (see `profiles`); repeatable. Without it, any "
-    "failure counts.",
+    help="A known bug to switch on and hunt for, see `profiles`; repeatable. Without one, "
+    "whatever goes wrong counts.",
 )
+@click.option("--profile", default="hardened", show_default=True, help="Engine, see `profiles`.")
 @click.option(
-    "--profile", default="hardened", show_default=True, help="Engine profile (see `profiles`)."
-)
-@click.option(
-    "--seeds",
-    type=click.IntRange(1, 10**9),
-    default=400,
-    show_default=True,
-    help="Number of seeds to try.",
+    "--seeds", type=click.IntRange(1, 10**9), default=400, show_default=True, help="Seeds to try."
 )
 @click.option(
     "--first",
     type=click.IntRange(0, 2**62),
     default=0,
     show_default=True,
-    help="First seed.",
+    help="The first of them.",
 )
 @click.option(
     "-o",
@@ -50,7 +36,7 @@ from replay.commands.shrink import print_shrunk, shrink_options, shrink_with_pro
     type=click.Path(path_type=Path),
     required=True,
     metavar="OUT",
-    help="Directory: OUT/found is the case that was found, OUT/shrunk the smallest one.",
+    help="OUT/found gets the case that was found, OUT/shrunk the smallest one.",
 )
 @shrink_options
 def hunt(
@@ -65,12 +51,11 @@ def hunt(
     restart: bool,
     as_json: bool,
 ) -> int:
-    """Try random replays, seed by seed, until one shows the bug; then shrink that one.
+    """Try seeds of a swarm until one shows the bug, then shrink it to the smallest case.
 
-    Each seed draws a small trace, a deployment and faults. With --defect the outcome must differ
-    without the bug, for the case that is found and for the smallest one.
-
-    Exit codes: 0 a case was found, 2 bad input, 3 no seed shows one.
+    Each seed draws a small trace, a deployment and faults. With --defect the case must come to
+    something else without the bug, and stays so while it gets smaller. Exit code 0 when a case was
+    found, 3 when no seed showed any.
     """
     from replay.profiles.catalogue import find_profile
     from replay.profiles.defects import require_new
@@ -83,6 +68,7 @@ def hunt(
     made_by = invocation(*search)
     with hold_reproduction(found, made_by, force=restart) as place:
         # From here on torch is loaded, which takes seconds: after what can be wrong.
+        from replay.cli import EXIT_INCONCLUSIVE
         from replay.recording.reader import Recording
         from replay.reproduce.hunt import hunt as hunt_for
         from replay.shrink.asked import Budget, ShrinkOptions

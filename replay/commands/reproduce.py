@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replay.commands.options import (
-    DEVICE,
-    example,
     invocation,
     parse_overrides,
     profile_changes,
@@ -32,62 +30,41 @@ _GIVEN = ("page_size", "total_tokens", "prefill_total_tokens")
 
 
 @click.command(
-    epilog=example("kvreplay reproduce --available 13824256 --total 13858304 --page-size 64")
+    epilog="Example: kvreplay reproduce --available 13824256 --total 13858304 --page-size 64"
 )
-@click.option(
-    "--available", type=int, required=True, help="Available tokens that the engine printed."
-)
-@click.option("--total", type=int, required=True, help="Total tokens that the engine printed.")
-@click.option(
-    "--page-size",
-    type=click.IntRange(min=1),
-    default=64,
-    show_default=True,
-    help="Tokens of a page.",
-)
+@click.option("--available", type=int, required=True, help="Tokens the engine said were available.")
+@click.option("--total", type=int, required=True, help="Tokens the engine said there are.")
+@click.option("--page-size", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option(
     "--as",
     "persistence",
     type=click.Choice(["persistent", "transient"]),
     default="persistent",
     show_default=True,
-    help="persistent loses the completions, transient delays them.",
+    help="Lose the completions, or only delay them.",
 )
 @click.option(
     "--engine-check",
     is_flag=True,
-    help="Make the engine's own idle check fire with these numbers.",
+    help="Have the engine's own idle check fire, inside its own gate, with these numbers.",
 )
-@click.option(
-    "--profile",
-    "profile_name",
-    default="sglang-0.4.6.post4",
-    show_default=True,
-    help="Engine profile (see `profiles`).",
-)
+@click.option("--profile", "profile_name", default="sglang-0.4.6.post4", show_default=True)
 @profile_changes
 @click.option(
     "--trace",
     "trace_path",
     type=click.Path(path_type=Path),
-    help="Choose requests of this trace instead of synthesised ones.",
+    help="Choose among the requests of this trace instead of synthesised ones.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of the synthesised requests.",
-)
-@DEVICE
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Directory of trace.parquet, plan.toml and the recording. [default: "
-    "reproduce-AVAILABLE-of-TOTAL-persistent or -transient]",
+    help="Where trace.parquet, plan.toml and the recording go.",
 )
-@click.option("--force", is_flag=True, help="Replace what another `reproduce` command wrote there.")
+@click.option("--force", is_flag=True, help="Replace what another command has reproduced there.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def reproduce(
     available: int,
@@ -105,14 +82,13 @@ def reproduce(
     force: bool,
     as_json: bool,
 ) -> int:
-    """Find requests and faults that leave exactly AVAILABLE of TOTAL tokens, and replay them.
+    """Choose requests and faults that leave exactly AVAILABLE of TOTAL tokens, and replay them.
 
-    A leak (available below total) comes from lost or late completions on one decode DP rank, an
-    over-free (available above total) from prefill acknowledgements that arrive twice. With
-    --engine-check a leak comes from clients that abort while their requests wait to be batched; the
-    engine's own check finds it as soon as the engine is idle.
-
-    Exit codes: 0 the numbers came out, 1 the engine profile does not allow them, 2 bad input.
+    A leak (available below total) is made of lost or late completions on one decode DP rank; an
+    over-free (available above total) of prefill acknowledgements that arrive twice. With
+    --engine-check a leak is made of clients that go away while their requests wait to be batched,
+    which the engine's own check finds as soon as it is idle. Exit code 0 when the numbers came out,
+    1 when the engine profile does not let them.
     """
     from replay.profiles.catalogue import find_profile
     from replay.profiles.defects import with_defects

@@ -12,6 +12,8 @@ from replay.pool.arrays import HostArrays
 from replay.pool.device_arrays import DeviceArrays
 from replay.pool.token_indices import TokenIndexAllocator
 
+pytestmark = pytest.mark.wheels
+
 BACKENDS = {"host": HostArrays(), "device": DeviceArrays(torch.device("cpu"))}
 
 #: 0.4.6 has no `need_sort`; 0.5.23 sets it on both sides of a disaggregated deployment.

@@ -23,6 +23,7 @@ def test_most_pages_have_commands_that_run():
     assert sum(len(commands(page)) for page in PAGES) > 90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", RUN)
 def test_the_commands_of_a_page_run(page, ran):
     _, outcomes = ran(page)
@@ -53,6 +54,7 @@ def test_a_pattern_of_commands_that_do_not_run_meets_one():
             assert any(re.search(pattern, line) for line in commands(page)), (page, pattern)
 
 
+@pytest.mark.slow
 def test_the_verdicts_that_the_readme_states(ran):
     _, outcomes = ran("README.md")
     codes = [o.code for o in outcomes if o.line.startswith("kvreplay run conv")][:3]
@@ -61,6 +63,7 @@ def test_the_verdicts_that_the_readme_states(ran):
     assert "PERSISTENT" in lost and "TRANSIENT" in late
 
 
+@pytest.mark.slow
 def test_the_verdicts_that_the_tutorial_states(ran):
     folder, outcomes = ran("docs/tutorial.md")
     verdicts = [
@@ -77,6 +80,7 @@ def test_the_verdicts_that_the_tutorial_states(ran):
     assert (folder / "M" / "matrix.html").exists() is False, "README.md runs the matrix"
 
 
+@pytest.mark.slow
 def test_the_page_of_a_matrix_is_where_the_tutorial_says(ran):
     folder, _ = ran("README.md")
     assert (folder / "M" / "matrix.html").is_file()

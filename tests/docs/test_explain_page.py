@@ -5,12 +5,15 @@ import re
 from pathlib import Path
 from typing import get_args
 
+import pytest
+
 from replay.cli import run_command_line
 from replay.explain.life import StepKind
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "explain.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_example_is_what_comes_out(ran, monkeypatch, capsys):
     folder, outcomes = ran("docs/explain.md")
     shown = re.findall(r"^```text\n(.*?)^```$", PAGE, re.M | re.S)

@@ -25,6 +25,7 @@ def made(ran):
     return ran("docs/report.md")[0]
 
 
+@pytest.mark.slow
 def test_every_key_of_the_document_is_told(made):
     told = json.loads((made / "fix.json").read_text())
     assert keys_after("## The JSON document") == list(told)
@@ -44,7 +45,7 @@ def test_every_key_that_is_printed_is_told(made, capsys, monkeypatch):
 
 
 def test_every_change_and_every_suffix_is_told():
-    from reports.compare.comparison import SIGNS
+    from reports.compare.sentences import SIGNS
     from reports.outputs.together import KINDS
 
     changes = dict(re.findall(r"^\| `([a-z]+)` \| (.) \|", PAGE, re.M))

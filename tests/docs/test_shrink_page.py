@@ -10,6 +10,7 @@ from replay.recording.file_kinds import SHRUNK
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "shrink.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_run_and_say_so(ran):
     folder, outcomes = ran("docs/shrink.md")
     assert [outcome.code for outcome in outcomes] == [0, 1, 0, 0]

@@ -159,6 +159,7 @@ def shown(capfd):
 # The terminal.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_json", [(), ("--json",)])
 def test_runs(worlds, shown, as_json):
     world = worlds[0]
@@ -172,6 +173,7 @@ def test_runs(worlds, shown, as_json):
             assert not owners or owners <= set(world.ids)
 
 
+@pytest.mark.slow
 def test_lives_of_all_requests_by_their_hostile_ids(worlds, shown):
     world = worlds[0]
     recording = world.recording(PROFILES[0])
@@ -269,6 +271,7 @@ def test_diagnoses_of_their_logs_and_of_others(worlds, shown, tmp_path):
         shown("diagnose", hostile, *as_json)
 
 
+@pytest.mark.slow
 def test_shrinking_writes_files_that_show(worlds, shown, tmp_path):
     world, out = worlds[0], tmp_path / "\x1b[31m\u202eshrunk"
     words = ("shrink", world.recording(PROFILES[0]), "-o", out, "--max-replays", 40)
@@ -326,6 +329,7 @@ def drawn(worlds, tmp_path_factory):
     return folders
 
 
+@pytest.mark.slow
 def test_whatever_report_makes_shows(drawn):
     names = [path for path in drawn[0].iterdir() if path.suffix != ".png"]
     assert len(names) == 8
@@ -401,6 +405,7 @@ def markdown(text):
 # Matrices.
 
 
+@pytest.mark.slow
 def test_matrices(worlds, shown, tmp_path):
     world = worlds[0]
     file = world.root / "\x1b[31m\u202e.kvmatrix.toml"
@@ -430,8 +435,8 @@ def test_matrices(worlds, shown, tmp_path):
     shown("report", out, "-o", tmp_path / "again.md", "--json")
 
 
+@pytest.mark.slow
 @given(STRINGS, STRINGS)
-@settings(max_examples=40)
 def test_results_of_matrices_that_anybody_wrote(one, two):
     from matrix_results import MATRIX as HEAD
     from matrix_results import row, table
@@ -482,6 +487,7 @@ def test_markdown_keeps_any_string_within_its_code(text):
     assert block.type == "fence"
 
 
+@pytest.mark.slow
 @given(STRINGS)
 @example("\x1b[31mRED\x1b[0m" * 4 + "\x9b31m\x85")  # Too long by a space that is not shown.
 @settings(max_examples=6, suppress_health_check=list(HealthCheck))
@@ -503,6 +509,7 @@ def test_pages_of_any_names(tmp_path_factory, text):
 # Length.
 
 
+@pytest.mark.slow
 def test_megabytes_of_a_name_are_not_printed(tmp_path, shown):
     trace, long = tmp_path / "t.parquet", "\x1bq" * 500_000
     with TraceWriter(trace, source=long * 3, block_size=None) as writer:

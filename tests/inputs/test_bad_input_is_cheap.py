@@ -94,6 +94,7 @@ LIGHT = ["numpy", "pydantic", "faults.plan", "replay.commands.matrix.list_cells"
 PARQUET = ["pyarrow.parquet", "traces.dataset"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lines", "allowed"), [(OPTIONS, []), (FILES, ["pyarrow"])])
 def test_nothing_heavy_is_loaded_to_refuse_bad_input(run_lines_bare, inputs, lines, allowed):
     before = sorted(inputs.rglob("*"))
@@ -113,6 +114,7 @@ def test_nothing_heavy_is_loaded_to_refuse_bad_input(run_lines_bare, inputs, lin
     assert sorted(inputs.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_the_first_of_several_mistakes_is_the_option(run_lines_bare):
     """Options before files, the profile before the plan, the plan before the trace."""
     wrong = ["--drop 2", "--profile none", "--plan bad.toml", "--suppressions none.toml"]
@@ -125,6 +127,7 @@ def test_the_first_of_several_mistakes_is_the_option(run_lines_bare):
         assert found["code"] == 2 and word in sentences(found["err"])[0], found["err"]
 
 
+@pytest.mark.slow
 def test_it_takes_a_part_of_the_time_that_loading_torch_takes(inputs):
     """CPU time of both on this machine, one after the other; the quickest of three each."""
     bad = ["-m", "replay.cli", *f"{RUN} --drop 0.5 --plan bad.toml".split()]
@@ -146,6 +149,7 @@ def test_it_takes_a_part_of_the_time_that_loading_torch_takes(inputs):
     assert refused_s < torch_s * 0.7, json.dumps(times)
 
 
+@pytest.mark.slow
 def test_a_matrix_is_checked_before_its_directory_is_made(run_lines_bare, inputs):
     for name in ("no-parquet", "two-traces", "no-trace", "no-profile", "no-plan"):
         [found] = run_lines_bare(

@@ -16,8 +16,8 @@ from pydantic import BaseModel
 
 from faults.plan import BurstEntry, LogNormalEntry, RuleEntry
 from replay.cli import cli
+from replay.matrix.file import Budget, Expect, Run
 from replay.profiles.profile import EngineProfile
-from replay.run.matrix_file import Budget, Expect, Run
 from traces.synthesis_options import SynthesisOptions
 
 NUMBERS = (
@@ -85,6 +85,7 @@ def check(run_lines, lines):
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_options(run_lines, tmp_path):
     lines = []
     for verb, option in numeric_options():
@@ -111,6 +112,7 @@ def test_options(run_lines, tmp_path):
     check(run_lines, lines)
 
 
+@pytest.mark.slow
 def test_profile_fields(run_lines):
     check(
         run_lines,
@@ -173,6 +175,7 @@ def rules():
                 )
 
 
+@pytest.mark.slow
 def test_keys_of_plans(run_lines, tmp_path):
     lines = []
     for text in rules():
@@ -183,6 +186,7 @@ def test_keys_of_plans(run_lines, tmp_path):
     check(run_lines, lines)
 
 
+@pytest.mark.slow
 def test_keys_of_matrices(run_lines, inputs, tmp_path):
     texts = []
     axes = MATRIX.format(folder=inputs)
@@ -214,6 +218,7 @@ def with_column(path, name, values, made):
     return str(made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "values", "code"),
     [
@@ -257,6 +262,7 @@ def test_columns_of_traces(run_lines, inputs, tmp_path, column, values, code):
     check(run_lines, others)
 
 
+@pytest.mark.slow
 def test_a_replay_whose_times_add_up_to_too_much_is_refused(run_lines, inputs, tmp_path):
     far = with_column(inputs / "t.parquet", "arrival_us", [0, 2**62], tmp_path / "far.parquet")
     out = tmp_path / "out"
@@ -280,6 +286,7 @@ usage: {n}%, Prefix cache hit rate: {n}%
 METRICS = 'sglang:token_usage{{tp_rank="{n}"}} {n} {n}\nsglang:num_used_tokens {n} {n}\n'
 
 
+@pytest.mark.slow
 def test_logs_and_metrics(run_lines, tmp_path):
     stamps = ["", "[{n}-01-01 00:00:00] ", "{n} "]
     stamps += ["[0000-01-01 00:00:00] ", "[292277-01-01 00:00:00] ", "[9999-12-31T23:59:60+99:99] "]

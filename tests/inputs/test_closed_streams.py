@@ -52,6 +52,7 @@ LINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "streams",
     [
@@ -74,6 +75,7 @@ def test_the_exit_code_is_that_of_an_open_pipe(run_lines, tmp_path, streams):
     assert dict(zip(LINES, codes, strict=True)) == LINES
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_is_bad_input(run_lines, tmp_path):
     """What was to be printed is lost, so the code is not the verdict's."""
     chosen = [line for line in LINES if "OUT" not in line]
@@ -89,6 +91,7 @@ def test_a_full_disk_is_said_and_is_bad_input(run_lines, tmp_path):
             assert "kvreplay: cannot use standard output: No space left on device" in err
 
 
+@pytest.mark.slow
 def test_standard_input_that_is_closed(run_lines, tmp_path):
     for line, words in {
         "diagnose -": "-: standard input is closed",
@@ -104,6 +107,7 @@ def test_standard_input_that_is_closed(run_lines, tmp_path):
         err.unlink()
 
 
+@pytest.mark.slow
 def test_a_closed_output_is_not_where_the_next_file_goes(run_lines, inputs, tmp_path):
     """Descriptor 1 or 2 would be free for it."""
     made = {}
@@ -116,6 +120,7 @@ def test_a_closed_output_is_not_where_the_next_file_goes(run_lines, inputs, tmp_
     assert made["/dev/null"] == made["closed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["head -1", "true", "cat"])
 def test_in_a_shell(inputs, reader):
     """The whole of it, with a real reader, which may go before or after the first line."""

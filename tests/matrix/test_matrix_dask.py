@@ -11,26 +11,33 @@ import pytest
 from matrix_helpers import SMALL, bytes_without_timing, kill_workers_at_seed_one
 from waiting import wait_until
 
-from replay.commands.matrix.shared import draw_page
 from replay.errors import MatrixError
-from replay.matrix.dask_pool import DaskPool
+from replay.matrix.workers.dask_pool import DaskPool
 
 distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
+pytestmark = pytest.mark.dask
 
 CELLS = SMALL.replace("seed = [0, 1]", "seed = [0, 1, 2, 3, 4, 5]")
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two worker processes that nobody but this machine can reach."""
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address=None,
-        silence_logs=50,
-    ) as cluster:
+    """Two worker processes that nobody but this machine can reach.
+
+    What kills two of them is given up, not what kills four: each is a process that must start anew.
+    """
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            silence_logs=50,
+        ) as cluster,
+    ):
         yield cluster
 
 
@@ -90,7 +97,7 @@ def test_a_trace_that_a_worker_finds_changed_is_the_cells_own_error(
 def test_a_cell_that_kills_every_worker_has_crashed_and_no_other_is_blamed(
     cluster, matrix_file, run_matrix_json, monkeypatch
 ):
-    monkeypatch.setattr("replay.matrix.dask_pool.run_remote", kill_workers_at_seed_one)
+    monkeypatch.setattr("replay.matrix.workers.dask_pool.run_remote", kill_workers_at_seed_one)
     name = matrix_file()
     code, document, _ = run_matrix_json(name, "--out", "M", "--executor", executor_of(cluster))
     assert code == 4
@@ -111,7 +118,7 @@ class Blaming:
     def nthreads(self):
         return {"a": 1}
 
-    def submit(self, _task, _draw_page, message):
+    def submit(self, _task, message):
         key = message["job"]["slug"]
         future = concurrent.futures.Future()
         if key == "killer" or (key == "innocent" and key not in self.sent):
@@ -124,10 +131,10 @@ class Blaming:
 
 def test_who_only_waited_where_a_worker_died_runs_once_more_alone(monkeypatch):
     monkeypatch.setattr(
-        "replay.matrix.dask_pool.store_remote",
+        "replay.matrix.workers.dask_pool.store_remote",
         lambda _cells, _key, answer: answer["document"],
     )
-    pool, cluster = DaskPool("dask://x:1", draw_page), Blaming()
+    pool, cluster = DaskPool("dask://x:1"), Blaming()
     pool._client = pool._executor = cluster
     keys = ("killer", "innocent", "other")
     jobs = [(key, {"slug": key, "trace_path": "t", "cells": "c"}) for key in keys]
@@ -159,12 +166,12 @@ def test_a_cluster_whose_workers_are_gone_is_not_waited_for_for_ever(monkeypatch
         def nthreads(self):
             return {}
 
-        def submit(self, _task, _draw_page, message):
+        def submit(self, _task, message):
             return concurrent.futures.Future()
 
-    monkeypatch.setattr("replay.matrix.dask_pool._LOOK_EVERY_S", 0.01)
-    monkeypatch.setattr("replay.matrix.dask_pool._NO_WORKER_S", 0.05)
-    pool = DaskPool("dask://x:1", draw_page)
+    monkeypatch.setattr("replay.matrix.workers.dask_pool._LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("replay.matrix.workers.dask_pool._NO_WORKER_S", 0.05)
+    pool = DaskPool("dask://x:1")
     pool._client = pool._executor = Deserted()
     job = ("a", {"slug": "a", "trace_path": "t.parquet"})
     with pytest.raises(MatrixError, match=r"no worker is left there.*--resume"):

@@ -11,7 +11,7 @@ from matrix_helpers import echo
 from waiting import HANGS_S, wait_until
 
 from replay.errors import MatrixError
-from replay.matrix.pool import LocalPool
+from replay.matrix.workers.local_pool import LocalPool
 
 
 def run(jobs, count=2, **limits):
@@ -28,6 +28,7 @@ def test_every_job_is_answered_and_no_more_workers_are_used_than_asked_for():
     assert os.getpid() not in {each.value["pid"] for each in ended.values()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("deed", "state", "words"),
     [

@@ -31,6 +31,7 @@ def cell_times(directory="M"):
     return {path.name: path.stat().st_mtime_ns for path in Path(directory, "cells").glob("*.json")}
 
 
+@pytest.mark.slow
 def test_all_as_expected_is_exit_code_0_and_a_table_for_polars(matrix_file, run_matrix_json):
     code, document, err = run_matrix_json(matrix_file(), "--out", "M")
     assert code == 0, err
@@ -49,6 +50,7 @@ def test_all_as_expected_is_exit_code_0_and_a_table_for_polars(matrix_file, run_
     assert not Path("M/.traces").exists()
 
 
+@pytest.mark.slow
 def test_a_falsified_expectation_fails_one_cell_whose_line_gives_the_same_recording(
     matrix_file, kvreplay
 ):
@@ -77,6 +79,7 @@ def test_a_falsified_expectation_fails_one_cell_whose_line_gives_the_same_record
     assert hash_recording(Path("M", failed[0]["recording"])) == failed[0]["recording_sha256"]
 
 
+@pytest.mark.slow
 def test_a_changed_expectation_runs_nothing_and_a_changed_plan_only_its_cells(
     matrix_file, run_matrix_json
 ):
@@ -98,6 +101,7 @@ def test_a_changed_expectation_runs_nothing_and_a_changed_plan_only_its_cells(
     assert all("-none-" in name for name in unchanged) and len(unchanged) == 4
 
 
+@pytest.mark.slow
 def test_cells_that_are_gone_from_the_file_are_gone_from_the_directory(
     matrix_file, run_matrix_json
 ):
@@ -110,6 +114,7 @@ def test_cells_that_are_gone_from_the_file_are_gone_from_the_directory(
     assert pl.read_parquet("M/results.parquet")["number"].to_list() == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_what_is_in_the_way_is_refused_or_replaced(matrix_file, kvreplay):
     name = matrix_file(SMALL.replace("seed = [0, 1]", "seed = [0]"))
 
@@ -141,6 +146,7 @@ def test_what_is_in_the_way_is_refused_or_replaced(matrix_file, kvreplay):
     assert code == 2 and "file: is a file" in err
 
 
+@pytest.mark.slow
 def test_another_matrix_or_a_damaged_head_is_replaced_only_by_force(matrix_file, kvreplay):
     text = SMALL.replace("seed = [0, 1]", "seed = [0]")
     name = matrix_file(text)
@@ -179,12 +185,13 @@ def test_another_matrix_or_a_damaged_head_is_replaced_only_by_force(matrix_file,
 def test_options_that_do_not_go_together_are_refused(
     matrix_file, kvreplay, monkeypatch, words, told
 ):
-    monkeypatch.setattr("replay.matrix.dask_pool._CONNECT_S", 0.5)
+    monkeypatch.setattr("replay.matrix.workers.dask_pool._CONNECT_S", 0.5)
     code, _, err = kvreplay("matrix", "run", matrix_file(), "--out", "M", *words)
     assert code == 2
     assert told in err
 
 
+@pytest.mark.slow
 def test_what_a_cell_does_to_its_process_is_its_result_and_retry_runs_it_again(
     matrix_file, run_matrix_json, monkeypatch
 ):
@@ -203,6 +210,7 @@ def test_what_a_cell_does_to_its_process_is_its_result_and_retry_runs_it_again(
     assert (code, document["ran"]) == (0, 2)
 
 
+@pytest.mark.slow
 def test_a_result_is_not_run_again_unless_asked(matrix_file, run_matrix_json):
     name = matrix_file()
     run_matrix_json(name, "--out", "M")
@@ -215,6 +223,7 @@ def test_a_result_is_not_run_again_unless_asked(matrix_file, run_matrix_json):
     assert (code, document["ran"]) == (0, 1)
 
 
+@pytest.mark.slow
 def test_a_whole_budget_stops_new_cells_and_can_be_resumed(matrix_file, kvreplay):
     text = SMALL + "[budget]\ntotal_s = 0.000001\n"
     code, _, err = kvreplay("matrix", "run", matrix_file(text), "--out", "M", "--reports", "none")
@@ -225,6 +234,7 @@ def test_a_whole_budget_stops_new_cells_and_can_be_resumed(matrix_file, kvreplay
     assert kvreplay("matrix", "run", matrix_file(SMALL), *words)[0] == 0
 
 
+@pytest.mark.slow
 def test_only_what_is_wanted_is_kept(matrix_file, kvreplay):
     text = SMALL.replace('"persistent"', '"clean"').replace("seed = [0, 1]", "seed = [0]")
     words = ("--keep", "unexpected", "--reports", "unexpected")
@@ -238,6 +248,7 @@ def test_only_what_is_wanted_is_kept(matrix_file, kvreplay):
     assert "plan=lossy seed=0" in page
 
 
+@pytest.mark.slow
 def test_pages_and_recordings_that_are_wanted_later_are_made_on_resume(matrix_file, kvreplay):
     def run(text, reports, keep):
         words = ("--resume", "--reports", reports, "--keep", keep, "--json")
@@ -276,10 +287,11 @@ def test_a_cell_of_another_place_is_found_before_anything_runs(matrix_file, kvre
     assert err.splitlines()[-1].startswith("kvreplay: small.kvmatrix.toml:4: trace: t.parquet")
 
 
+@pytest.mark.slow
 def test_the_markdown_goes_to_the_step_summary_and_files_where_they_are_wanted(
     matrix_file, kvreplay, monkeypatch
 ):
-    monkeypatch.setattr("replay.commands.matrix.run.ReportWriters", StandIn)
+    reports_stand_in(monkeypatch)
     Path("step.md").write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "step.md")
     words = ("--reports", "none", "--junit", "new/j.xml", "--markdown", "s.md")
@@ -290,19 +302,26 @@ def test_the_markdown_goes_to_the_step_summary_and_files_where_they_are_wanted(
     assert Path("M/matrix.html").read_text() == "small"
 
 
-class StandIn:
+def reports_stand_in(monkeypatch):
     """Reports that say only what they were given."""
+    made = {
+        ("reports.outputs.matrix.junit", "junit_xml"): lambda table, head: (
+            f"<{head['name']} {table.num_rows}/>"
+        ),
+        ("reports.outputs.matrix.markdown", "matrix_markdown"): lambda table, head: (
+            f"# {head['name']} {table.num_rows}\n"
+        ),
+        ("reports.outputs.matrix.page", "write_matrix_page"): lambda directory: (
+            directory / "matrix.html"
+        ).write_text(json.loads((directory / "matrix.json").read_text())["name"]),
+    }
+    monkeypatch.setattr(
+        "replay.matrix.outputs._made",
+        lambda module, function, *arguments: made[module, function](*arguments),
+    )
 
-    def junit(self, table, head):
-        return f"<{head['name']} {table.num_rows}/>"
 
-    def markdown(self, table, head):
-        return f"# {head['name']} {table.num_rows}\n"
-
-    def page(self, table, head):
-        return head["name"]
-
-
+@pytest.mark.slow
 def test_a_full_disk_is_no_cells_result(matrix_file, kvreplay, run_matrix_json, monkeypatch):
     name = matrix_file()
     monkeypatch.setattr("replay.matrix.run_one.run_message", fill_the_disk_at_seed_one)
@@ -317,6 +336,7 @@ def test_a_full_disk_is_no_cells_result(matrix_file, kvreplay, run_matrix_json, 
     assert (code, document["ran"], document["outcomes"]) == (0, 8 - done, {"passed": 8})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("signals", "exit_code"),
     [

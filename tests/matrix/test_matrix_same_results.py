@@ -37,6 +37,7 @@ def here(runs, tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_one_job_two_jobs_and_merged_shards_give_the_same_table(here, kvreplay):
     code, out, _ = kvreplay("matrix", "merge", "s1", "s2", "s3", "--out", "M", "--json")
     assert (code, json.loads(out)["ran"]) == (0, 0)

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 from engine_helpers import BACKENDS, HARDENED, lone_request, replay_small
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from faults.rule import FaultRule
@@ -156,7 +156,6 @@ def test_a_retracted_request_resumes_with_its_contents(tmp_path, victims, page_s
     assert run.verdict == "clean"
 
 
-@settings(max_examples=30)
 @given(
     shapes=st.lists(
         st.tuples(st.integers(20, 60), st.integers(5, 50), st.integers(0, 400_000)),

@@ -20,6 +20,7 @@ def failed(matrix_folder):
     return matrix_folder, matrix_folder.pytest("--junitxml", "j.xml", "--kvmatrix-out", "kept")
 
 
+@pytest.mark.slow
 def test_a_failed_cell_says_all_and_its_line_repeats_it(failed):
     folder, outcome = failed
     assert (outcome.code, outcome.counts) == (1, {"failed": 1, "passed": 3})
@@ -61,6 +62,7 @@ def test_a_failed_cell_says_all_and_its_line_repeats_it(failed):
         assert Path(kept["report"]).read_text(encoding="utf-8").startswith("<!")
 
 
+@pytest.mark.slow
 def test_workers_of_xdist_share_the_traces_and_find_the_same(matrix_folder):
     outcome = matrix_folder.pytest("-n", "2", "--dist", "load", "-v")
     assert outcome.counts == {"failed": 1, "passed": 3}, outcome.text
@@ -83,7 +85,7 @@ import time
 from replay.matrix.run_one import run_message
 
 
-def run(draw_page, message):
+def run(message):
     trace = message["options"]["trace"]
     if trace.startswith("hangs"):
         time.sleep(600)
@@ -91,15 +93,16 @@ def run(draw_page, message):
         os.kill(os.getpid(), signal.SIGSEGV)
     if trace.startswith("eats"):
         time.sleep(0.5)
-    return run_message(draw_page, message)
+    return run_message(message)
 """
 
 
+@pytest.mark.slow
 def test_a_cell_that_tests_nothing_hangs_dies_or_eats_the_memory_fails_and_the_rest_go_on(folder):
     folder.write("odd_task.py", ODD_TASK)
     folder.write(
         "conftest.py",
-        "import odd_task\nimport replay.pytest_plugin.cells as session\n\nsession.run_message = odd_task.run\n",
+        "import odd_task\nimport replay.pytest_plugin.session as session\n\nsession.run_message = odd_task.run\n",
     )
     folder.write("dies.kvmatrix.toml", MATRIX)
     folder.write("eats.kvmatrix.toml", MATRIX + "\n[budget]\nmemory_mb = 5\n")
@@ -119,6 +122,7 @@ def test_a_cell_that_tests_nothing_hangs_dies_or_eats_the_memory_fails_and_the_r
     assert ".py:" not in outcome.text.partition("= FAILURES =")[2]
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_cell_ends_the_session_and_the_cell(folder):
     folder.write(
         "odd_task.py",
@@ -134,7 +138,7 @@ def hang():
     )
     folder.write(
         "conftest.py",
-        "import odd_task\nimport replay.pytest_plugin.cells as session\n\nsession.run_message = odd_task.run\n",
+        "import odd_task\nimport replay.pytest_plugin.session as session\n\nsession.run_message = odd_task.run\n",
     )
     folder.write("hangs.kvmatrix.toml", MATRIX)
     running = folder.start("-x")
@@ -148,6 +152,7 @@ def hang():
         os.kill(int(note.read_text()), 0)
 
 
+@pytest.mark.slow
 def test_it_stops_when_asked_to_and_recordings_are_in_a_temporary_folder_of_pytest(folder):
     text = MATRIX.replace('["clean", "transient"]', '"persistent"')
     folder.write("deep/faults.kvmatrix.toml", text)

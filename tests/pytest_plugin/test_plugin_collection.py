@@ -38,6 +38,7 @@ def test_what_is_asked_for_is_what_is_collected(matrix_folder, words, count):
     assert len(ids) == count, text
 
 
+@pytest.mark.slow
 def test_files_outside_of_testpaths_are_tests_only_when_they_are_named(folder):
     folder.write("pytest.ini", "[pytest]\ntestpaths = inside\n")
     folder.write("inside/test_one.py", "def test_one(): pass\n")
@@ -112,6 +113,7 @@ def test_a_session_that_asks_for_no_matrix_loads_the_plugin_only_and_may_have_it
     assert outcome.counts == {"passed": 1}, outcome.text
 
 
+@pytest.mark.slow
 def test_the_last_failed_cells_run_again_alone_and_a_line_names_the_file_from_where_one_is(folder):
     folder.write("pytest.ini", "[pytest]\n")
     path = folder.write("faults.kvmatrix.toml", FALSIFIED)

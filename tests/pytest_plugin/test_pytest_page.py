@@ -22,6 +22,7 @@ def page_folder(folder):
     return folder
 
 
+@pytest.mark.slow
 def test_every_example_passes_and_the_output_is_the_one_shown(page_folder):
     outcome = page_folder.pytest("-rA")
     tests = sum(text.count("\ndef test_") for text in FILES.values())
@@ -31,6 +32,7 @@ def test_every_example_passes_and_the_output_is_the_one_shown(page_folder):
             assert f"\n{line}\n" in outcome.text, line
 
 
+@pytest.mark.slow
 def test_every_command_finds_tests(page_folder, monkeypatch):
     monkeypatch.syspath_prepend(page_folder.path)
     assert len(COMMANDS) > 4

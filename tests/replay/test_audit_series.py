@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,6 +70,7 @@ def slow_spans(rows):
     return sorted(spans, key=lambda span: span[:2])
 
 
+@pytest.mark.slow
 @given(audit_rows(), st.sampled_from([1, 2, 5, 50]), st.booleans())
 def test_the_stream_says_what_the_rows_say(rows, batch_rows, is_reversed):
     table = pa.Table.from_pylist(rows[::-1] if is_reversed else rows, AUDITS_SCHEMA)

@@ -1,5 +1,7 @@
 """Every built-in plan does what it says: it breaks who has the bug, and not who has not."""
 
+import functools
+
 import pytest
 
 from faults.catalogue import builtin_names, builtin_plan
@@ -18,10 +20,10 @@ from traces.synthesis_options import SynthesisOptions
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Replay three hundred short requests, twenty a second: the summary."""
+    """Replay short requests, twenty a second: the summary."""
     path = tmp_path_factory.mktemp("trace") / "small.parquet"
     options = SynthesisOptions(
-        requests=300,
+        requests=150,
         seed=5,
         rate_per_s=20.0,
         prompt_tokens_median=256,
@@ -54,8 +56,15 @@ def assert_all_was_seen(summary):
     assert summary["faults"]["rules_without_effect"] == []
 
 
+@pytest.fixture(scope="module")
+def run_without_faults(run):
+    """The same without a fault, once for each engine and what a plan needs of it."""
+    return functools.cache(lambda shows, needs: run(shows, needs, FaultPlan()))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", builtin_names())
-def test_a_plan_breaks_the_engine_that_has_the_bug(run, name):
+def test_a_plan_breaks_the_engine_that_has_the_bug(run, run_without_faults, name):
     plan = builtin_plan(name)
     facts = plan.facts
     summary = run(facts.shows, facts.needs, plan.plan)
@@ -63,10 +72,11 @@ def test_a_plan_breaks_the_engine_that_has_the_bug(run, name):
     assert summary["verdict"] == facts.verdict, summary["why"]
     if facts.verdict == "inconclusive":
         assert summary["engine_died_us"] is not None, "the report is of a crash"
-    without = run(facts.shows, facts.needs, FaultPlan())
+    without = run_without_faults(facts.shows, tuple(facts.needs))
     assert without["verdict"] == "clean", "it is the plan that does it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", builtin_names())
 def test_a_plan_does_hardened_no_harm(run, name):
     plan = builtin_plan(name)

@@ -63,6 +63,7 @@ def test_transfers_on_their_own_stream_cannot_be_told(
     assert contents(tmp_path / "at-once") == contents(tmp_path / "late")
 
 
+@pytest.mark.slow
 def test_leaping_sees_what_single_steps_see(make_trace, kvreplay, tmp_path):
     """Every decode step on its own or many at once: same events, same fates, same gaps."""
     trace = make_trace(requests=50, abort_rate=0.2, output_tokens_median=60)

@@ -47,6 +47,7 @@ def play(case, arrays=None):
         return replay(request, Path(directory) / "out", observers=[keeper]), keeper.link
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("tenth", range(10))
 def test_any_plan_on_any_engine(tenth):
     for number in range(tenth, CASES, 10):

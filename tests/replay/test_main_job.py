@@ -14,6 +14,7 @@ def stuck_pages(recording):
     return stuck, sum(-(-each["input_tokens"] // PAGE) for each in stuck)
 
 
+@pytest.mark.slow
 def test_healthy_replay_of_mooncake_is_clean(mooncake_500, run_json, tmp_path):
     code, summary = run_json(mooncake_500, "--profile", "hardened", "--out", tmp_path / "r")
     assert (code, summary["verdict"]) == (0, "clean")
@@ -78,6 +79,7 @@ def test_hardened_survives_every_fault_together(mooncake_500, run_json):
     assert summary["final_gap"]["tokens"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("topology", [(1, 1, 1, 1), (8, 1, 8, 1), (8, 2, 16, 2), (16, 1, 8, 8)])
 @pytest.mark.parametrize("page_size", [1, 16, 64])
 def test_every_topology_and_page_size_is_clean(make_trace, run_json, topology, page_size):

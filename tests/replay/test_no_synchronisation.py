@@ -133,20 +133,22 @@ def request(trace, profile, arrays):
 PROFILES = pytest.mark.parametrize("profile", ["sglang-0.4.6.post4", "sglang-0.5.23", "hardened"])
 
 
+@pytest.mark.slow
 @PROFILES
 def test_a_replay_waits_in_audits_only(make_trace, monkeypatch, profile):
-    trace = make_trace(requests=60, abort_rate=0.1)
+    trace = make_trace(requests=40, abort_rate=0.15)
     with NoWaiting() as mode:
         allow_in_waiting_places(monkeypatch, mode.pause)
         summary = replay(request(trace, profile, DeviceArrays(CPU)))
     assert mode.operations > 1_000
-    assert summary["requests"]["finished"] > 30
+    assert summary["requests"]["finished"] > 20
 
 
+@pytest.mark.slow
 @PROFILES
 def test_a_replay_needs_no_value_of_the_device(make_trace, monkeypatch, tmp_path, profile):
     """On the meta device, with audits told that all is well: the same events at the same times."""
-    trace = make_trace(requests=60, abort_rate=0.1)
+    trace = make_trace(requests=40, abort_rate=0.15)
     replay(request(trace, profile, HostArrays()), tmp_path / "host")
     monkeypatch.setattr(PageLedger, "violations", lambda _: LedgerViolations(0, 0))
     monkeypatch.setattr(PageLedger, "count_held", lambda _, pages, owner: len(pages))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fuzz_cases import make_case
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from page_map_sums import assert_map_adds_up, assert_map_is_of_the_mismatch, read_map
 from schedule_runs import run_schedule
@@ -62,7 +62,7 @@ def assert_right(recording, summary):
     return assert_map_adds_up(recording)
 
 
-@settings(max_examples=50)
+@pytest.mark.slow
 @given(number=st.integers(0, 10_000), again=st.booleans())
 def test_any_map_adds_up_to_its_audit(tmp_path_factory, number, again):
     """Any faults on any engine: acquired, stalled, dropped, cached, retracted, released again."""
@@ -77,6 +77,7 @@ def test_any_map_adds_up_to_its_audit(tmp_path_factory, number, again):
     assert_right(recording, summary)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defect", sorted(all_defects()))
 def test_the_map_of_any_bug_adds_up(defect, tmp_path):
     for seed in range(3):

@@ -194,6 +194,7 @@ QUICK = settings(
 page_sizes, seeds = st.sampled_from((1, 4, 16, 64)), st.integers(0, 3)
 
 
+@pytest.mark.slow
 @QUICK
 @given(page_sizes, st.integers(1, 300), st.booleans(), seeds)
 def test_any_gap_comes_out_where_the_pool_has_room(page_size, gap_pages, is_leak, seed):
@@ -204,6 +205,7 @@ def test_any_gap_comes_out_where_the_pool_has_room(page_size, gap_pages, is_leak
     assert_came_out(summary, available, total)
 
 
+@pytest.mark.slow
 @QUICK
 @given(page_sizes, st.integers(1, 300), st.integers(-150, 300).filter(bool), seeds)
 def test_in_a_tight_pool_it_comes_out_or_is_said_not_to(page_size, total_pages, gap_pages, seed):

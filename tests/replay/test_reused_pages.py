@@ -31,6 +31,7 @@ class Pool:
         return self.arrays.gather(self.ids(self.owner), pages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arrays", [HostArrays(), DeviceArrays(torch.device("cpu"))])
 @given(st.data())
 def test_those_come_out_whose_pages_belong_to_another(arrays, data):

@@ -16,7 +16,7 @@ from replay.profiles.defects import all_defects, with_defects
 from replay.reproduce.schedules import draw_schedule
 from replay.verdict.rules import objections
 
-SCHEDULES = int(os.environ.get("KVREPLAY_SCHEDULES", "200"))
+SCHEDULES = int(os.environ.get("KVREPLAY_SCHEDULES", "100"))
 #: Schedules of one test, so that workers share them and a failure names few.
 BATCH = 20
 #: Within so many seeds every bug must show.
@@ -35,6 +35,7 @@ def assert_conserved(recording: Path) -> None:
     assert all(len(totals) == 1 for totals in sums.values()), sums
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, SCHEDULES, BATCH))
 def test_the_hardened_pair_survives_every_schedule(first):
     for seed in range(first, min(first + BATCH, SCHEDULES)):
@@ -46,6 +47,7 @@ def test_the_hardened_pair_survives_every_schedule(first):
             assert_conserved(recording)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defect", sorted(all_defects()))
 def test_every_bug_is_caught_by_schedules_that_do_not_know_of_it(defect):
     for seed in range(SEEDS_MAX):
@@ -74,6 +76,7 @@ def test_schedules_leave_alone_what_bugs_change():
             assert not switches & set(schedule.deployment)
 
 
+@pytest.mark.slow
 def test_schedules_try_what_they_should(tmp_path):
     """Aborts, faults and topologies all come up, and most faults land."""
     schedules = [draw_schedule(seed) for seed in range(SEEDS_MAX)]

@@ -122,6 +122,7 @@ def test_a_setting_wins_over_the_swarm(write_trace, run_json, tmp_path):
         assert (profile["decode_tp"], profile["decode_dp"]) == (2, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tenth", range(10))
 def test_hardened_is_never_persistent(write_trace, run_json, tenth):
     """KVREPLAY_SWARM_SEEDS sets how many seeds are tried."""

@@ -27,6 +27,7 @@ def test_it_gives_the_summary_that_was_written(recording):
     assert judge(opened).summary == summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows_per_group", [1, 7, 100_000])
 def test_it_does_not_depend_on_row_groups_or_row_order(recording, tmp_path, rows_per_group):
     before = judge(Recording.open(recording))

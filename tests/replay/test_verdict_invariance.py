@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fuzz_cases import make_case
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rewritten_recordings import AUDIT_NUMBERS, renumber_equal_times, shuffle, thicken, thin
 
@@ -92,7 +92,7 @@ def meaning(directory):
     return summary, episodes
 
 
-@settings(max_examples=25)
+@pytest.mark.slow
 @given(which=st.integers(0, 999), seed=st.integers(0, 999), rows_per_group=st.integers(1, 200))
 def test_rows_and_row_groups_may_come_in_any_order(recordings, which, seed, rows_per_group):
     source = recordings[which % len(recordings)]
@@ -104,7 +104,7 @@ def test_rows_and_row_groups_may_come_in_any_order(recordings, which, seed, rows
         assert after.episodes == before.episodes
 
 
-@settings(max_examples=25)
+@pytest.mark.slow
 @given(which=st.integers(0, 999), seed=st.integers(0, 999))
 def test_pools_may_be_audited_in_any_order_at_one_moment(recordings, which, seed):
     source = recordings[-1 if which % 2 else which % len(recordings)]
@@ -114,7 +114,7 @@ def test_pools_may_be_audited_in_any_order_at_one_moment(recordings, which, seed
         assert meaning(target) == meaning(source)
 
 
-@settings(max_examples=25)
+@pytest.mark.slow
 @given(which=st.integers(0, 999), seed=st.integers(0, 999), share=st.floats(0, 1))
 def test_fewer_audits_say_the_same_when_the_episodes_are_the_same(recordings, which, seed, share):
     source = recordings[which % len(recordings)]
@@ -124,7 +124,7 @@ def test_fewer_audits_say_the_same_when_the_episodes_are_the_same(recordings, wh
         assert meaning(target) == meaning(source)
 
 
-@settings(max_examples=25)
+@pytest.mark.slow
 @given(which=st.integers(0, 999), seed=st.integers(0, 999))
 def test_more_audits_say_the_same_when_the_episodes_are_the_same(recordings, which, seed):
     source = recordings[which % len(recordings)]

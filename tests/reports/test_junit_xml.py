@@ -63,6 +63,7 @@ def any_results(draw):
     return rows, {**MATRIX, **about}
 
 
+@pytest.mark.slow
 @given(any_results())
 def test_any_text_comes_out_as_it_went_in(drawn):
     rows, matrix = drawn
@@ -89,6 +90,7 @@ def test_any_text_comes_out_as_it_went_in(drawn):
     ]
 
 
+@pytest.mark.slow
 @given(any_results())
 def test_any_text_is_valid(schema, drawn):
     rows, matrix = drawn

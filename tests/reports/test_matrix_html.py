@@ -141,6 +141,7 @@ def test_a_matrix_without_cells_says_so():
     assert "There are no cells." in page_of([])
 
 
+@pytest.mark.slow
 def test_a_thousand_cells_are_a_small_page_made_quickly(tmp_path):
     write_matrix(tmp_path, thousand_cells())
     write_matrix_page(tmp_path)

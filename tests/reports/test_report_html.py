@@ -32,6 +32,7 @@ def scripts(page):
     return [text for kind, text in blocks if "json" not in kind]
 
 
+@pytest.mark.slow
 def test_the_equation_stands_on_the_page(recordings, leak_page):
     mismatch = Recording.open(recordings["leak"]).summary()["mismatch"]
     counted = mismatch["available"] + mismatch["evictable"] + mismatch["protected"]
@@ -47,7 +48,7 @@ def test_the_page_tells_the_whole_story(recordings, leak_page):
     assert "PERSISTENT" in leak_page
     assert summary["engine_message"].split("\n")[0] in leak_page
     assert summary["reproduce"] in leak_page
-    for words in ("Owners of the gap", "Completion events", "Episodes", "Fault rules", "never"):
+    for words in ("Who owns the gap", "Completion events", "Episodes", "Fault rules", "never"):
         assert words in leak_page
     assert "checks failed" not in leak_page
     # Every drawing is an image with a name, but for the samples in a legend, which say nothing.
@@ -78,6 +79,7 @@ def test_a_mismatch_while_requests_ran_still_adds_up(recordings):
         assert plain(equation.pages) * plain(equation.page_size) == plain(equation.gap)
 
 
+@pytest.mark.slow
 def test_nothing_from_outside_is_markup(recordings, leak_page, over_free_page):
     """Request ids, rule names, the plan's comment and the title are text and stay text."""
     titled = render_report([recordings["clean"]], title=HOSTILE)
@@ -91,6 +93,7 @@ def test_nothing_from_outside_is_markup(recordings, leak_page, over_free_page):
     assert f"why {escaped}" in over_free_page
 
 
+@pytest.mark.slow
 def test_a_hostile_pool_name_cannot_leave_its_chart(recordings, tmp_path):
     copy = copy_changed(recordings["leak"], tmp_path / "copy")
     for path in copy.glob("*.parquet"):
@@ -126,6 +129,7 @@ def test_the_policy_allows_one_script_and_nothing_from_outside(leak_page):
     assert not re.search(r"@import|url\((?!#)", leak_page)
 
 
+@pytest.mark.slow
 def test_ids_on_the_page_are_unique(recordings):
     page = render_report([recordings["leak"], recordings["late"], recordings["clean"]])
     ids = re.findall(r'\bid="([^"]+)"', page)
@@ -134,6 +138,7 @@ def test_ids_on_the_page_are_unique(recordings):
         assert (target[0] or target[1]) in ids
 
 
+@pytest.mark.slow
 def test_the_same_recording_draws_the_same_page(recordings, leak_page):
     assert render_report([recordings["leak"]]) == leak_page
 
@@ -151,6 +156,7 @@ def test_the_style_sheet_knows_the_colours_of_the_charts(leak_page):
         assert f".chart {selector}" in leak_page
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_page(recordings, work_dir, capsys):
     code = run_command_line(
         ["report", str(recordings["leak"]), str(recordings["clean"]), "-o", "a/b.html", "--json"]
@@ -191,6 +197,7 @@ def test_a_place_that_cannot_be_written_is_exit_2(recordings, work_dir, capsys):
     assert sorted(each.name for each in work_dir.iterdir()) == ["dir", "file"]
 
 
+@pytest.mark.slow
 def test_nothing_half_written_is_left(recordings, work_dir, monkeypatch):
     """When the disk gives out while writing, the earlier page stays and no scrap does."""
     from traces.errors import OutputError

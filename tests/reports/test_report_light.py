@@ -29,6 +29,7 @@ def without_charts(page):
     return re.sub(r'<p class="soft">The charts are left out[^\n]*\n', "", page)
 
 
+@pytest.mark.slow
 def test_it_is_the_same_page_without_its_charts(recordings):
     for name, directory in recordings.items():
         light, full = (render_report([directory], charts=charts) for charts in (False, True))
@@ -37,6 +38,7 @@ def test_it_is_the_same_page_without_its_charts(recordings):
         assert without_charts(light) == without_charts(full)
 
 
+@pytest.mark.slow
 def test_it_says_how_to_draw_them(recordings, tmp_path):
     odd = tmp_path / "odd name"
     odd.symlink_to(recordings["leak"])

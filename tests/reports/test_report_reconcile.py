@@ -11,8 +11,8 @@ from report_helpers import copy_changed
 from replay.errors import RecordingError
 from reports.evidence import load
 from reports.page import render_report
-from reports.parts.checks.part import reconcile
 from reports.parts.tables import part as tables
+from reports.reconcile import reconcile
 from reports.section import make_section
 
 
@@ -53,6 +53,7 @@ def test_an_edited_cell_is_found_out(recordings, tmp_path, table, column, row, v
     assert any(claim in each for each in failed(copy))
 
 
+@pytest.mark.slow
 def test_an_edited_summary_is_found_out(recordings, tmp_path):
     copy = copy_changed(recordings["leak"], tmp_path / "copy")
     path = copy / "summary.json"

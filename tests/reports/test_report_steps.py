@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ def value_at(steps, time_us):
     return None if at < 0 else int(steps.value[at])
 
 
+@pytest.mark.slow
 @given(step_series(), st.integers(1, 20))
 def test_reducing_keeps_extremes_ends_and_order(steps, columns):
     reduced = steps.reduce(columns)
@@ -33,6 +35,7 @@ def test_reducing_keeps_extremes_ends_and_order(steps, columns):
     assert (np.diff(reduced.time_us) >= 0).all()
 
 
+@pytest.mark.slow
 @given(step_series(), st.integers(1, 20))
 def test_reducing_keeps_the_extremes_of_every_column(steps, columns):
     reduced = steps.reduce(columns)

@@ -42,6 +42,7 @@ def added_up(differences):
     return np.cumsum(np.array(differences, np.int64))
 
 
+@pytest.mark.slow
 def test_every_series_and_every_phase_is_there(leak, leak_charts):
     document = leak_charts.live.document
     pool = leak.summary["mismatch"]["pool"]
@@ -76,6 +77,7 @@ def test_a_small_recording_is_drawn_exactly(leak, leak_charts):
             assert (added_up(values)[at] == steps.value)[last].all()
 
 
+@pytest.mark.slow
 def test_around_episodes_every_audit_is_drawn_whatever_the_length(long):
     story = make_story(long)
     live = make_live(long, story, 30)
@@ -98,6 +100,7 @@ def test_a_page_has_room_for_so_many_points_whatever_the_run(long, recordings_of
     assert len(live.marks) <= MARKS_MAX
 
 
+@pytest.mark.slow
 def test_the_worst_episodes_come_first_where_points_are_short(long):
     readings = read(long.tables["audits"])
     drawn = {pool: ["gap", "available"] for pool in readings.rows}
@@ -107,7 +110,7 @@ def test_the_worst_episodes_come_first_where_points_are_short(long):
     windows = detail.windows[long.worst.pool]
     assert ((windows[:, 0] <= opened) & (opened <= windows[:, 1])).any()
     caption = make_charts(long, 30).detail
-    assert f"of {len(long.episodes):,} episodes, worst first" in caption
+    assert f"of {len(long.episodes):,} episodes, the worst first" in caption
 
 
 def test_keys_go_to_the_episode_of_the_verdict_whatever_is_left_out(long, monkeypatch):
@@ -181,6 +184,7 @@ def test_thinning_marks_hides_no_kind_of_fault(every, columns):
     assert len(thin) == len(kinds(every))
 
 
+@pytest.mark.slow
 def test_the_picture_says_what_it_is_of(leak):
     svg = timeline_svg(leak)
     mismatch = leak.summary["mismatch"]

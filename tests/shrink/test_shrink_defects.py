@@ -18,6 +18,7 @@ def outcome(recording, summary):
     return outcome_of(summary, Recording.open(recording).run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defect", sorted(all_defects()))
 def test_one_command_finds_every_bug_and_shrinks_it(defect, tmp_path, capsys):
     started = time.process_time()

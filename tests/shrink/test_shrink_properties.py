@@ -11,8 +11,8 @@ from shrink_cases import find, goal_of, plain_case, schedule_case, shrunk
 
 from faults.rule import FaultRule
 from replay.shrink.in_memory import replay_in_memory
+from replay.shrink.journal import Journal
 from replay.shrink.outcome import outcome_of
-from replay.shrink.place import Journal
 from replay.shrink.search import Goal
 
 #: Cases of each property; more are tried by hand.
@@ -27,6 +27,7 @@ def without_one(case):
         yield case.with_rules(rule for rule in case.rules if rule is not gone)
 
 
+@pytest.mark.slow
 @settings(max_examples=CASES, derandomize=True)
 @given(st.integers(0, 300), st.sampled_from(["sglang-0.4.6.post4", "vllm-0.33", "sglang-0.5.23"]))
 def test_a_shrunk_case_is_minimal_and_stays_as_it_is(seed, profile):
@@ -43,6 +44,7 @@ def test_a_shrunk_case_is_minimal_and_stays_as_it_is(seed, profile):
     assert again.case.key() == first.case.key()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defect", ["early-notice-is-lost", "second-acknowledgement-frees-again"])
 def test_the_bug_stays_to_blame(defect):
     found = find(defect)
@@ -53,6 +55,7 @@ def test_the_bug_stays_to_blame(defect):
     assert other is None or other.outcome != found.goal.outcome
 
 
+@pytest.mark.slow
 @settings(max_examples=CASES, derandomize=True)
 @given(st.integers(0, 10_000))
 def test_cut_off_anywhere_and_gone_on_it_comes_to_the_same(tmp_path_factory, seed):
@@ -77,6 +80,7 @@ def test_cut_off_anywhere_and_gone_on_it_comes_to_the_same(tmp_path_factory, see
     assert (rest.case.key(), rest.tried) == (whole.case.key(), whole.tried)
 
 
+@pytest.mark.slow
 def test_the_budget_of_replays_is_kept_and_the_best_so_far_holds():
     case = plain_case(12, rules=(FaultRule("lose", "drop"),))
     goal = goal_of(case)
@@ -107,6 +111,7 @@ def test_what_is_known_takes_no_seconds_so_a_result_never_gets_worse_again(tmp_p
     assert (again.case.key(), again.minimal) == (whole.case.key(), True)
 
 
+@pytest.mark.slow
 def test_exact_numbers_stay_and_others_need_not():
     case = plain_case(8, rules=(FaultRule("lose", "drop", request_ids=frozenset({"a2", "a5"})),))
     free = goal_of(case)

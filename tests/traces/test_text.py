@@ -30,6 +30,7 @@ def shows(character):
     return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
+@pytest.mark.slow
 def test_every_character_there_is_shows_or_is_escaped():
     for code in range(sys.maxunicode + 1):
         character = chr(code)

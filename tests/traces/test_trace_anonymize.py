@@ -81,7 +81,7 @@ def same_shape(before, after):
     )
 
 
-@settings(max_examples=30)
+@pytest.mark.slow
 @given(request_lists())
 def test_what_was_equal_is_equal_and_nothing_else(requests):
     with tempfile.TemporaryDirectory() as folder:
@@ -109,6 +109,7 @@ def test_what_was_equal_is_equal_and_nothing_else(requests):
             assert len(old.block_hashes) == len(new.block_hashes)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(request_lists())
 def test_one_key_one_result_another_key_nothing_in_common(requests):
@@ -129,7 +130,7 @@ def test_one_key_one_result_another_key_nothing_in_common(requests):
     assert not hashes[0] & hashes[1]
 
 
-@settings(max_examples=30)
+@pytest.mark.slow
 @given(request_lists(), st.sampled_from([1, 1000, 7000, 10**6, QUANTUM_US_MAX]))
 def test_quantised_times_are_floored_and_stay_valid(requests, quantum_us):
     with tempfile.TemporaryDirectory() as folder:

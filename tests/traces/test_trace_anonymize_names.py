@@ -112,6 +112,7 @@ def test_a_request_begins_with_its_session_where_it_did(session, rest):
     assert not NAMES.of_request(f"{session}x".encode(), session.encode()).startswith(session_name)
 
 
+@pytest.mark.slow
 @given(paths)
 def test_a_name_depends_on_the_key_alone(path):
     name = NAMES.of_session(path.encode())

@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trace_helpers import make_request
@@ -20,6 +21,7 @@ def damage(data, seed):
     return data
 
 
+@pytest.mark.slow
 def test_a_damaged_trace_is_refused_or_sound(tmp_path_factory):
     folder = tmp_path_factory.mktemp("damage")
     path = folder / "t.parquet"

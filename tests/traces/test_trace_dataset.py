@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trace_helpers import as_plain, make_request
 
@@ -48,7 +48,7 @@ def request_lists(draw):
     return block_size, requests
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.slow
 @given(request_lists(), st.integers(1, 7))
 def test_what_is_written_is_read_back(made, batch_rows):
     block_size, requests = made
@@ -161,6 +161,7 @@ def test_large_offsets_as_polars_writes_them_are_read(tmp_path, write_trace):
     assert list(map(as_plain, open_trace(path).iter_requests())) == list(map(as_plain, requests))
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(traces.writer, "ROW_GROUP_ROWS", 2000)
     monkeypatch.setattr(traces.dataset, "BATCH_ROWS", 500)
@@ -317,6 +318,7 @@ def test_reading_a_trace_imports_no_polars_faker_torch_or_rich():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_batches_are_small_however_long_the_prompts_are(tmp_path):
     path = tmp_path / "long.parquet"
     hashes = np.arange(40_000, dtype=np.uint64)
@@ -330,6 +332,7 @@ def test_batches_are_small_however_long_the_prompts_are(tmp_path):
     assert max(sizes) * 40_000 * 8 <= traces.parquet_batches.BATCH_BYTES_MAX
 
 
+@pytest.mark.slow
 def test_rows_come_back_whole_however_batches_adapt(tmp_path):
     path, numbers = tmp_path / "mixed.parquet", np.random.default_rng(3)
     lengths = [int(n) for n in numbers.choice([1, 2, 5000, 40_000], 900, p=[0.5, 0.4, 0.08, 0.02])]

@@ -53,6 +53,7 @@ def chat(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_hundred_thousand_requests_like_the_published_log(conversation, tmp_path, seed):
     path = like(conversation, tmp_path / "like", 100_000, seed)
@@ -111,6 +112,7 @@ def _lru_hit_rate(path, blocks_max):
     return found / total
 
 
+@pytest.mark.slow
 def test_a_small_cache_finds_as_much_as_in_the_published_log(conversation, tmp_path):
     path = like(conversation, tmp_path / "like")
     for blocks_max in (1000, 5000, 20_000):
@@ -118,6 +120,7 @@ def test_a_small_cache_finds_as_much_as_in_the_published_log(conversation, tmp_p
         assert _lru_hit_rate(path, blocks_max) == pytest.approx(was, abs=0.02), blocks_max
 
 
+@pytest.mark.slow
 def test_sessions_aborts_and_reuse_of_a_chat(chat, tmp_path):
     path = like(chat, tmp_path / "like", 24_000, 3)
     facts, was, now = compare_traces(path, chat), inspect_trace(chat), inspect_trace(path)
@@ -142,6 +145,7 @@ def test_sessions_aborts_and_reuse_of_a_chat(chat, tmp_path):
     assert kept / turns > 0.85
 
 
+@pytest.mark.slow
 def test_no_name_and_no_hash_of_the_source_even_twice_removed(chat, tmp_path):
     paths = [chat, like(chat, tmp_path / "once", 3000), like(chat, tmp_path / "other", 3000, 1)]
     paths.append(like(paths[1], tmp_path / "twice"))
@@ -154,6 +158,7 @@ def test_no_name_and_no_hash_of_the_source_even_twice_removed(chat, tmp_path):
         assert len(set.union(*kind)) == sum(map(len, kind))
 
 
+@pytest.mark.slow
 def test_one_seed_repeats_byte_for_byte_and_a_longer_trace_starts_alike(chat, tmp_path):
     digests = [
         open_trace(like(chat, tmp_path / f"{index}", 5000, seed)).sha256()
@@ -167,6 +172,7 @@ def test_one_seed_repeats_byte_for_byte_and_a_longer_trace_starts_alike(chat, tm
     )
 
 
+@pytest.mark.slow
 def test_a_hash_names_its_block_with_everything_before_it(chat, conversation, tmp_path):
     for source in (chat, conversation):
         path = like(source, tmp_path / "like", 3000)
@@ -180,6 +186,7 @@ def test_a_hash_names_its_block_with_everything_before_it(chat, conversation, tm
                 parent = value
 
 
+@pytest.mark.slow
 def test_memory_bounds_hold_and_pieces_do_not_show(chat, tmp_path, monkeypatch):
     whole = rows_of(like(chat, tmp_path / "whole", 2000))
     monkeypatch.setattr(traces.likeness.generation, "PIECE_HASHES", 100)
@@ -207,6 +214,7 @@ def test_memory_bounds_hold_and_pieces_do_not_show(chat, tmp_path, monkeypatch):
     like(plain, tmp_path / "bounded", 9000)
 
 
+@pytest.mark.slow
 def test_of_a_huge_source_a_sample_spread_over_it_is_kept(chat, tmp_path, monkeypatch):
     everything = fit_trace(chat).rows
     monkeypatch.setattr(traces.likeness.fitting, "SAMPLE_ROWS_MAX", 3000)
@@ -227,6 +235,7 @@ def test_of_a_huge_source_a_sample_spread_over_it_is_kept(chat, tmp_path, monkey
     assert mean["trace"] == pytest.approx(mean["against"], rel=0.25)
 
 
+@pytest.mark.slow
 def test_the_rate_is_scaled_and_only_that(chat, tmp_path):
     plain, fast = like(chat, tmp_path / "plain", 4000), like(chat, tmp_path / "f", 4000, 0, 500.0)
     assert [as_plain(row)[2:6] for row in rows_of(plain)] == [
@@ -268,6 +277,7 @@ def test_jitter_in_rank_keeps_the_distribution(values):
             assert found == pytest.approx(wanted, abs=0.04 + 2 / sample.size)
 
 
+@pytest.mark.slow
 def test_the_command(chat, write_trace, tmp_path, capsys):
     path = tmp_path / "like.parquet"
     command = ["trace", "synth", "-o", str(path), "--like", str(chat)]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from likeness_helpers import like, rows_of
 from trace_helpers import make_request
@@ -87,7 +87,7 @@ def test_sources_with_hardly_anything_in_them(write_trace, tmp_path, count, bloc
         like(source, tmp_path / "like", 5, 0, 3.0)
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.slow
 @given(data=st.data(), count=st.integers(1, 30), block_size=st.sampled_from([None, 1, 7]))
 def test_any_source_makes_a_valid_trace(data, count, block_size, tmp_path_factory):
     folder = tmp_path_factory.mktemp("any")

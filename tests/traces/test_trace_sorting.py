@@ -78,6 +78,7 @@ def test_a_log_that_is_out_of_order_only_locally_is_one_run(tmp_path):
     assert files == 1
 
 
+@pytest.mark.slow
 def test_reversed_rows_make_runs_that_are_merged_within_the_bound(tmp_path):
     arrivals = list(range(20_000, 0, -1))
     rows, files = sort(arrivals, 100, 5_000, tmp_path)

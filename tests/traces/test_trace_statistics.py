@@ -89,6 +89,7 @@ def test_a_broken_trace_is_not_described(tmp_path):
         inspect_trace(tmp_path / "none.parquet")
 
 
+@pytest.mark.slow
 def test_the_published_conversation_log(mooncake_log, tmp_path):
     path = tmp_path / "conv.parquet"
     arguments = ["trace", "import", str(mooncake_log), "--format", "mooncake", "-o", str(path)]

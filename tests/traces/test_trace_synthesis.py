@@ -4,7 +4,7 @@ from itertools import islice, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trace_helpers import as_plain
 
@@ -73,6 +73,7 @@ def test_rare_arrivals_cost_no_more_than_frequent_ones():
     assert request.arrival_us > 1e9
 
 
+@pytest.mark.slow
 def test_bursty_arrivals_have_the_rate_and_cluster():
     options = {"arrivals": "bursty", "rate_per_s": 50.0, "burst_s_mean": 1.0}
     arrivals = np.array([r.arrival_us for r in _make(requests=20_000, turns_mean=1.0, **options)])
@@ -146,7 +147,6 @@ def test_a_hash_names_its_block_with_everything_before_it():
 @given(
     st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, 999), st.integers(0, 60)
 )
-@settings(max_examples=60, deadline=None)
 def test_few_and_many_blocks_are_hashed_alike(chain, key, first, count):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(traces.hashing, "_FEW_BLOCKS", 0)
@@ -165,7 +165,6 @@ def test_keys_differ():
     assert len({child_key(key, number) for key in range(50) for number in range(-20, 20)}) == 2000
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     options=st.builds(
         SynthesisOptions,

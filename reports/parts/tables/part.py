@@ -21,18 +21,14 @@ from reports.tables import ROWS_MAX, Table, make_table
 from reports.words import NOTHING, by_count, number, plain_seconds
 
 #: What each table is called.
-OWNERS = "Owners of the gap of the worst episode"
+OWNERS = "Who owns the gap of the worst episode"
 EVENTS = "Completion events of the owners, as sent and as delivered"
-EPISODES = "Episodes: a gap from the audit where it opens to the audit where it closes"
+EPISODES = "Episodes: a gap from the audit that opens it to the one that closes it"
 UNFINISHED = "Requests that never ended"
-CONTENTS = "Reads that found wrong bytes"
+CONTENTS = "Reads that found the wrong bytes"
 
 #: Verdict of one episode -> how it ended.
-EPISODE_ENDS = {
-    "persistent": "never closed",
-    "transient": "healed",
-    "inconclusive": "not within the budget",
-}
+EPISODE_ENDS = {"persistent": "never closed", "transient": "healed", "inconclusive": "not in time"}
 
 
 def make_tables(evidence: Evidence) -> tuple[Table, ...]:
@@ -67,7 +63,7 @@ def owners_table(evidence: Evidence, worst: Episode) -> Table:
         )
         for row in largest.slice(0, ROWS_MAX).to_pylist()
     )
-    titles = "request|pool|#pages|kind|state on entry|#entered, s|#left, s|ended by"
+    titles = "request|pool|#pages|kind|state when it entered|#entered, s|#left, s|ended by"
     return make_table(OWNERS, titles, shown, rows.num_rows)
 
 
@@ -110,8 +106,8 @@ def _event_cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["fault"] or NOTHING,
         row["rule"] or NOTHING,
         Result.of_row(row).text
-        + (" (reports failure)" if row["failed"] else "")
-        + (" (no effect)" if row["observed"] is False else ""),
+        + (" (says failed)" if row["failed"] else "")
+        + (" (no difference)" if row["observed"] is False else ""),
     )
 
 
@@ -143,7 +139,7 @@ def episodes_table(evidence: Evidence) -> Table:
     )
     titles = (
         "#episode|pool|direction|end|#widest gap, tokens|#pages|pages by kind|#opened, s|#closed, s"
-        "|#requests|faulted events|cause"
+        "|#requests|faulted events|what did it"
     )
     return make_table(EPISODES, titles, rows, len(ranked))
 

@@ -161,6 +161,7 @@ def test_there_is_a_sample_of_every_format():
     assert set(SAMPLES) == set(FORMATS)
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_a_damaged_log_is_refused_clearly_or_imported(name):
     @settings(max_examples=CASES, suppress_health_check=list(HealthCheck), database=None)

@@ -14,10 +14,9 @@ from traces.dataset import open_trace
 from traces.errors import OutputError, TraceError
 from traces.formats import FORMATS
 from traces.formats import source as log_source
-from traces.formats.base import LogFormat
 from traces.formats.pipeline import import_logs
 from traces.formats.reader import ImportOptions, LogReader, RowCount
-from traces.formats.registry import load_format
+from traces.formats.registry import LogFormat, load_format
 from traces.formats.sample import Sample, take_sample
 from traces.formats.source import find_log_file
 from traces.schema import TraceRequest
@@ -180,7 +179,7 @@ def test_progress_ends_at_the_size_of_all_logs(save, tmp_path):
 
 
 def test_every_format_can_be_loaded_and_is_described():
-    for name, description in FORMATS.items():
+    for name, (_, description) in FORMATS.items():
         assert isinstance(load_format(name), LogFormat)
         assert description
 
@@ -192,9 +191,10 @@ def test_no_two_formats_claim_one_log(save):
     assert not [name for name in FORMATS if load_format(name).matches(Sample(b""))]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_log(save, tmp_path):
     peaks = []
-    for rows in (20_000, 80_000):
+    for rows in (10_000, 30_000):
         numbers = ((row * 7919) % rows for row in range(rows))
         log = save("log.jsonl", "".join(line(arrival_s=number) for number in numbers))
         tracemalloc.start()
@@ -202,7 +202,7 @@ def test_memory_does_not_grow_with_the_log(save, tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     # Eight bytes a request are remembered, twice, to find repeated ids.
-    assert peaks[1] - peaks[0] < 60_000 * 60
+    assert peaks[1] - peaks[0] < 20_000 * 60
 
 
 def test_a_log_shipped_three_times_counts_once(save, tmp_path):

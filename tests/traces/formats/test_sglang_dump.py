@@ -57,6 +57,7 @@ def test_two_files_are_one_trace_and_what_both_hold_counts_once(tmp_path):
     assert report.skipped["id is longer than 1024 characters"].first_at.endswith("log1 request 14")
 
 
+@pytest.mark.slow
 def test_every_cut_of_a_dump_is_one_sentence(tmp_path):
     blob = dumped(inputs(SGLANG_DUMP)[:2])
     log = tmp_path / "dump.pkl"
@@ -163,6 +164,7 @@ def test_a_cache_key_of_any_other_shape_means_no_hashes(tmp_path):
     assert [request[4] is None for request in requests] == [True] * 4 + [False]
 
 
+@pytest.mark.slow
 def test_tokens_that_are_shared_by_too_many_requests_are_refused(tmp_path):
     tokens = list(range(20_000))
     rows = []

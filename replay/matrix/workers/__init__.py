@@ -1,0 +1,1 @@
+"""Where the cells of a matrix run: processes here, or a Dask cluster."""

@@ -1,1 +1,0 @@
-"""The rules of the fault plan, and what came of each."""
