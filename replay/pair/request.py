@@ -317,6 +317,11 @@ class Request:
         return writer_code(self.ordinal, self.epoch)
 
     @property
+    def prompt_pages(self) -> int:
+        """Pages that its prompt takes on the decode side."""
+        return self.decode.pool.pages_for(self.input_tokens)
+
+    @property
     def decode_ended(self) -> bool:
         """Whether the client has its answer, or never will."""
         return self.decode_state in DECODE_ENDED

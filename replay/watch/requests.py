@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import attrgetter
 
 from faults.events import RequestState
 from replay.pair.clock import Clock
 from replay.pair.deployment import Deployment
 from replay.pair.request import Rank, Request
+from replay.recording.tables import REQUESTS_SCHEMA
 from replay.recording.writer import RecordingWriter
 from replay.watch.base import Observer
+
+#: Columns of requests.parquet that a request has under another name.
+_CALLED = {
+    "bootstrap_room": "room",
+    "prefill_pool": "prefill.name",
+    "decode_pool": "decode.name",
+    "prefill_state": "prefill_state.value",
+    "decode_state": "decode_state.value",
+}
+_row = attrgetter(*(_CALLED.get(column, column) for column in REQUESTS_SCHEMA.names))
 
 
 class PendingWork:
@@ -108,31 +120,4 @@ class RequestBook(Observer):
             self.by_ordinal.pop(request.ordinal, None)
 
     def _write(self, request: Request) -> None:
-        self._recorder.request(
-            (
-                request.request_id,
-                request.cycle,
-                request.room,
-                request.prefill.name,
-                request.decode.name,
-                request.input_tokens,
-                request.output_tokens,
-                request.decode.pool.pages_for(request.input_tokens),
-                request.prefix_pages,
-                request.prefill_state.value,
-                request.decode_state.value,
-                request.arrival_us,
-                request.prealloc_us,
-                request.preallocated_us,
-                request.prefill_waiting_us,
-                request.prefill_start_us,
-                request.in_flight_us,
-                request.transfer_start_us,
-                request.landed_us,
-                request.consumed_us,
-                request.running_us,
-                request.gave_up_us,
-                request.ended_us,
-                request.prefill_ended_us,
-            )
-        )
+        self._recorder.request(_row(request))
