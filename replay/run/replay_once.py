@@ -250,7 +250,7 @@ def _run_document(
             "died_message": auditor.died_message,
             "died_of_check": auditor.died_of_check,
         },
-        "oracles": {"ledger": asdict(session.pair.ledger_violations())},
+        "oracles": session.findings(),
         "faults": {
             "totals": {
                 "planned": journal.planned,

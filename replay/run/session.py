@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from faults.injector import FaultInjector, FaultJournal
 from faults.rule import FaultPlan
@@ -24,6 +24,7 @@ from replay.run.arrivals import Arrivals
 from replay.watch.audit import Auditor
 from replay.watch.base import Observer, Observers
 from replay.watch.contents import ContentOracle
+from replay.watch.ledger import LedgerOracle
 from replay.watch.requests import PendingWork, RequestBook
 from replay.wires.aimed_faults import AimedFaults
 from replay.wires.link import TransferLink
@@ -116,11 +117,12 @@ class Session:
         self._arrivals = Arrivals(self.pair, self._observers, progress)
         self._requests = RequestBook(recorder)
         self.auditor = Auditor(recorder, self._requests.by_ordinal, self._pending)
-        members = [
+        members: list[Observer] = [
             self._link,
             ContentOracle(recorder, arrays, self._link.strays),
             self.auditor,
             self._requests,
+            LedgerOracle(),
         ]
         if self._injector.has_aimed_rules:
             members.append(AimedFaults(self._clock, self._injector, self._link))
@@ -133,6 +135,10 @@ class Session:
     def fault_journal(self) -> FaultJournal:
         """What every rule of the plan did."""
         return self._link.completions.effects.journal(self._injector.journal)
+
+    def findings(self) -> dict[str, dict[str, Any]]:
+        """What oracles say in run.json, by their names."""
+        return self._observers.findings()
 
     def run(self) -> SessionResult:
         """Replay the trace through all phases and finish the recording."""

@@ -1,7 +1,8 @@
 """What an observer is: it looks at a running pair, and changes nothing about its course.
 
-A new oracle is an observer that writes what it sees, a line in `replay.run.session`, and whatever
-reads its rows in `replay.verdict`. Explanations and tests are observers too.
+A new oracle is an observer with a line in `replay.run.session`, and its reader with a line in
+`replay.verdict.rules`. What it sees it writes as rows of a table, or as numbers of run.json (`found`).
+Explanations and tests are observers too.
 """
 
 from __future__ import annotations
@@ -20,6 +21,15 @@ class Observer(Watcher):
 
     Beside these facts there are those of the pair itself, see `replay.pair.ports.Watcher`.
     """
+
+    #: What run.json calls it, where it has something to say there.
+    name = ""
+
+    def found(self) -> dict[str, Any]:
+        """What run.json says of it under `oracles`, asked when the replay is over."""
+        return {}
+
+    # The facts.
 
     def begin(self, pair: Deployment) -> None:
         """The pair is built, and nothing has happened yet."""
@@ -41,15 +51,26 @@ class Observer(Watcher):
 
 
 _FACTS = tuple(
-    name for base in (Watcher, Observer) for name in vars(base) if not name.startswith("_")
+    name
+    for base in (Watcher, Observer)
+    for name in vars(base)
+    if not name.startswith("_") and name not in ("name", "found")
 )
 
 
 class Observers(Observer):
     """All observers of one replay as one: each fact goes to those who look at it, in their order."""
 
+    def __init__(self) -> None:
+        self._members: tuple[Observer, ...] = ()
+
+    def findings(self) -> dict[str, dict[str, Any]]:
+        """What each has found, by its name."""
+        return {each.name: each.found() for each in self._members if each.name}
+
     def join(self, members: Sequence[Observer]) -> None:
         """Have these told from now on. Methods are bound here, once: facts are frequent."""
+        self._members = tuple(members)
         for fact in _FACTS:
             methods = [
                 getattr(member, fact)
