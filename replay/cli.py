@@ -1,7 +1,7 @@
 """The `kvreplay` command: verbs by name, imported only when asked for.
 
-`kvreplay --help` must answer at once, so nothing but click is imported here; each verb's module is
-loaded by dotted name when the verb is used.
+`kvreplay --help` must answer at once, so nothing but click is imported here; a verb's module is
+imported when the verb is used.
 """
 
 from __future__ import annotations
@@ -17,51 +17,118 @@ import click
 from replay.commands.lazy_group import LazyGroup
 from replay.commands.standard_streams import prepare_streams
 
-#: Verb -> (dotted name of its click command, one-line help shown without importing it).
-COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("replay.commands.demo.demo", "The whole story in one command, no input needed."),
-    "trace": ("replay.commands.trace.group.trace", "Make, import and look at request traces."),
-    "run": ("replay.commands.run.run", "Replay a trace, with faults, and give a verdict."),
-    "reproduce": (
-        "replay.commands.reproduce.reproduce",
-        "Make the two numbers an engine printed happen again.",
-    ),
-    "shrink": (
-        "replay.commands.shrink.shrink",
-        "The smallest trace and plan with the same verdict as a recording.",
-    ),
-    "hunt": ("replay.commands.hunt.hunt", "Find a bug by swarm, and shrink what shows it."),
-    "matrix": (
-        "replay.commands.matrix.group.matrix",
-        "Run many replays that one file describes, and check each.",
-    ),
-    "explain": (
-        "replay.commands.explain.explain",
-        "Tell the life of one request or page, and where it went wrong.",
-    ),
-    "diagnose": (
-        "replay.commands.diagnose.diagnose",
-        "Give a real server's log, or its metrics, a verdict.",
-    ),
-    "report": ("replay.commands.report.report", "Draw recordings as one offline HTML page."),
-    "profiles": ("replay.commands.profiles.profiles", "List the engine profiles and their fields."),
-    "doctor": ("replay.commands.doctor.doctor", "Say what this machine has and which pools fit."),
-    "bench": ("replay.commands.bench.bench", "Measure what allocations and replays cost here."),
-    "faults": ("replay.commands.faults.faults", "List the faults and the built-in plans."),
+#: Verb -> one-line help, shown without importing the verb.
+VERBS = {
+    "demo": "Run the whole story in one command; no input needed.",
+    "trace": "Make, import and inspect request traces.",
+    "run": "Replay a trace under faults and give a verdict.",
+    "reproduce": "Reproduce the two numbers that an engine printed.",
+    "shrink": "Find the smallest trace and plan with the verdict of a recording.",
+    "hunt": "Search random replays for a bug, and shrink the one that shows it.",
+    "matrix": "Run the replays that a matrix file describes, and check each.",
+    "explain": "Explain one request or page, step by step.",
+    "diagnose": "Give a verdict on the log or the metrics of a real server.",
+    "report": "Draw recordings as one offline HTML page.",
+    "profiles": "List the engine profiles, their fields and known bugs.",
+    "doctor": "Show what this machine has and which pools fit.",
+    "bench": "Measure what allocations and replays cost on this machine.",
+    "faults": "List the faults and the built-in plans.",
+}
+TRACE_VERBS = {
+    "synth": "Make a trace, from options or like another.",
+    "import": "Convert server logs to a trace.",
+    "inspect": "Describe a trace, or compare two.",
+    "slice": "Write a part of a trace.",
+    "anonymize": "Write a de-identified copy of a trace.",
+}
+MATRIX_VERBS = {
+    "run": "Run every cell and report the unexpected ones.",
+    "list": "List the cells without running them.",
+    "merge": "Merge the shards of a matrix.",
 }
 
-EXIT_UNEXPECTED_VERDICT = 1
 EXIT_BAD_INPUT = 2
-EXIT_INCONCLUSIVE = 3
 EXIT_INTERNAL_ERROR = 4
 EXIT_INTERRUPTED = 130
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
+def load_verb(name: str) -> click.Command:
+    """Import a verb of `VERBS`."""
+    verb: click.Command
+    match name:
+        case "trace":
+            verb = trace
+        case "matrix":
+            verb = matrix
+        case "demo":
+            from replay.commands.demo import demo as verb
+        case "run":
+            from replay.commands.run import run as verb
+        case "reproduce":
+            from replay.commands.reproduce import reproduce as verb
+        case "shrink":
+            from replay.commands.shrink import shrink as verb
+        case "hunt":
+            from replay.commands.hunt import hunt as verb
+        case "explain":
+            from replay.commands.explain import explain as verb
+        case "diagnose":
+            from replay.commands.diagnose import diagnose as verb
+        case "report":
+            from replay.commands.report import report as verb
+        case "profiles":
+            from replay.commands.profiles import profiles as verb
+        case "doctor":
+            from replay.commands.doctor import doctor as verb
+        case "bench":
+            from replay.commands.bench import bench as verb
+        case "faults":
+            from replay.commands.faults import faults as verb
+        case _:
+            raise KeyError(name)
+    return verb
+
+
+def load_trace_verb(name: str) -> click.Command:
+    """Import a verb of `TRACE_VERBS`."""
+    verb: click.Command
+    match name:
+        case "synth":
+            from replay.commands.trace.synth import synth as verb
+        case "import":
+            from replay.commands.trace.import_log import import_log as verb
+        case "inspect":
+            from replay.commands.trace.inspect import inspect as verb
+        case "slice":
+            from replay.commands.trace.slice import slice_verb as verb
+        case "anonymize":
+            from replay.commands.trace.anonymize import anonymize as verb
+        case _:
+            raise KeyError(name)
+    return verb
+
+
+def load_matrix_verb(name: str) -> click.Command:
+    """Import a verb of `MATRIX_VERBS`."""
+    verb: click.Command
+    match name:
+        case "run":
+            from replay.commands.matrix.run import run as verb
+        case "list":
+            from replay.commands.matrix.list_cells import list_cells as verb
+        case "merge":
+            from replay.commands.matrix.merge import merge as verb
+        case _:
+            raise KeyError(name)
+    return verb
+
+
 @click.group(
     cls=LazyGroup,
-    lazy_commands=COMMANDS,
+    verbs=VERBS,
+    load=load_verb,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: kvreplay demo",
 )
@@ -69,9 +136,24 @@ _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 def cli() -> None:
     """Replay LLM request traces against a KV-cache allocator and scheduler pair.
 
-    Faults are injected into KV-transfer completion events; every accounting mismatch is then called
-    transient (it heals) or persistent (it never does), with its owners and the event that did it.
+    Faults are injected into KV-transfer completion events. Every accounting mismatch is reported as
+    transient (it heals) or persistent (it never does), with its owners and the event that caused it.
     """
+
+
+@click.group(
+    cls=LazyGroup,
+    verbs=TRACE_VERBS,
+    load=load_trace_verb,
+    epilog="Start with: kvreplay trace synth -o trace.parquet",
+)
+def trace() -> None:
+    """Make, import and inspect request traces."""
+
+
+@click.group(cls=LazyGroup, verbs=MATRIX_VERBS, load=load_matrix_verb)
+def matrix() -> None:
+    """Run the replays that a matrix file describes, and check each against its expectation."""
 
 
 def main() -> NoReturn:

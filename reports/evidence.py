@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from replay.errors import RecordingError
 from replay.recording.reader import Recording
@@ -47,6 +48,10 @@ class Evidence:
             ):
                 return episode
         return None
+
+    def rows(self, table: str, column: str, value: object) -> pa.Table:
+        """The rows of a table with this value in a column."""
+        return self.tables[table].filter(pc.equal(self.tables[table][column], value))
 
     @property
     def page_size(self) -> int:

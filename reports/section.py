@@ -10,7 +10,6 @@ from reports.evidence import Evidence
 from reports.parts.base import Check, Context, Made, Part
 from reports.parts.first_screen.part import FirstScreen
 from reports.parts.order import PARTS
-from reports.reconcile import reconcile
 from traces.text import shortened
 
 if TYPE_CHECKING:
@@ -64,13 +63,14 @@ def make_section(
 ) -> Section:
     """Make and check every part of a recording; see `Context` for what the arguments mean."""
     made: dict[str, Any] = {}
-    checks = list(reconcile(evidence))
+    checks: dict[str, tuple[Check, ...]] = {}
     context = Context(evidence, anchor, charts, accepted, baseline, recordings, made)
     for part in PARTS:
         if (value := part.make(context)) is None:
             continue
         made[part.name] = value
         if part.check is not None:
-            checks += part.check(evidence, value)
+            checks[part.name] = part.check(evidence, value)
     heading = shortened(evidence.name, HEADING_CHARACTERS_MAX)
-    return Section(anchor, evidence.name, heading, made, tuple(checks))
+    first = checks.pop("checks")
+    return Section(anchor, evidence.name, heading, made, sum(checks.values(), first))

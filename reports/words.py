@@ -19,9 +19,9 @@ VERDICTS: dict[str, tuple[str, str]] = {
 
 _GROWTH = {
     None: "no gap was left when the replay ended",
-    "one-off": "one-off: clean cycles afterwards did not make it wider",
-    "growing": "growing: clean cycles afterwards made it wider",
-    "unknown": "unknown: it takes at least three clean cycles to tell (--repeat 3)",
+    "one-off": "one-off: it did not widen in the clean cycles afterwards",
+    "growing": "growing: it widened in the clean cycles afterwards",
+    "unknown": "unknown: at least three clean cycles are needed to tell (--repeat 3)",
 }
 
 _DIRECTION = {

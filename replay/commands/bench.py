@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from replay.commands.lazy_group import LazyGroup
+from replay.commands.options import DEVICE, example
 
 if TYPE_CHECKING:
     from replay.pool.arrays import Arrays
@@ -22,27 +22,23 @@ _TOUCHED_TOKENS = 2_048
 _ROUNDS = 2_000
 
 
-@click.group(
-    cls=LazyGroup,
-    lazy_commands={
-        "allocator": (f"{__name__}.allocator", "What allocations cost in small and large pools."),
-        "replay": (f"{__name__}.replay", "What a replay costs, on host views and on tensors."),
-    },
-    epilog="Example: kvreplay bench allocator",
-)
+@click.group(epilog=example("kvreplay bench allocator"))
 def bench() -> None:
-    """Measure what allocations and replays cost here."""
+    """Measure what allocations and replays cost on this machine."""
 
 
-@click.command(epilog="Example: kvreplay bench allocator --json")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@click.option("--json", "as_json", is_flag=True)
+@bench.command(
+    short_help="Compare allocations in a small and a large pool.",
+    epilog=example("kvreplay bench allocator --json"),
+)
+@DEVICE
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def allocator(device: str, as_json: bool) -> None:
     """Allocate and free 2,048 tokens in a small and in a large pool, page sizes 1 and 64.
 
-    The pools take turns in one process. The ratio is large over small: 1 means that the pool's
-    size costs nothing. Medians, and of all rounds the mean, which has the rare merges of sorted
-    lists and the first writes to new memory in it.
+    The pools take turns in one process. Ratios are large over small: 1 means that the size of the
+    pool costs nothing. `ratio` compares medians; `ratio_of_means` includes the rare merges of
+    sorted lists and the first writes to new memory.
     """
     from replay.run.device import arrays_on, choose_device
 
@@ -64,12 +60,21 @@ def allocator(device: str, as_json: bool) -> None:
     _show({"device": str(arrays.device), "alloc_free_2048_tokens": results}, as_json)
 
 
-@click.command(epilog="Example: kvreplay bench replay conv.parquet --profile hardened")
+@bench.command(
+    short_help="Compare a replay on host views and on tensors.",
+    epilog=example("kvreplay bench replay kvreplay-demo/trace.parquet"),
+)
 @click.argument("trace", type=click.Path(path_type=Path))
-@click.option("--profile", "profile_name", default="hardened", show_default=True)
-@click.option("--json", "as_json", is_flag=True)
+@click.option(
+    "--profile",
+    "profile_name",
+    default="hardened",
+    show_default=True,
+    help="Engine profile (see `profiles`).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def replay(trace: Path, profile_name: str, as_json: bool) -> None:
-    """Replay TRACE on a CPU twice: on host views of its tensors, and on the tensors themselves."""
+    """Replay TRACE on the CPU twice: on host views of the tensors, and on the tensors themselves."""
     from replay.profiles.catalogue import find_profile
 
     profile = find_profile(profile_name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from replay.commands.options import command_line, progress_bar, say, show_path
+from replay.commands.options import DEVICE, example, progress_bar, say, show_path
 
 if TYPE_CHECKING:
     from faults.rule import FaultPlan
@@ -22,18 +23,18 @@ _PROFILE = "sglang-0.4.6.post4"
 _TRACE = "trace.parquet"
 
 
-@click.command(epilog="Example: kvreplay demo --out demo-out")
+@click.command(epilog=example("kvreplay demo --out demo-out"))
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("kvreplay-demo"),
     show_default=True,
     metavar="DIR",
-    help="Where trace, recordings and report go; an earlier demo there is replaced.",
+    help="Directory of the trace, the recordings and the report; replaces an earlier demo there.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@DEVICE
 def demo(out: Path, device: str) -> int:
-    """Tell the whole story: record, replay, break, heal, reproduce, report. No input needed."""
+    """Run the whole story: record, replay, break, heal, reproduce, report. No input needed."""
     from replay.recording.file_kinds import DEMO
     from traces.files.place import hold
 
@@ -47,7 +48,7 @@ def demo(out: Path, device: str) -> int:
 
 
 def _tell_the_story(folder: Path, named: Path, device: str) -> None:
-    """Fill a working folder; everything says where it will be: in `named`."""
+    """Fill a working folder; all paths that are written name its final place, `named`."""
     from reports.evidence import load
     from reports.page import render_report
     from traces.files.writing import write
@@ -81,7 +82,7 @@ def _run_words(trace: Path, drop: float | None, delay: tuple[float, float] | Non
     words: list[object] = ["kvreplay", "run", trace, "--profile", _PROFILE]
     words += ["--drop", f"{drop:g}"] if drop is not None else []
     words += ["--delay", f"{delay[0]:g}:{delay[1]:g}"] if delay is not None else []
-    return command_line(*words, "--seed", _SEED)
+    return shlex.join(map(str, [*words, "--seed", _SEED]))
 
 
 def _run(
@@ -135,7 +136,7 @@ def _say(step: int, text: str) -> None:
 
 
 def _tell(summary: dict[str, Any]) -> None:
-    from replay.commands.printing.summary import equation
+    from replay.recording.words import equation
 
     say(f"    {summary['verdict']}: {summary['why']}")
     if summary["mismatch"] is not None:

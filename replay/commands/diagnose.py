@@ -7,38 +7,45 @@ from typing import TYPE_CHECKING
 
 import click
 
-from replay.commands.options import VERDICTS, FiniteRange, progress_bar, say, say_json
+from replay.commands.options import (
+    EXIT_INCONCLUSIVE,
+    EXIT_OTHER_VERDICT,
+    VERDICTS,
+    FiniteRange,
+    example,
+    progress_bar,
+    say,
+    say_json,
+)
 from replay.commands.standard_streams import is_output_read
 
 if TYPE_CHECKING:
     from replay.diagnosis.diagnose import Follower
     from replay.diagnosis.diagnosis import Diagnosis
 
-_EXIT_OTHER_VERDICT, _EXIT_INCONCLUSIVE = 1, 3
 
-
-@click.command(epilog="Example: kvreplay diagnose prefill.log decode.log.1.gz decode.log")
+@click.command(epilog=example("kvreplay diagnose prefill.log decode.log.1.gz decode.log"))
 @click.argument("logs", metavar="LOG...", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="Print the diagnosis as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.option("--expect", type=click.Choice(VERDICTS), help="Exit with 0 for this verdict only.")
 @click.option(
     "--follow",
     metavar="FILE",
-    help="Watch a log that is being written; print whenever the verdict changes, until Ctrl-C.",
+    help="Watch a growing log and print each change of the verdict, until Ctrl-C.",
 )
 @click.option(
     "--poll-s",
     type=FiniteRange(0.05, 86_400),
     default=1.0,
     show_default=True,
-    help="With --follow: seconds between looks at the file.",
+    help="With --follow: seconds between two reads of the file.",
 )
 @click.option(
     "--prometheus",
     "metrics",
     metavar="FILE",
     multiple=True,
-    help="Scraped metrics, one scrape after the other, or a query_range answer; repeatable.",
+    help="Scraped metrics (one or more scrapes), or the answer to a query_range; repeatable.",
 )
 def diagnose(
     logs: tuple[str, ...],
@@ -48,10 +55,10 @@ def diagnose(
     poll_s: float,
     metrics: tuple[str, ...],
 ) -> int:
-    """Read server logs (LOG..., `-` is standard input) and say what their gaps are.
+    """Read server logs (LOG..., `-` is standard input) and give a verdict on their gaps.
 
-    Logs of SGLang, sglang-jax, vLLM, vllm-ascend, TensorRT-LLM and LMCache, plain or gzip, rotated
-    or mixed, of any size. Every rank and pool gets its own verdict; the worst is the verdict.
+    Reads logs of SGLang, sglang-jax, vLLM, vllm-ascend, TensorRT-LLM and LMCache: plain or gzip,
+    rotated or mixed, of any size. Each rank and pool gets a verdict; the worst one is the result.
 
     Exit codes: 0 clean or transient (or as expected), 1 persistent (or other than expected), 2 no
     such log, 3 inconclusive. A closed pipe (`| head`) does not change the exit code.
@@ -71,10 +78,10 @@ def exit_code(diagnosis: Diagnosis, expect: str | None) -> int:
     """0 as expected, 1 another verdict or persistent, 3 inconclusive."""
     verdict = diagnosis.worst.verdict
     if expect is not None:
-        return 0 if verdict == expect else _EXIT_OTHER_VERDICT
+        return 0 if verdict == expect else EXIT_OTHER_VERDICT
     if verdict == "persistent":
-        return _EXIT_OTHER_VERDICT
-    return _EXIT_INCONCLUSIVE if verdict == "inconclusive" else 0
+        return EXIT_OTHER_VERDICT
+    return EXIT_INCONCLUSIVE if verdict == "inconclusive" else 0
 
 
 def _diagnose(logs: tuple[str, ...], metrics: tuple[str, ...]) -> Diagnosis:

@@ -7,24 +7,34 @@ from typing import Any
 
 import click
 
-from replay.commands.options import parse_overrides
+from replay.commands.options import DEVICE, example, parse_overrides
 
 
 @click.command(
-    epilog="Example: kvreplay doctor --profile hardened --device cuda --set kv_bytes_per_token=70272"
-)
-@click.option("--profile", "profile_name", default="hardened", show_default=True)
-@click.option(
-    "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Override a profile field."
+    epilog=example(
+        "kvreplay doctor --profile hardened --device cuda --set kv_bytes_per_token=70272"
+    )
 )
 @click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+    "--profile",
+    "profile_name",
+    default="hardened",
+    show_default=True,
+    help="Engine profile (see `profiles`).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the whole document.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Set a field of the profile; repeatable.",
+)
+@DEVICE
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def doctor(profile_name: str, assignments: tuple[str, ...], device: str, as_json: bool) -> int:
-    """Say what is installed, which devices there are, and whether a profile's pools fit.
+    """Show the installed versions, the devices, and whether the pools of a profile fit.
 
-    Needs neither a trace nor CUDA. Exit codes: 0 the pools fit, 1 they do not, 2 bad input.
+    No trace and no CUDA is needed. Exit codes: 0 the pools fit, 1 they do not, 2 bad input.
     """
     from replay.profiles.catalogue import find_profile
     from replay.profiles.overrides import override

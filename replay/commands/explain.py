@@ -10,33 +10,33 @@ from typing import TYPE_CHECKING
 
 import click
 
-from replay.commands.options import progress_bar, say_json
+from replay.commands.options import DEVICE, example, progress_bar, say_json
 
 if TYPE_CHECKING:
     from replay.explain.life import Life
     from replay.recording.reader import Recording
 
 
-@click.command(epilog="Example: kvreplay explain recordings/dropped --request r-17")
+@click.command(epilog=example("kvreplay explain kvreplay-demo/dropped"))
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--request",
     "wanted",
     metavar="R",
-    help="Id of the request, or its beginning; in a repeat cycle it is R#1.",
+    help="Id of the request, or a prefix of it; R#1 is the request in the first repeat cycle.",
 )
-@click.option("--page", metavar="P", help="A page, such as decode0/dp3:412.")
-@click.option("--pool", metavar="POOL", help="The pool of --page, where that is a number only.")
+@click.option("--page", metavar="P", help="A page as POOL:NUMBER, such as decode0/dp3:412.")
+@click.option("--pool", metavar="POOL", help="The pool, where --page is only a number.")
 @click.option(
     "--trace",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where the trace is now, if it is not where it was.",
+    help="Current path of the trace, if it was moved.",
 )
 @click.option(
     "--tables-only",
     is_flag=True,
-    help="Do not replay: tell only what the recording's tables hold.",
+    help="Do not replay; show only what the tables of the recording hold.",
 )
 @click.option(
     "--steps",
@@ -44,17 +44,11 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     default=200,
     show_default=True,
-    help="Show at most so many steps, those about the blame; 0 shows all.",
+    help="Show at most this many steps, those around the cause; 0 shows all.",
 )
+@DEVICE
 @click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where the pools of the replay live.",
-)
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the life as JSON, see docs/explain.md."
+    "--json", "as_json", is_flag=True, help="Print JSON instead of text (see docs/explain.md)."
 )
 def explain(
     directory: Path,
@@ -67,12 +61,12 @@ def explain(
     device: str,
     as_json: bool,
 ) -> None:
-    """Tell the life of one request or page of a recording (DIR), and where it went wrong.
+    """Explain one request or page of the recording DIR step by step, and where it went wrong.
 
-    Without --request or --page it is the guilty request of the worst episode. The recording is
-    replayed and watched for what its tables do not hold: every state and every page.
+    The default is the request that is to blame for the worst episode. The recording is replayed to
+    observe what its tables do not hold: every state and every page.
 
-    Exit codes: 0 told, 2 no such recording, request or page, 4 internal error.
+    Exit codes: 0 explained, 2 no such recording, request or page, 4 internal error.
     """
     if wanted is not None and page is not None:
         raise click.UsageError("give --request or --page, not both")

@@ -6,29 +6,43 @@ from pathlib import Path
 
 import click
 
-from replay.commands.options import invocation, progress_bar, say, say_json, show_path
+from replay.commands.options import (
+    EXIT_INCONCLUSIVE,
+    example,
+    invocation,
+    progress_bar,
+    say,
+    say_json,
+    show_path,
+)
 from replay.commands.shrink import print_shrunk, shrink_options, shrink_with_progress
 
 
-@click.command(epilog="Example: kvreplay hunt --defect completion-never-times-out -o smallest-hang")
+@click.command(epilog=example("kvreplay hunt --defect completion-never-times-out -o smallest-hang"))
 @click.option(
     "--defect",
     "defects",
     multiple=True,
     metavar="NAME",
-    help="A known bug to switch on and hunt for, see `profiles`; repeatable. Without one, "
-    "whatever goes wrong counts.",
+    help="Known bug to switch on and search for (see `profiles`); repeatable. Without it, any "
+    "failure counts.",
 )
-@click.option("--profile", default="hardened", show_default=True, help="Engine, see `profiles`.")
 @click.option(
-    "--seeds", type=click.IntRange(1, 10**9), default=400, show_default=True, help="Seeds to try."
+    "--profile", default="hardened", show_default=True, help="Engine profile (see `profiles`)."
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 10**9),
+    default=400,
+    show_default=True,
+    help="Number of seeds to try.",
 )
 @click.option(
     "--first",
     type=click.IntRange(0, 2**62),
     default=0,
     show_default=True,
-    help="The first of them.",
+    help="First seed.",
 )
 @click.option(
     "-o",
@@ -36,7 +50,7 @@ from replay.commands.shrink import print_shrunk, shrink_options, shrink_with_pro
     type=click.Path(path_type=Path),
     required=True,
     metavar="OUT",
-    help="OUT/found gets the case that was found, OUT/shrunk the smallest one.",
+    help="Directory: OUT/found is the case that was found, OUT/shrunk the smallest one.",
 )
 @shrink_options
 def hunt(
@@ -51,11 +65,12 @@ def hunt(
     restart: bool,
     as_json: bool,
 ) -> int:
-    """Try seeds of a swarm until one shows the bug, then shrink it to the smallest case.
+    """Try random replays, seed by seed, until one shows the bug; then shrink that one.
 
-    Each seed draws a small trace, a deployment and faults. With --defect the case must come to
-    something else without the bug, and stays so while it gets smaller. Exit code 0 when a case was
-    found, 3 when no seed showed any.
+    Each seed draws a small trace, a deployment and faults. With --defect the outcome must differ
+    without the bug, for the case that is found and for the smallest one.
+
+    Exit codes: 0 a case was found, 2 bad input, 3 no seed shows one.
     """
     from replay.profiles.catalogue import find_profile
     from replay.profiles.defects import require_new
@@ -68,7 +83,6 @@ def hunt(
     made_by = invocation(*search)
     with hold_reproduction(found, made_by, force=restart) as place:
         # From here on torch is loaded, which takes seconds: after what can be wrong.
-        from replay.cli import EXIT_INCONCLUSIVE
         from replay.recording.reader import Recording
         from replay.reproduce.hunt import hunt as hunt_for
         from replay.shrink.asked import Budget, ShrinkOptions

@@ -1,4 +1,4 @@
-"""Option parsing that several verbs share."""
+"""What verbs share: options, progress bars, and printing."""
 
 from __future__ import annotations
 
@@ -17,19 +17,31 @@ from faults.chance import PROBABILITY_WORDS, checked_probability
 from replay.recording.kinds import VerdictName
 from traces.text import json_text, shortened_lines
 
-#: A longer line is cut: an id may have megabytes. A command line has less than this.
+#: Longer lines are cut: an id may have megabytes. Command lines are shorter than this.
 LINE_CHARACTERS_MAX = 20_000
+
+#: Exit codes of verbs that give a verdict, where it is neither expected nor harmless.
+EXIT_OTHER_VERDICT, EXIT_INCONCLUSIVE = 1, 3
 
 VERDICTS: tuple[str, ...] = get_args(VerdictName)
 
 
+DEVICE = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Device of the pools; auto takes CUDA where it is usable.",
+)
+
+
 class FiniteRange(click.FloatRange):
-    """A number in a range; neither nan, which every comparison lets through, nor infinity."""
+    """A number in a range, but not nan, which passes every comparison, nor infinity."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        """Parse, and refuse what is no number to reckon with."""
+        """Parse; refuse nan and infinity."""
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a number in the range {self._describe_range()}.", param, ctx)
@@ -72,6 +84,12 @@ class ProbabilityAndDelay(click.ParamType[tuple[float, float]]):
         return Probability().convert(probability, param, ctx), milliseconds
 
 
+def example(*lines: str) -> str:
+    """An epilog that keeps its line breaks, so that it can be pasted."""
+    # click keeps the line breaks of a paragraph that starts with a backspace.
+    return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
+
+
 def parse_overrides(assignments: tuple[str, ...]) -> dict[str, str]:
     """Turn `FIELD=VALUE` texts into a dictionary; the profile checks names and values."""
     overrides: dict[str, str] = {}
@@ -85,18 +103,13 @@ def parse_overrides(assignments: tuple[str, ...]) -> dict[str, str]:
     return overrides
 
 
-def command_line(*words: object) -> str:
-    """One line that a shell reads back as these words."""
-    return shlex.join(str(word) for word in words)
-
-
 def inputs_of(*references: str | Path | None) -> list[Path]:
-    """The files that these name, such as `FILE#NAME`; what is no file does no harm."""
+    """The files that references such as `FILE#NAME` name; the paths need not exist."""
     return [Path(each) for name in references if name for each in (name, str(name).split("#")[0])]
 
 
 def invocation(*without: str) -> str:
-    """The command that runs and all its parameters, as one text that tells it from others."""
+    """The running command and its parameters as one text, which no other command has."""
     context = click.get_current_context()
     values = {name: value for name, value in context.params.items() if name not in without}
     return f"{context.command_path} {sorted((name, str(values[name])) for name in values)}"
@@ -109,41 +122,52 @@ def profile_changes(command: Callable[..., Any]) -> Callable[..., Any]:
         "defects",
         multiple=True,
         metavar="NAME",
-        help="Switch a known bug of real engines on, see `profiles`; repeatable.",
+        help="Switch on a known bug of real engines (see `profiles`); repeatable.",
     )(command)
     return click.option(
         "--set",
         "assignments",
         multiple=True,
         metavar="FIELD=VALUE",
-        help="Override a profile field.",
+        help="Set a field of the profile (see `profiles NAME`); repeatable.",
     )(command)
 
 
 @contextmanager
-def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None] | None]:
-    """A bar on stderr when that is a terminal, else None."""
+def progress_bars(*steps: tuple[str, int | None]) -> Iterator[list[Callable[..., None] | None]]:
+    """A bar on stderr for each step (label, total); the functions that move them.
+
+    A function takes how much is done and, where that was not known before, of how much. Without a
+    terminal each of them is None.
+    """
     if not sys.stderr.isatty():
-        yield None
+        yield [None] * len(steps)
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import Progress
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda advance: bar.update(task, advance=advance)
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+
+        def mover(label: str, total: int | None) -> Callable[..., None]:
+            task = bars.add_task(label, total=total)
+            return lambda done, total=total: bars.update(task, completed=done, total=total)
+
+        yield [mover(label, total) for label, total in steps]
+
+
+@contextmanager
+def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None] | None]:
+    """One such bar; its function takes how much more is done."""
+    with progress_bars((label, total)) as (move,):
+        done = 0
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            if move is not None:
+                move(done)
+
+        yield None if move is None else advance
 
 
 def show_path(path: Path) -> str:
@@ -152,12 +176,12 @@ def show_path(path: Path) -> str:
 
 
 def say(text: str = "", *, err: bool = False, nl: bool = True, **style: Any) -> None:
-    """Print words, whatever strings from outside are in them; styles are those of `click.style`."""
+    """Print text, escaping what a terminal would obey; styles are those of `click.style`."""
     words = shortened_lines(text, LINE_CHARACTERS_MAX)
     click.echo(click.style(words, **style) if style else words, err=err, nl=nl)
 
 
 def say_json(document: object, indent: int | None = 2) -> None:
-    """Print a document for machines: true, whole, and harmless to a terminal."""
+    """Print a document as JSON: complete, and harmless to a terminal."""
     takes_all = (sys.stdout.encoding or "").lower().startswith("utf")
     click.echo(json_text(document, indent) if takes_all else json.dumps(document, indent=indent))

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from replay.commands.options import example
+
 if TYPE_CHECKING:
     from replay.profiles.defects import Defect
     from replay.profiles.profile import EngineProfile
 
 
-@click.command(epilog="Example: kvreplay profiles sglang-0.4.6.post4")
+@click.command(epilog=example("kvreplay profiles sglang-0.4.6.post4"))
 @click.argument("names", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="Print every profile, field and defect.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print every profile, field and known bug as JSON."
+)
 def profiles(names: tuple[str, ...], as_json: bool) -> None:
-    """List the engine profiles and the known bugs, or show the fields of some profiles.
+    """List the engine profiles and the known bugs, or show the fields of the profiles NAMES.
 
-    Any field can be overridden with `--set FIELD=VALUE`, and any bug switched on in any profile with
-    `--defect NAME`, on `run` and `reproduce`.
+    `run` and `reproduce` set any field with `--set FIELD=VALUE`, and switch on any bug in any
+    profile with `--defect NAME`.
     """
     from replay.profiles.catalogue import builtin_profiles, find_profile
     from replay.profiles.defects import all_defects

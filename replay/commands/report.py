@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from replay.commands.options import progress_bar, say, say_json, show_path
+from replay.commands.options import example, progress_bar, say, say_json, show_path
 from replay.commands.suppression_options import (
     judge_accepted,
     read_accepted,
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from reports.outputs.together import Output
 
 
-@click.command(epilog="Example: kvreplay report before after -o report.html -o comment.md")
+@click.command(
+    epilog=example(
+        "kvreplay report kvreplay-demo/dropped kvreplay-demo/delayed -o report.html -o comment.md"
+    )
+)
 @click.argument(
     "directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
@@ -34,23 +38,23 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="What to write, told by its suffix: .html the page, .md Markdown for a pull request, .json "
-    "everything as data, .svg or .png the timeline; repeatable. [default: report.html, or none "
-    "with --perfetto]",
+    help="File to write; the suffix is the format: .html the page, .md Markdown for a pull request, "
+    ".json all data, .svg or .png the timeline; repeatable. [default: report.html, or none with "
+    "--perfetto]",
 )
 @click.option(
     "--perfetto",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write a trace file (.json.gz or .json) that ui.perfetto.dev opens.",
+    help="Write a trace file (.json.gz or .json) for ui.perfetto.dev.",
 )
 @suppression_options
 @click.option(
     "--gen-suppressions",
     is_flag=True,
-    help="Print a suppression for each finding that lasts and is not accepted; draw nothing.",
+    help="Print a suppression for each lasting finding that is not accepted; draw nothing.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print where everything is, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the paths that were written as JSON.")
 def report(
     directories: tuple[Path, ...],
     paths: tuple[Path, ...],
@@ -62,12 +66,12 @@ def report(
 ) -> int:
     """Draw one or more recordings (DIR...) as one HTML page that needs no network.
 
-    The page of exactly two begins with their comparison: the first is before, the second after a
-    fix. DIR may also be the directory of a matrix, whose page is then drawn anew.
+    With exactly two, the page begins with a comparison: the first is before a fix, the second after
+    it. DIR may also be the directory of a matrix; its page is drawn again.
 
-    Exit codes: 0 written, 2 not a recording or nowhere to write, 4 internal error; with
-    --suppressions also 1 when a lasting finding is not accepted or an entry has expired, and 3 when
-    nothing speaks against a recording but it cannot tell.
+    Exit codes: 0 written, 2 not a recording or not writable, 4 internal error; with --suppressions
+    also 1 when a lasting finding is not accepted or an entry has expired, and 3 when a recording is
+    inconclusive and nothing worse was found.
     """
     from reports.outputs.matrix.outputs import is_matrix
     from reports.outputs.together import check_directories

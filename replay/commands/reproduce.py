@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replay.commands.options import (
+    DEVICE,
+    example,
     invocation,
     parse_overrides,
     profile_changes,
@@ -30,41 +32,62 @@ _GIVEN = ("page_size", "total_tokens", "prefill_total_tokens")
 
 
 @click.command(
-    epilog="Example: kvreplay reproduce --available 13824256 --total 13858304 --page-size 64"
+    epilog=example("kvreplay reproduce --available 13824256 --total 13858304 --page-size 64")
 )
-@click.option("--available", type=int, required=True, help="Tokens the engine said were available.")
-@click.option("--total", type=int, required=True, help="Tokens the engine said there are.")
-@click.option("--page-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option(
+    "--available", type=int, required=True, help="Available tokens that the engine printed."
+)
+@click.option("--total", type=int, required=True, help="Total tokens that the engine printed.")
+@click.option(
+    "--page-size",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Tokens of a page.",
+)
 @click.option(
     "--as",
     "persistence",
     type=click.Choice(["persistent", "transient"]),
     default="persistent",
     show_default=True,
-    help="Lose the completions, or only delay them.",
+    help="persistent loses the completions, transient delays them.",
 )
 @click.option(
     "--engine-check",
     is_flag=True,
-    help="Have the engine's own idle check fire, inside its own gate, with these numbers.",
+    help="Make the engine's own idle check fire with these numbers.",
 )
-@click.option("--profile", "profile_name", default="sglang-0.4.6.post4", show_default=True)
+@click.option(
+    "--profile",
+    "profile_name",
+    default="sglang-0.4.6.post4",
+    show_default=True,
+    help="Engine profile (see `profiles`).",
+)
 @profile_changes
 @click.option(
     "--trace",
     "trace_path",
     type=click.Path(path_type=Path),
-    help="Choose among the requests of this trace instead of synthesised ones.",
+    help="Choose requests of this trace instead of synthesised ones.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the synthesised requests.",
+)
+@DEVICE
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where trace.parquet, plan.toml and the recording go.",
+    help="Directory of trace.parquet, plan.toml and the recording. [default: "
+    "reproduce-AVAILABLE-of-TOTAL-persistent or -transient]",
 )
-@click.option("--force", is_flag=True, help="Replace what another command has reproduced there.")
+@click.option("--force", is_flag=True, help="Replace what another `reproduce` command wrote there.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def reproduce(
     available: int,
@@ -82,13 +105,14 @@ def reproduce(
     force: bool,
     as_json: bool,
 ) -> int:
-    """Choose requests and faults that leave exactly AVAILABLE of TOTAL tokens, and replay them.
+    """Find requests and faults that leave exactly AVAILABLE of TOTAL tokens, and replay them.
 
-    A leak (available below total) is made of lost or late completions on one decode DP rank; an
-    over-free (available above total) of prefill acknowledgements that arrive twice. With
-    --engine-check a leak is made of clients that go away while their requests wait to be batched,
-    which the engine's own check finds as soon as it is idle. Exit code 0 when the numbers came out,
-    1 when the engine profile does not let them.
+    A leak (available below total) comes from lost or late completions on one decode DP rank, an
+    over-free (available above total) from prefill acknowledgements that arrive twice. With
+    --engine-check a leak comes from clients that abort while their requests wait to be batched; the
+    engine's own check finds it as soon as the engine is idle.
+
+    Exit codes: 0 the numbers came out, 1 the engine profile does not allow them, 2 bad input.
     """
     from replay.profiles.catalogue import find_profile
     from replay.profiles.defects import with_defects

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from replay.commands.options import (
+    DEVICE,
+    EXIT_INCONCLUSIVE,
+    EXIT_OTHER_VERDICT,
     VERDICTS,
     FiniteRange,
     Probability,
     ProbabilityAndDelay,
+    example,
     inputs_of,
     parse_overrides,
     profile_changes,
@@ -34,35 +38,51 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="Example: kvreplay run conv.parquet --profile sglang-0.4.6.post4 --drop 0.002 --seed 7"
+    epilog=example(
+        "kvreplay run kvreplay-demo/trace.parquet --profile sglang-0.4.6.post4 --drop 0.002"
+    )
 )
 @click.argument("trace", type=click.Path())
-@click.option("--profile", "profile_name", required=True, help="Engine profile, see `profiles`.")
+@click.option("--profile", "profile_name", required=True, help="Engine profile (see `profiles`).")
 @profile_changes
 @click.option(
     "--plan",
     metavar="FILE|builtin:NAME",
-    help="Fault plan: a TOML file, a built-in one (see `faults`), or MATRIX.toml#NAME.",
+    help="Fault plan: a TOML file, a built-in plan (see `faults`), or MATRIX.toml#NAME.",
 )
 @click.option(
     "--drop", type=Probability(), metavar="P", help="Lose completions with probability P."
 )
 @click.option(
-    "--delay", type=ProbabilityAndDelay(), help="Delay completions with probability P by MS ms."
+    "--delay",
+    type=ProbabilityAndDelay(),
+    help="Delay completions by MS milliseconds with probability P.",
 )
-@click.option("--duplicate", type=Probability(), metavar="P", help="Deliver completions twice.")
+@click.option(
+    "--duplicate",
+    type=Probability(),
+    metavar="P",
+    help="Deliver completions twice with probability P.",
+)
 @click.option(
     "--swarm",
     is_flag=True,
-    help="Let the seed draw a topology, some faults and how hard they hit, and client aborts.",
+    help="Draw a topology, faults with their rates, and client aborts from the seed.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of the faults; the same seed gives the same recording.",
+)
 @click.option(
     "--repeat",
     type=click.IntRange(0, 1000),
     default=0,
     show_default=True,
-    help="Clean cycles of the trace after healing, to see growth; it takes three to tell.",
+    help="Replay the trace this many more times without faults, to tell a one-off gap from a growing "
+    "one (needs 3 or more).",
 )
 @click.option(
     "--heal-budget",
@@ -70,35 +90,35 @@ if TYPE_CHECKING:
     type=FiniteRange(min=0, max=1e9),
     default=600.0,
     show_default=True,
-    help="Virtual seconds that late events and timeouts get after the faults end.",
+    help="Virtual seconds for late events and timeouts after the faults end.",
 )
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where the pools live.",
-)
+@DEVICE
 @click.option(
     "--audit",
     type=click.Choice(["changes", "every-step"]),
     default="changes",
     show_default=True,
-    help="Audit when accounting could have changed, or after every single decode step.",
+    help="Audit whenever the accounting could have changed, or after every decode step.",
 )
 @click.option(
     "--stop-on-engine-error", is_flag=True, help="Stop where the real engine would have died."
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep the recording.")
-@click.option("--force", is_flag=True, help="Replace the recording of another run at --out.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the recording to this directory.",
+)
+@click.option("--force", is_flag=True, help="Replace another run's recording at --out.")
 @click.option(
     "--engine-log",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write what the servers would have logged, each line behind its server's name; with "
-    "{server} in FILE one file for each, such as serve.decode0.log. `diagnose` reads both.",
+    help="Write the log that the servers would have written, each line after the name of its server; "
+    "with {server} in FILE, one file for each server, such as serve.decode0.log. `diagnose` reads "
+    "both.",
 )
-@click.option("--expect", type=click.Choice(VERDICTS), help="Exit 0 on this verdict only.")
+@click.option("--expect", type=click.Choice(VERDICTS), help="Exit with 0 for this verdict only.")
 @suppression_options
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of text.")
 def run(
@@ -125,11 +145,11 @@ def run(
     today: datetime | None,
     as_json: bool,
 ) -> int:
-    """Replay TRACE against a profile's allocator and scheduler pair and give a verdict.
+    """Replay TRACE against the allocator and scheduler pair of a profile and give a verdict.
 
-    Exit codes: 0 as expected (clean or transient when nothing was expected), 1 another verdict, or
-    with --suppressions a lasting finding that is not accepted or an entry that has expired, 2 bad
-    input, 3 inconclusive, 4 internal error.
+    Exit codes: 0 as expected (without --expect: clean or transient), 1 another verdict, or with
+    --suppressions a lasting finding that is not accepted or an expired entry, 2 bad input,
+    3 inconclusive, 4 internal error.
     """
     from replay.run.options import RunOptions
 
@@ -198,7 +218,7 @@ def run(
 
 
 def _tell(summary: dict[str, Any], out: Path | None, expect: str | None, as_json: bool) -> None:
-    """Print the summary, and how to see again what was not clean or not expected."""
+    """Print the summary, and the command that reproduces a verdict that is not clean or not expected."""
     if as_json:
         say_json(summary)
     else:
@@ -211,9 +231,7 @@ def _tell(summary: dict[str, Any], out: Path | None, expect: str | None, as_json
 
 def exit_code(summary: dict[str, Any], expect: str | None) -> int:
     """0 as expected, 1 another verdict, 3 inconclusive."""
-    from replay.cli import EXIT_INCONCLUSIVE, EXIT_UNEXPECTED_VERDICT
-
     verdict = summary["verdict"]
     if verdict == expect or (expect is None and verdict in ("clean", "transient")):
         return 0
-    return EXIT_INCONCLUSIVE if verdict == "inconclusive" else EXIT_UNEXPECTED_VERDICT
+    return EXIT_INCONCLUSIVE if verdict == "inconclusive" else EXIT_OTHER_VERDICT

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from replay.commands.options import FiniteRange, say, say_json, show_path
+from replay.commands.options import FiniteRange, example, say, say_json, show_path
 
 
 def shrink_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -16,38 +16,34 @@ def shrink_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print shrunk.json instead of text."),
         click.option(
-            "--restart", is_flag=True, help="Throw away what another shrink or hunt has left there."
+            "--restart", is_flag=True, help="Discard what an earlier shrink or hunt left in OUT."
         ),
         click.option(
             "--max-replays",
             type=click.IntRange(min=1),
-            help="Candidates to try at most; then the best so far is written.",
+            help="Try at most this many candidates, then write the smallest so far.",
         ),
         click.option(
             "--budget-s",
             type=FiniteRange(min=0),
-            help="Seconds to search at most; then the best so far is written.",
+            help="Search for at most this many seconds, then write the smallest so far.",
         ),
-        click.option(
-            "--same-gap", is_flag=True, help="Keep the numbers of the gap exactly as they are."
-        ),
+        click.option("--same-gap", is_flag=True, help="Keep the exact numbers of the gap."),
     ):
         command = option(command)
     return command
 
 
-@click.command(epilog="Example: kvreplay shrink out/recording -o smallest")
+@click.command(epilog=example("kvreplay shrink kvreplay-demo/dropped -o smallest"))
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "-o",
     "--out",
     type=click.Path(path_type=Path),
     metavar="OUT",
-    help="Where the result goes; DIR-shrunk by default.",
+    help="Directory of the result. [default: DIR-shrunk]",
 )
-@click.option(
-    "--trace", metavar="FILE", help="Where the trace of the recording is now, if it was moved."
-)
+@click.option("--trace", metavar="FILE", help="Current path of the trace, if it was moved.")
 @shrink_options
 def shrink(
     directory: Path,
@@ -61,8 +57,8 @@ def shrink(
 ) -> int:
     """Find the smallest trace and fault plan with the verdict and the kind of the recording DIR.
 
-    Writes trace.parquet, plan.toml, a pytest file, a recording and shrunk.json. A shrink that was
-    cut off goes on where it was when the same command is given again.
+    Writes trace.parquet, plan.toml, a pytest file, a recording and shrunk.json. An interrupted
+    shrink continues when the same command is given again.
     """
     from replay.shrink.asked import Budget, ShrinkOptions, check_asked, open_recording
 
@@ -81,7 +77,7 @@ def shrink(
 
 
 def shrink_with_progress(recording: Any, out: Path, options: Any) -> dict[str, Any]:
-    """Shrink, with what is left so far on stderr when that is a terminal."""
+    """Shrink, showing the smallest case so far on stderr when that is a terminal."""
     from replay.commands.printing.shrink import watching
     from replay.shrink.shrinker import shrink_recording
 
@@ -97,7 +93,7 @@ def shrink_with_progress(recording: Any, out: Path, options: Any) -> dict[str, A
 
 
 def print_shrunk(shrunk: dict[str, Any], out: Path, as_json: bool) -> None:
-    """Print what became of it."""
+    """Print the result of a shrink."""
     from replay.commands.printing.shrink import print_text
 
     if as_json:

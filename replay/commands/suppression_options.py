@@ -1,4 +1,4 @@
-"""What `run` and `report` share about suppressions: their options, and today."""
+"""What `run` and `report` share about suppressions: options, reading, and the exit code."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ def suppression_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--today",
         type=click.DateTime(["%Y-%m-%d"]),
         metavar="YYYY-MM-DD",
-        help="The day on which suppressions must still count; by default this one, in UTC.",
+        help="Date used to check whether suppressions have expired (default: today, UTC).",
     )(command)
     return click.option(
         "--suppressions",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Accepted findings (TOML): exit 0 when all that last are in it and none has expired.",
+        help="Accepted findings (TOML): exit 0 when it accepts every lasting finding and no entry has "
+        "expired.",
     )(command)
 
 
@@ -49,7 +50,7 @@ def read_accepted(suppressions: Path | None, today: datetime | None) -> Accepted
 def judging(
     judged: list[Judged], name: str, accepted: Accepted
 ) -> Callable[[Recording, Verdict], None]:
-    """What looks at a finished recording and adds it to `judged` under a name."""
+    """A function that judges a finished recording and adds it to `judged` under a name."""
 
     def look(recording: Recording, verdict: Verdict) -> None:
         from replay.verdict.findings.collect import find_findings
@@ -64,7 +65,7 @@ def judging(
 
 
 def judge_accepted(judged: list[Judged], accepted: Accepted) -> int:
-    """Say on stderr what speaks against these recordings; the exit code."""
+    """Print on stderr what speaks against these recordings; return the exit code."""
     from replay.commands.options import say
     from replay.verdict.findings.gate import gate
 

@@ -9,12 +9,12 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from faults.toml.errors import nearest
-from replay.matrix.file import MatrixSource, settings_texts, topology_settings
-from replay.matrix.patterns import AXES, matches, text_of
+from replay.run.matrix_file import MatrixSource, Pattern, settings_texts, topology_settings
 from replay.run.options import RunOptions
 
 #: More cells than this are a mistake in the file, not a matrix that anybody waits for.
@@ -261,3 +261,47 @@ def _is_excluded(source: MatrixSource, cell: Cell, excluded: list[int]) -> bool:
     for place in hits:
         excluded[place] += 1
     return bool(hits)
+
+
+#: The axes in the order in which a cell's name gives them.
+AXES = (
+    "trace",
+    "profile",
+    "topology",
+    "page_size",
+    "total_tokens",
+    "plan",
+    "defects",
+    "settings",
+    "seed",
+)
+
+
+def text_of(axis: str, value: object) -> str:
+    """A value of an axis as text: what names show and patterns are matched with."""
+    if axis == "defects":
+        assert isinstance(value, list)
+        return "+".join(value) or "none"
+    if isinstance(value, dict):
+        return ",".join(f"{name}={_plain(each)}" for name, each in value.items()) or "none"
+    return str(value)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return "+".join(str(each) for each in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def matches(pattern: Pattern, axes: Mapping[str, str]) -> bool:
+    """Whether every key that the pattern has matches the cell's value of that axis."""
+    for axis, globs in pattern:
+        if globs is None:
+            continue
+        values = [axes[axis]]
+        if axis == "defects":
+            # Of several defects, each may be meant, or all together as they are written.
+            values += axes[axis].split("+")
+        if not any(fnmatchcase(value, glob) for glob in globs for value in values):
+            return False
+    return True

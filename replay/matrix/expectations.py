@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from replay.matrix.cells import Cell
-from replay.matrix.file import Expect, MatrixSource
-from replay.matrix.patterns import matches
+from replay.matrix.cells import Cell, matches
 from replay.recording.kinds import GROWTH_CYCLES_MIN
+from replay.run.matrix_file import Expect, MatrixSource
 
 #: What a cell without an expectation may come to, as for `kvreplay run` without `--expect`.
 DEFAULT_VERDICTS = ("clean", "transient")

@@ -1,10 +1,13 @@
-"""One cell as a worker is given it: plain data that says all that the replay depends on."""
+"""What a worker is given: one cell as plain data that says all that its replay depends on.
+
+The traces of a matrix are files: those that it names, and those that it describes, which are made.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +17,17 @@ from faults.plan import PlanFile, plan_of
 from faults.plan_text import plan_text
 from faults.rule import FaultPlan
 from faults.toml.reading import parse_toml
-from replay.matrix.checks import CheckedCell
+from replay.errors import MatrixError
+from replay.matrix.cells import Cell
 from replay.matrix.expectations import Expectation
+from replay.matrix.matrix import CheckedCell
+from replay.run.matrix_file import MatrixSource
 from replay.run.options import RunOptions
+from replay.run.references import split_reference, synthesis_options
+from traces.dataset import open_trace
+from traces.errors import TraceError
+from traces.files.writing import make_folder
+from traces.synthesis_options import SynthesisOptions
 
 #: Which cells keep something: a recording, a report.
 Which = Literal["all", "unexpected", "none"]
@@ -165,3 +176,43 @@ def _in_order(plan: FaultPlan | None) -> object:
         ]
         + [plan.comment, plan.source]
     )
+
+
+def make_traces(
+    source: MatrixSource, cells: Iterable[Cell], directory: Path
+) -> dict[str, TraceOnDisk]:
+    """The trace of every cell, by what it is called; makes those of `[trace.NAME]` in `directory`.
+
+    Raises:
+        MatrixError: a trace cannot be read or made.
+    """
+    found: dict[str, TraceOnDisk] = {}
+    for cell in cells:
+        reference = cell.options.trace
+        if reference in found:
+            continue
+        parts = split_reference(reference)
+        try:
+            if parts is None:
+                found[reference] = TraceOnDisk(Path(reference), open_trace(reference).sha256())
+            else:
+                found[reference] = synthesised(synthesis_options(source, parts[1]), directory)
+        except TraceError as problem:
+            raise MatrixError(str(problem)) from None
+    return found
+
+
+def synthesised(options: SynthesisOptions, directory: Path) -> TraceOnDisk:
+    """The trace that options make, made in `directory` unless it is there already.
+
+    Raises:
+        TraceError: it cannot be written.
+    """
+    key = f"{version('kvreplay')} {options!r}"
+    path = directory / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet"
+    if not path.exists():
+        from traces.synthesis import write_synthetic_trace
+
+        make_folder(directory)
+        write_synthetic_trace(options, path)
+    return TraceOnDisk(path, open_trace(path).sha256(), asdict(options))

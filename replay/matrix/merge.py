@@ -9,11 +9,11 @@ from typing import Any
 
 from replay.errors import MatrixError
 from replay.matrix.cells import Cell
-from replay.matrix.file import parse_matrix
 from replay.matrix.matrix import Matrix, matrix_of
 from replay.matrix.runner import Finished, RunPlan, finish_matrix
 from replay.matrix.store import MatrixStore
 from replay.recording.file_kinds import CELLS
+from replay.run.matrix_file import parse_matrix
 from traces.files.place import hold
 from traces.files.writing import copy
 

@@ -1,19 +1,28 @@
-"""The rows of results.parquet: one per cell, from its stored document and its expectation."""
+"""The results of a matrix: a row of results.parquet for each cell, and the files made of the rows.
+
+A row follows from a cell's stored document and its expectation.
+"""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from replay.matrix.cells import Cell
 from replay.matrix.expectations import Expectation, Judgement, judge_cell
-from replay.matrix.facts import topology_of
 from replay.matrix.results_schema import OUTCOMES, RESULTS_SCHEMA, RESULTS_SCHEMA_NAME
 from replay.matrix.store import MatrixStore
+from replay.recording.file_kinds import MATRIX
+from replay.run.matrix_file import topology_of
+from traces.files.place import Place, hold
+from traces.files.writing import append, create
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +160,57 @@ def exit_code_of(results: Sequence[CellResult]) -> int:
     if outcomes & {"timed-out", "out-of-memory", "crashed"}:
         return 4
     return 1 if "failed" in outcomes else 3 if "inconclusive" in outcomes else 0
+
+
+class Writers(Protocol):
+    """Makes the documents of a matrix: `reports` knows `replay`, so a verb hands these in."""
+
+    def junit(self, results: pa.Table, head: Mapping[str, Any]) -> str:
+        """JUnit XML."""
+
+    def markdown(self, results: pa.Table, head: Mapping[str, Any]) -> str:
+        """A summary for the page of a CI job or a pull request."""
+
+    def page(self, results: pa.Table, head: Mapping[str, Any]) -> str:
+        """One HTML page of all cells."""
+
+
+def write_outputs(
+    store: MatrixStore,
+    head: Mapping[str, Any],
+    results: Sequence[CellResult],
+    writers: Writers,
+    junit: Place | None = None,
+    markdown: Place | None = None,
+) -> None:
+    """Write all results into the matrix directory, and JUnit and Markdown where else they are wanted.
+
+    results.parquet comes last: a directory that has one is finished.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    table = results_table(store, results)
+    text = writers.markdown(table, head)
+    for name, content, elsewhere in (
+        ("junit.xml", writers.junit(table, head), junit),
+        ("summary.md", text, markdown),
+        ("matrix.html", writers.page(table, head), None),
+    ):
+        with hold(store.directory / name, MATRIX.entries[name]) as place:
+            place.write(content)
+        if elsewhere is not None:
+            elsewhere.write(content)
+    _append_step_summary(text)
+    with hold(store.directory / "results.parquet", MATRIX.entries["results.parquet"]) as place:
+        working = place.file()
+        with create(working) as file:
+            pq.write_table(table, file, compression="zstd")
+        place.put(working)
+
+
+def _append_step_summary(text: str) -> None:
+    """Show the Markdown on the page of a GitHub Actions job."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        append(Path(path), text)

@@ -7,7 +7,6 @@ document is there is done.
 from __future__ import annotations
 
 import errno
-import importlib
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -17,21 +16,27 @@ from typing import Any
 
 from replay.errors import USER_ERRORS, CellTimeoutError, RecordingError
 from replay.matrix.expectations import judge_cell
-from replay.matrix.facts import facts_of
 from replay.matrix.jobs import CellJob
+from replay.matrix.pool import Ended
 from replay.matrix.store import CELL_SCHEMA, write_cell_document
-from replay.matrix.workers.pool import Ended
 from replay.recording.file_kinds import PAGE, RECORDING
+from replay.recording.reader import Recording
+from replay.recording.words import equation
+from replay.run.matrix_file import topology_of
 from traces.errors import OutputError
 from traces.files.place import hold, remove
 
+#: Draws the report of a recording: (recording, page, title, whether with charts). Whoever starts a
+#: matrix hands it in, as a function that workers can import: `reports` knows `replay`.
+DrawPage = Callable[[Path, Path, str, bool], None]
 
-def run_message(message: Mapping[str, Any]) -> dict[str, Any]:
+
+def run_message(draw_page: DrawPage, message: Mapping[str, Any]) -> dict[str, Any]:
     """Run a job given as plain data and return its document as plain data."""
-    return run_cell(CellJob.from_message(message))
+    return run_cell(CellJob.from_message(message), draw_page)
 
 
-def run_cell(job: CellJob) -> dict[str, Any]:
+def run_cell(job: CellJob, draw_page: DrawPage) -> dict[str, Any]:
     """Replay one cell, keep what is to be kept, and store and return its document.
 
     Whatever goes wrong with the cell is its result, not an error of the caller.
@@ -40,7 +45,7 @@ def run_cell(job: CellJob) -> dict[str, Any]:
         OutputError: the disk is full or takes nothing: no cell's fault, and of the next
             one neither.
     """
-    if job.done is not None and (document := _with_page(job, job.done)) is not None:
+    if job.done is not None and (document := _with_page(job, job.done, draw_page)) is not None:
         return document
     started = time.perf_counter()
     recording, page = _places(job)
@@ -50,7 +55,7 @@ def run_cell(job: CellJob) -> dict[str, Any]:
         document = finished_document(job, facts, summary["timing"]["replay_s"])
         is_expected = judge_cell(document, job.expectation).outcome == "passed"
         if job.wants(job.reports, is_expected):
-            draw_page(recording, page, job.name, charts=not is_expected)
+            draw_page(recording, page, job.name, not is_expected)
             document["charts"] = not is_expected
         if not job.wants(job.keep, is_expected):
             remove(recording, RECORDING)
@@ -74,7 +79,7 @@ def _places(job: CellJob) -> tuple[Path, Path]:
     return Path(job.cells) / job.slug, Path(job.cells) / f"{job.slug}.html"
 
 
-def _with_page(job: CellJob, done: Mapping[str, Any]) -> dict[str, Any] | None:
+def _with_page(job: CellJob, done: Mapping[str, Any], draw_page: DrawPage) -> dict[str, Any] | None:
     """The document of a done cell whose page is drawn now; None if its recording is not good."""
     recording, page = _places(job)
     charts = judge_cell(done, job.expectation).outcome != "passed"
@@ -149,13 +154,6 @@ def _document(job: CellJob, state: str, error: str | None) -> dict[str, Any]:
     }
 
 
-def draw_page(recording: Path, page: Path, title: str, charts: bool) -> None:
-    """Draw a cell's own report."""
-    # `reports` knows `replay`, not the other way round; workers draw all the same.
-    write_report = importlib.import_module("reports.page").write_report
-    write_report([recording], page, title, charts=charts)
-
-
 _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
@@ -178,3 +176,41 @@ def _explained(problem: Exception) -> str:
 def _remove(recording: Path, page: Path) -> None:
     remove(recording, RECORDING)
     remove(page, PAGE)
+
+
+def facts_of(directory: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of one recording, as plain data that does not depend on the host."""
+    recording = Recording.open(directory)
+    episodes = recording.table("episodes").to_pylist()
+    mismatch, faults, requests = summary["mismatch"], summary["faults"], summary["requests"]
+    closed = [
+        each["closed_us"] - each["opened_us"] for each in episodes if each["closed_us"] is not None
+    ]
+    return {
+        "verdict": summary["verdict"],
+        "why": summary["why"],
+        "growth": summary["growth"],
+        "kinds": dict(summary["kinds"]),
+        "mismatch": mismatch,
+        "equation": None if mismatch is None else equation(mismatch),
+        "gap_tokens_max": max((abs(each["gap_tokens"]) for each in episodes), default=0),
+        "heal_us_max": max(closed, default=None),
+        "engine_message": summary["engine_message"],
+        "engine_check_fired": summary["engine_check_fired"],
+        "engine_died_message": summary["engine_died_message"],
+        "episodes": summary["episodes"],
+        "episodes_open": summary["episodes_open"],
+        "faults_planned": faults["planned"],
+        "faults_landed": faults["landed"],
+        "faults_observed": faults["observed"],
+        "rules_never_fired": faults["rules_never_fired"],
+        "rules_without_effect": faults["rules_without_effect"],
+        "requests": {key: requests[key] for key in _REQUESTS},
+        "audits": summary["audits"],
+        "virtual_us": summary["virtual_us"],
+        "topology": topology_of(recording.run["profile"]),
+        "recording_sha256": summary["recording_sha256"],
+    }
+
+
+_REQUESTS = ("total", "finished", "aborted", "failed", "stuck")

@@ -13,16 +13,13 @@ from typing import Any, Protocol
 
 from replay.errors import MatrixError
 from replay.matrix.cells import Cell
-from replay.matrix.checks import CheckedCell
 from replay.matrix.expectations import judge_cell
-from replay.matrix.jobs import CellJob, JobSettings, make_job
-from replay.matrix.matrix import Matrix, Shard
-from replay.matrix.outputs import write_outputs
-from replay.matrix.results import CellResult, judge_stored
+from replay.matrix.jobs import CellJob, JobSettings, make_job, make_traces
+from replay.matrix.matrix import CheckedCell, Matrix, Shard
+from replay.matrix.pool import Pool
+from replay.matrix.results import CellResult, Writers, judge_stored, write_outputs
 from replay.matrix.run_one import cut_off_document
 from replay.matrix.store import MatrixStore, write_cell_document
-from replay.matrix.traces import make_traces
-from replay.matrix.workers.pool import Pool
 from replay.recording.file_kinds import MADE_TRACES
 from traces.files.place import Place, remove
 
@@ -45,6 +42,7 @@ class OutOfTimeError(MatrixError):
 class RunPlan:
     """How a matrix is to be run."""
 
+    writers: Writers
     shard: Shard | None = None
     device: str = "auto"
     reports: Any = "all"
@@ -114,7 +112,7 @@ def finish_matrix(
         raise MatrixError(
             f"{store.directory}: {len(cells) - len(results)} cells vanished while the matrix ran"
         )
-    write_outputs(store, head, results, plan.junit, plan.markdown)
+    write_outputs(store, head, results, plan.writers, plan.junit, plan.markdown)
     remove(store.traces, MADE_TRACES)
     return Finished(tuple(results), ran)
 

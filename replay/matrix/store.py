@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from replay.errors import MatrixError
-from replay.matrix.file import MatrixSource
 from replay.matrix.matrix import Shard
 from replay.recording.file_kinds import CELL_JSON, CELLS, MATRIX
+from replay.run.matrix_file import MatrixSource
 from traces.files.locks import sweep
 from traces.files.place import hold, remove
 from traces.text import json_text

@@ -1,1 +1,3 @@
 """For pytest: matrix files as tests, and a fixture for tests of one's own allocators."""
+
+SUFFIX = ".kvmatrix.toml"

@@ -12,16 +12,15 @@ from typing import Any
 from faults.plan import parse_plan
 from faults.plan_text import plan_text
 from faults.rule import FaultPlan
-from replay.matrix.checks import check_cells
 from replay.matrix.expectations import judge_cell
-from replay.matrix.facts import facts_of
-from replay.matrix.file import checked_topology, topology_settings
-from replay.matrix.matrix import load_matrix
-from replay.matrix.traces import make_traces, synthesised
+from replay.matrix.jobs import make_traces, synthesised
+from replay.matrix.matrix import check_cells, load_matrix
+from replay.matrix.run_one import facts_of
 from replay.pool.foreign_allocator import AllocatorFactory, name_of
 from replay.pytest_plugin.replayed import Replayed, ReplayedCell, ReplayedMatrix
 from replay.pytest_plugin.token_allocator import TokenAllocatorFactory, pages_of
 from replay.pytest_plugin.watched import Misconduct, watched
+from replay.run.matrix_file import checked_topology, topology_settings
 from replay.run.options import HEAL_BUDGET_S, RunOptions
 from replay.run.replay_once import replay
 from traces.files.writing import make_folder, write

@@ -1,6 +1,6 @@
 """The pytest plugin: what pytest calls. Nothing else is imported before it is needed.
 
-*.kvmatrix.toml  ->  one test per cell  (`replay.pytest_plugin.items`)
+*.kvmatrix.toml  ->  one test per cell  (`replay.pytest_plugin.cells`)
 kvreplay         ->  a fixture for tests of one's own allocators  (`replay.pytest_plugin.harness`)
 """
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from replay.pytest_plugin import SUFFIX
+
 if TYPE_CHECKING:
     from replay.pytest_plugin.harness import Harness
-
-SUFFIX = ".kvmatrix.toml"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,7 +55,7 @@ class MatrixCollector(pytest.File):
 
     def collect(self) -> Iterable[pytest.Item]:
         """Read the file; its cells are the tests."""
-        from replay.pytest_plugin.items import cells_of_file
+        from replay.pytest_plugin.cells import cells_of_file
 
         return cells_of_file(self)
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from replay.commands.options import LINE_CHARACTERS_MAX
-from replay.commands.printing.summary import equation
-from replay.pytest_plugin.cell_text import what_was_seen
 from replay.recording.kinds import VerdictName
+from replay.recording.words import equation
 from traces.text import shortened_lines
 
 #: Cells that are told at length; the rest are counted.
@@ -127,3 +126,13 @@ class ReplayedMatrix:
         if len(wrong) > _TOLD_MAX:
             lines.append(f"and {len(wrong) - _TOLD_MAX} more")
         raise AssertionError(shortened_lines("\n".join(lines), LINE_CHARACTERS_MAX))
+
+
+def what_was_seen(equation: str | None, words: str | None, fired: bool) -> list[str]:
+    """The broken equation and the engine's words, where there are any, as indented lines."""
+    lines = [f"  {equation}"] if equation else []
+    if words:
+        said = "said" if fired else "would have said, had it looked"
+        lines.append(f"  the engine {said}:")
+        lines += [f"    {line}" for line in words.rstrip("\n").split("\n")]
+    return lines

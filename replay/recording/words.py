@@ -1,9 +1,10 @@
-"""A completion event, and what a fault did to it, in words."""
+"""A completion event, what a fault did to it, and a broken equation, in words."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from faults.kinds.registry import kinds_in
 from replay.recording.kinds import Outcome
@@ -25,6 +26,19 @@ def number(value: int) -> str:
 def counted(count: int, noun: str) -> str:
     """A count and its noun, with an s where there is not exactly one: 34,048 pages."""
     return f"{number(count)} {noun}{'' if abs(count) == 1 else 's'}"
+
+
+def equation(mismatch: Mapping[str, Any]) -> str:
+    """Both sides of the broken equation and the gap in whole pages, on one line."""
+    names = ["available", "evictable", "protected"]
+    # In a busy moment part of the pool is in use, which a quiet one leaves out of the equation.
+    names += [name for name in ("live", "in_transfer") if mismatch[name]]
+    terms = " + ".join(f"{name.replace('_', ' ')} {mismatch[name]}" for name in names)
+    return (
+        f"{mismatch['pool']}: {terms} = {sum(mismatch[name] for name in names)}, "
+        f"total {mismatch['total']}: gap {mismatch['gap']} tokens = {mismatch['pages']} pages of "
+        f"{mismatch['page_size']}"
+    )
 
 
 def name_of_event(event: EventFact) -> str:

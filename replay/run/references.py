@@ -16,7 +16,7 @@ from faults.plan import plan_of
 from faults.rule import FaultPlan
 from faults.toml.errors import nearest
 from replay.errors import MatrixError
-from replay.matrix.file import MatrixSource, read_matrix_file
+from replay.run.matrix_file import MatrixSource, read_matrix_file
 from traces.errors import TraceError
 from traces.files.place import scratch
 from traces.synthesis_options import SynthesisOptions

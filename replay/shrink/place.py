@@ -1,7 +1,10 @@
-"""The directory of a shrink: its lock, its journal, and what may be replaced there.
+"""The directory of a shrink: its lock, what may be replaced there, and the journal of candidates.
 
-journal.jsonl   what was tried so far; `shrink` goes on from it
+journal.jsonl   one JSON line for each candidate that was tried; an interrupted shrink goes on from it
 shrunk.json     written last: a directory that has one is finished
+
+The first line of the journal says which shrink it is of; the others are keyed by the hash of the
+case. A line that was cut off with the process does not count.
 """
 
 from __future__ import annotations
@@ -10,12 +13,12 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from replay.errors import ShrinkError
 from replay.recording.file_kinds import JOURNAL_FILE, PLAN_NAME, SHRUNK, SHRUNK_FILE
-from replay.shrink.journal import JOURNAL_SCHEMA, Journal
 from traces.files.place import Place, hold, remove
+from traces.files.writing import extend
 
 TRACE, TEST, RECORDING = "trace.parquet", "test_shrunk.py", "recording"
 
@@ -65,3 +68,67 @@ def _clear(directory: Path) -> None:
     """Remove what a shrink has written: first what says that it is finished, last whose it is."""
     for name in (SHRUNK_FILE, TRACE, PLAN_NAME, TEST, RECORDING, JOURNAL_FILE):
         remove(directory / name, SHRUNK.entries[name])
+
+
+JOURNAL_SCHEMA = "kvreplay.shrink-journal/1"
+
+
+class Journal:
+    """Remembers by key whether a candidate has what is wanted; in a file, if there is one."""
+
+    def __init__(self, path: Path | None, head: dict[str, Any]) -> None:
+        self._known: dict[str, bool] = {}
+        self._file: IO[str] | None = None
+        if path is None:
+            return
+        whole = self._read(path, head)
+        if not whole:
+            first = json.dumps({"schema": JOURNAL_SCHEMA} | head) + "\n"
+            whole = len(first.encode())
+            with hold(path, SHRUNK.entries[path.name]) as place:
+                place.write(first)
+        # Also cuts off half a line, onto which the next would be written.
+        self._file = extend(path, whole)
+
+    def _read(self, path: Path, head: dict[str, Any]) -> int:
+        """Take in what an earlier process has found of the same shrink; bytes that are sound."""
+        whole = 0
+        try:
+            with path.open("rb") as file:
+                for number, line in enumerate(file):
+                    entry = json.loads(line) if line.endswith(b"\n") else None
+                    if not isinstance(entry, dict):
+                        break
+                    if number == 0 and entry != {"schema": JOURNAL_SCHEMA} | head:
+                        return 0
+                    if number:
+                        self._known[entry["case"]] = bool(entry["holds"])
+                    whole += len(line)
+        except (FileNotFoundError, ValueError, KeyError):
+            pass
+        return whole
+
+    def __len__(self) -> int:
+        """Candidates that are known."""
+        return len(self._known)
+
+    def get(self, key: str) -> bool | None:
+        """Whether that candidate has what is wanted; None when nobody has tried it."""
+        return self._known.get(key)
+
+    def add(self, key: str, holds: bool) -> None:
+        """Remember a candidate."""
+        self._known[key] = holds
+        self._write({"case": key, "holds": holds})
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        if self._file is not None:
+            # Handed to the system at once: a killed process loses none.
+            self._file.write(json.dumps(entry) + "\n")
+            self._file.flush()

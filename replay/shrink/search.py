@@ -12,8 +12,8 @@ from replay.shrink.asked import Budget
 from replay.shrink.case import Case
 from replay.shrink.in_memory import replay_in_memory
 from replay.shrink.involved import Involved, who_is_involved
-from replay.shrink.journal import Journal
 from replay.shrink.outcome import Outcome, outcome_of
+from replay.shrink.place import Journal
 
 T = TypeVar("T")
 

@@ -1,4 +1,12 @@
-"""From a recording to the smallest case that comes to the same."""
+"""From a recording to the smallest case with the same outcome, one round after the other.
+
+    requests  ->  rules  ->  deployment  ->  requests, one by one  ->  options, lengths, times, names
+        ^                                                                         |
+        +------------------------ as long as a round has changed anything --------+
+
+Every step depends on the case alone and on nothing that came before. So a case that a whole round
+leaves unchanged stays unchanged when it is shrunk again.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +19,65 @@ from typing import Any
 from replay.errors import ShrinkError
 from replay.recording.reader import Recording
 from replay.shrink.asked import ShrinkOptions, wanted_of
-from replay.shrink.case import Case
-from replay.shrink.loading import load_case
+from replay.shrink.case import Case, load_case
 from replay.shrink.outcome import Outcome
 from replay.shrink.outputs import facts, write_shrunk
 from replay.shrink.place import open_place
-from replay.shrink.rounds import shrink
-from replay.shrink.search import Goal, Search, outcome_in_memory
+from replay.shrink.search import Goal, OutOfBudgetError, Search, outcome_in_memory
+from replay.shrink.smaller.deployment import (
+    plainer_engine,
+    plainer_options,
+    smaller_deployment,
+    smaller_together,
+)
+from replay.shrink.smaller.requests import (
+    earlier_arrivals,
+    fewer_pairs,
+    fewer_requests,
+    plain_names,
+    simpler_requests,
+)
+from replay.shrink.smaller.rules import explicit_rules, fewer_rules, named_requests, simpler_rules
 from replay.verdict.judge import judge
+
+#: A bound that no shrink comes near: each round makes something smaller.
+_ROUNDS_MAX = 100
+
+_STEPS = (
+    named_requests,
+    fewer_requests,
+    fewer_rules,
+    explicit_rules,
+    smaller_together,
+    smaller_deployment,
+    plainer_engine,
+    fewer_requests,
+    fewer_rules,
+    plainer_options,
+    simpler_rules,
+    simpler_requests,
+    earlier_arrivals,
+    fewer_pairs,
+    plain_names,
+)
+
+
+def shrink(search: Search) -> bool:
+    """Make the case of a search as small as it gets.
+
+    Returns:
+        Whether that is minimal: False when the budget came to its end first.
+    """
+    try:
+        for _ in range(_ROUNDS_MAX):
+            before = search.case.key()
+            for step in _STEPS:
+                step(search)
+            if search.case.key() == before:
+                return True
+    except OutOfBudgetError:
+        return False
+    return False
 
 
 def shrink_recording(

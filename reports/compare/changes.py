@@ -209,14 +209,14 @@ def make_likeness(before: Evidence, after: Evidence) -> Likeness:
     warnings = []
     if not same_trace:
         warnings.append(
-            "They replayed different traces: gaps are matched by pool and kind alone, and requests "
-            "not at all."
+            "The traces differ: gaps are matched by pool and kind only, and requests are not "
+            "matched."
         )
     if not same_plan:
-        warnings.append("They had different fault plans: a gap may be gone because its fault is.")
+        warnings.append("The fault plans differ: a gap may be gone because its fault is gone.")
     for name in ("seed", "kvreplay version"):
         if name in differing:
-            warnings.append(f"They differ in the {name}, which alone can move a gap.")
+            warnings.append(f"The {name} differs, which alone can move a gap.")
     return Likeness(
         same_trace,
         same_plan,

@@ -116,7 +116,7 @@ def make_comparison_part(comparison: Comparison) -> ComparisonPart:
         curves=make_curves(comparison.before, comparison.after),
         tables=tuple(table for table in found if table.of),
         made_of=_made_of_table(comparison),
-        same=f"{number(comparison.likeness.same)} others are the same in both",
+        same=f"{number(comparison.likeness.same)} other settings are the same in both",
         checks=comparison.checks,
     )
 
@@ -160,7 +160,7 @@ def _counts(comparison: Comparison) -> tuple[tuple[str, str], ...]:
             )
         )
     if (fates := comparison.fates) is not None:
-        changed = f"{number(len(fates.changed))} of {number(fates.requests)} ended otherwise"
+        changed = f"{number(len(fates.changed))} of {number(fates.requests)} ended differently"
         if fates.only_before or fates.only_after:
             changed += (
                 f"; {number(fates.only_before)} only before, {number(fates.only_after)} only after"
@@ -185,7 +185,7 @@ def _episodes_table(comparison: Comparison) -> Table:
         for match in comparison.matches[:ROWS_MAX]
     )
     titles = (
-        "what became of it|pool|direction|#before: widest gap, tokens|before: end|before: pages by kind"
+        "outcome|pool|direction|#before: widest gap, tokens|before: end|before: pages by kind"
         "|#after: widest gap, tokens|after: end|after: pages by kind"
     )
     return make_table("Episodes, before and after", titles, rows, len(comparison.matches))
@@ -213,7 +213,7 @@ def _owners_table(comparison: Comparison) -> Table:
         )
         for owner in comparison.owners[:ROWS_MAX]
     )
-    titles = "what became of it|request|pool|#before: pages|before: kind|#after: pages|after: kind"
+    titles = "outcome|request|pool|#before: pages|before: kind|#after: pages|after: kind"
     return make_table("Owners of pages in a gap", titles, rows, len(comparison.owners))
 
 
@@ -245,10 +245,10 @@ def _fates_tables(comparison: Comparison) -> tuple[Table, ...]:
     requests = ((fate.request_id, fate.before, fate.after) for fate in fates.changed[:ROWS_MAX])
     return (
         make_table(
-            "How requests ended otherwise", "before|after|#requests", changes, len(fates.changes)
+            "How requests ended differently", "before|after|#requests", changes, len(fates.changes)
         ),
         make_table(
-            "Requests that ended otherwise", "request|before|after", requests, len(fates.changed)
+            "Requests that ended differently", "request|before|after", requests, len(fates.changed)
         ),
     )
 
@@ -256,7 +256,7 @@ def _fates_tables(comparison: Comparison) -> tuple[Table, ...]:
 def _made_of_table(comparison: Comparison) -> Table:
     differences = comparison.likeness.differences
     rows = ((each.what, each.before, each.after) for each in differences)
-    return make_table("What they differ in", "what|before|after", rows, len(differences))
+    return make_table("Differences", "what|before|after", rows, len(differences))
 
 
 def make_curves(before: Evidence, after: Evidence) -> tuple[CurvePair, ...]:
@@ -290,8 +290,7 @@ def _faulty_pools(evidence: Evidence) -> list[str]:
 
 def _steps(evidence: Evidence, pool: str) -> Steps:
     """The gap of a pool over the whole replay; empty where the recording has no such pool."""
-    audits = evidence.tables["audits"]
-    rows = audits.filter(pc.equal(audits["pool"], pool))
+    rows = evidence.rows("audits", "pool", pool)
     steps = Steps(rows["time_us"].to_numpy(), rows["gap"].to_numpy())
     return steps.window(0, max(evidence.end_us, 1)) if len(steps) else steps
 

@@ -247,7 +247,7 @@ class _Pen:
     def faults(self, marks: Marks, top: float) -> float:
         """A row for each fault, so that none is told from another by its colour alone."""
         across, size = self._chart.across, self._size
-        self._title("faults by the time of sending", top)
+        self._title("faults, by send time", top)
         top += size.font + 8
         kept = marks.reduce(int(across.low), int(across.high), size.plot)
         bottom = top + _FAULT_ROW * len(kept.names)

@@ -56,7 +56,7 @@ def report_markdown(sections: Sequence[Section], comparison: ComparisonPart | No
 
 def _left_out(blocks: int) -> str:
     return (
-        f"{counted(blocks, 'more part')} of this report left out here: a comment holds no more. "
+        f"{counted(blocks, 'more part')} of this report left out: comments have a size limit. "
         "`kvreplay report DIR -o report.html` shows all of it.\n"
     )
 
@@ -122,7 +122,7 @@ def _section_blocks(section: Section) -> list[str]:
     blocks += [_table(table) for table in section.of(TABLES) or ()]
     passed = len(section.checks) - section.failed_checks
     blocks.append(
-        f"{number(passed)} of {counted(len(section.checks), 'check')} of its own numbers passed.\n\n"
+        f"{number(passed)} of {counted(len(section.checks), 'consistency check')} passed.\n\n"
     )
     return blocks
 
@@ -135,7 +135,7 @@ def _findings(section: Section) -> str:
     if not rows and not findings.alarms:
         return ""
     lines = [
-        table_row(["finding", "tokens", "pages", "owners", "what it means"]),
+        table_row(["finding", "tokens", "pages", "owners", "meaning"]),
         table_row(["---", "---:", "---:", "---:", "---"]),
         *(
             table_row([f"**{row.category}**", row.tokens, row.pages, row.owners, row.meaning])
@@ -177,8 +177,8 @@ def _failed(failed: int, of: int) -> str:
     if not failed:
         return ""
     return (
-        f"**{number(failed)} of {counted(of, 'check')} failed**: these numbers do not agree with "
-        "each other, so do not rely on them.\n\n"
+        f"**{number(failed)} of {counted(of, 'check')} failed**: these numbers are "
+        "inconsistent; do not rely on them.\n\n"
     )
 
 
@@ -187,7 +187,7 @@ def _again(line: str | None) -> str:
     if not line:
         return "To reproduce it: not recorded.\n\n"
     if len(line) > _LINE_CHARACTERS_MAX:
-        return "To reproduce it: the line is too long to show; `run.json` has it.\n\n"
+        return "To reproduce it: the command is too long to show; see `run.json`.\n\n"
     return f"To reproduce it:\n\n{fenced(line, 'sh')}"
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,9 @@ def plan_outputs(
     outputs = [_output(path) for path in paths]
     if perfetto is not None:
         if perfetto.suffix not in (".json", ".gz"):
-            raise RecordingError(f"{perfetto}: a trace file is called NAME.json.gz or NAME.json")
+            raise RecordingError(
+                f"{perfetto}: a trace file must be named NAME.json.gz or NAME.json"
+            )
         outputs.append(Output(perfetto, "perfetto"))
     check_apart(*(output.path for output in outputs))
     for output in outputs:
@@ -73,7 +76,7 @@ def _output(path: Path) -> Output:
     if path.suffix.lower() not in KINDS:
         *others, last = (suffix for suffix in KINDS if suffix.startswith("."))
         raise RecordingError(
-            f"{path}: what it is to be is told by its suffix: {', '.join(others)} or {last}"
+            f"{path}: unknown kind of output; its suffix must be {', '.join(others)} or {last}"
         )
     return Output(path, path.suffix.lower())
 
@@ -119,7 +122,7 @@ def write_outputs(
         RecordingError: a recording cannot be read, or an output cannot be made or written.
     """
     if len(directories) > 1 and any(output.kind == "perfetto" for output in outputs):
-        raise RecordingError("a trace file shows one recording; give --perfetto one DIR")
+        raise RecordingError("a trace file shows one recording; use --perfetto with one DIR")
     made = _Made(directories, title, advance or (lambda _: None), accepted)
     if recordings is not None or any(output.kind != "perfetto" for output in outputs):
         made.read(recordings)
@@ -161,7 +164,6 @@ class _Made:
         self._accepted = accepted
         self.recordings: list[Evidence] = []
         self.comparison: Comparison | None = None
-        self._sections: dict[bool, list[Section]] = {}
 
     def read(self, recordings: Sequence[Evidence] | None) -> None:
         """Read the recordings whole, as all but a trace file need them, unless they are given."""
@@ -217,27 +219,24 @@ class _Made:
         if kind == ".html":
             from reports.page import render_page
 
-            return render_page(self._words(charts=True), self.comparison, self._title)
+            return render_page(self.sections, self.comparison, self._title)
         if kind == ".md":
             from reports.compare.page import make_comparison_part
             from reports.outputs.markdown import report_markdown
 
             part = None if self.comparison is None else make_comparison_part(self.comparison)
-            return report_markdown(self._words(), part)
+            return report_markdown(self.sections, part)
         from reports.outputs.json_document import report_document
 
-        document = report_document(self.recordings, self._words(), self.comparison, self._accepted)
+        document = report_document(self.recordings, self.sections, self.comparison, self._accepted)
         return json_text(document) + "\n"
 
-    def _words(self, *, charts: bool = False) -> list[Section]:
-        """The sections; those with charts serve also where none are needed."""
+    @cached_property
+    def sections(self) -> list[Section]:
+        """The recordings in words, numbers and drawings."""
         from reports.page import make_sections
 
-        if not charts and True in self._sections:
-            return self._sections[True]
-        if charts not in self._sections:
-            self._sections[charts] = make_sections(self.recordings, charts, self._accepted)
-        return self._sections[charts]
+        return make_sections(self.recordings, accepted=self._accepted)
 
     def _picture(self, kind: str) -> bytes:
         from reports.outputs.picture import timeline_png, timeline_svg

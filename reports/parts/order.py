@@ -7,7 +7,7 @@ from typing import Any
 from reports.parts.base import Part
 from reports.parts.checks.part import CHECKS
 from reports.parts.counted.part import COUNTED
-from reports.parts.faults_part import FAULTS
+from reports.parts.faults.part import FAULTS
 from reports.parts.findings.part import FINDINGS
 from reports.parts.first_screen.part import FIRST_SCREEN
 from reports.parts.lanes.part import LANES

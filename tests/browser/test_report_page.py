@@ -49,7 +49,7 @@ def test_verdict_equation_and_chart_are_in_sight(chromium, made):
         verdict = page.get_by_text("PERSISTENT")
         assert verdict.is_visible()
         assert verdict.bounding_box()["y"] < 800
-        equation = page.get_by_role("group", name="The equation that does not hold")
+        equation = page.get_by_role("group", name="The broken equation")
         assert equation.bounding_box()["y"] < 800
         words = equation.inner_text()
         assert f"{mismatch['gap']:,} tokens" in words
@@ -62,7 +62,7 @@ def test_verdict_equation_and_chart_are_in_sight(chromium, made):
 def test_the_copy_button_works_without_a_network(chromium, made):
     line = json.loads((made / "lost" / "run.json").read_text())["reproduce"]
     with Visit(chromium, made / "one.html") as visit:
-        button = visit.page.get_by_role("button", name="Copy the line that reproduces")
+        button = visit.page.get_by_role("button", name="Copy the command that reproduces")
         assert button.is_visible()
         button.click()
         visit.page.get_by_text("Copied").wait_for()

@@ -45,7 +45,7 @@ def test_every_key_that_is_printed_is_told(made, capsys, monkeypatch):
 
 
 def test_every_change_and_every_suffix_is_told():
-    from reports.compare.sentences import SIGNS
+    from reports.compare.comparison import SIGNS
     from reports.outputs.together import KINDS
 
     changes = dict(re.findall(r"^\| `([a-z]+)` \| (.) \|", PAGE, re.M))

@@ -21,7 +21,7 @@ from faults.toml.reading import (
     toml_text,
 )
 from replay.errors import MatrixError, SuppressionError
-from replay.matrix.file import parse_matrix
+from replay.run.matrix_file import parse_matrix
 from replay.verdict.findings.suppressions import parse_suppressions
 
 ROOT = Path(__file__).parents[2]

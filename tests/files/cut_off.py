@@ -28,7 +28,7 @@ import pytest
 from file_helpers import use_drawn, use_small_ways
 
 import replay.cli
-import replay.shrink.journal
+import replay.shrink.place
 import traces.files.place
 import traces.files.writing
 import traces.formats.pipeline
@@ -143,7 +143,7 @@ def put_in_place(steps: Steps, patch: pytest.MonkeyPatch, has_exchange: bool) ->
 
     patch.setattr(traces.files.writing._WorkingFile, "write", write)
 
-    real_note = replay.shrink.journal.Journal._write
+    real_note = replay.shrink.place.Journal._write
 
     def note(self: object, entry: dict) -> None:
         if self._file is not None and steps.step("write", "journal"):
@@ -155,7 +155,7 @@ def put_in_place(steps: Steps, patch: pytest.MonkeyPatch, has_exchange: bool) ->
             self._file.truncate()
         real_note(self, entry)
 
-    patch.setattr(replay.shrink.journal.Journal, "_write", note)
+    patch.setattr(replay.shrink.place.Journal, "_write", note)
     sys.addaudithook(steps.audit)
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from replay.cli import run_command_line
 from replay.errors import MatrixError
-from replay.matrix.workers.pool import Ended
+from replay.matrix.pool import Ended
 from traces.errors import OutputError
 from traces.files.writing import copy as write_copy
 
@@ -261,9 +261,9 @@ def use_small_ways(patch: pytest.MonkeyPatch) -> None:
 
     demo = importlib.import_module("replay.commands.demo")
     patch.setattr(demo, "_REQUESTS", 12)
-    patch.setattr("replay.matrix.workers.local_pool.LocalPool", HerePool)
-    patch.setattr("replay.pytest_plugin.session.LocalPool", HerePool)
-    patch.setattr("replay.matrix.workers.local_pool.prepare", lambda: None)
+    patch.setattr("replay.matrix.pool.LocalPool", HerePool)
+    patch.setattr("replay.pytest_plugin.cells.LocalPool", HerePool)
+    patch.setattr("replay.matrix.pool.prepare", lambda: None)
 
 
 def use_drawn(patch: pytest.MonkeyPatch, museum: Path) -> None:

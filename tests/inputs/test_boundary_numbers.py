@@ -16,8 +16,8 @@ from pydantic import BaseModel
 
 from faults.plan import BurstEntry, LogNormalEntry, RuleEntry
 from replay.cli import cli
-from replay.matrix.file import Budget, Expect, Run
 from replay.profiles.profile import EngineProfile
+from replay.run.matrix_file import Budget, Expect, Run
 from traces.synthesis_options import SynthesisOptions
 
 NUMBERS = (

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from replay.matrix.dask_pool import run_remote
 from replay.matrix.run_one import run_message
-from replay.matrix.workers.remote import run_remote
 
 #: Eight cells that take a moment each: two engines, with and without loss, two seeds.
 SMALL = """\
@@ -87,15 +87,15 @@ def echo(message):
     return {"echo": message["value"], "pid": os.getpid()}
 
 
-def crash_on_seed_one(message):
+def crash_on_seed_one(draw_page, message):
     """Run a cell, but for those of seed 1 of hardened: they kill their process."""
     options = message["options"]
     if options["seed"] == 1 and options["profile"] == "hardened":
         os.kill(os.getpid(), signal.SIGSEGV)
-    return run_message(message)
+    return run_message(draw_page, message)
 
 
-def fill_the_disk_at_seed_one(message):
+def fill_the_disk_at_seed_one(draw_page, message):
     """Run a cell; the disk has no room for what those of seed 1 write at last."""
 
     def no_room(path, _document):
@@ -104,12 +104,12 @@ def fill_the_disk_at_seed_one(message):
     with pytest.MonkeyPatch.context() as patch:
         if message["options"]["seed"] == 1:
             patch.setattr("replay.run.replay_once.write", no_room)
-        return run_message(message)
+        return run_message(draw_page, message)
 
 
-def kill_workers_at_seed_one(task):
+def kill_workers_at_seed_one(draw_page, task):
     """Run a cell on a Dask worker; those of seed 1 of hardened without faults kill it."""
     options = task["job"]["options"]
     if (options["seed"], options["profile"], options["plan"]) == (1, "hardened", None):
         os.kill(os.getpid(), signal.SIGKILL)
-    return run_remote(task)
+    return run_remote(draw_page, task)

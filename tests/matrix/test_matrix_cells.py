@@ -8,9 +8,9 @@ import pytest
 from matrix_helpers import SMALL
 
 from replay.matrix.expectations import Expectation, judge_cell
-from replay.matrix.file import parse_matrix
 from replay.matrix.jobs import CellJob
 from replay.matrix.matrix import cells_of, matrix_of
+from replay.run.matrix_file import parse_matrix
 
 
 def matrix(text, path="dir/m.kvmatrix.toml"):

@@ -11,8 +11,9 @@ import pytest
 from matrix_helpers import SMALL, bytes_without_timing, kill_workers_at_seed_one
 from waiting import wait_until
 
+from replay.commands.matrix.shared import draw_page
 from replay.errors import MatrixError
-from replay.matrix.workers.dask_pool import DaskPool
+from replay.matrix.dask_pool import DaskPool
 
 distributed = pytest.importorskip("distributed")
 dask = pytest.importorskip("dask")
@@ -97,7 +98,7 @@ def test_a_trace_that_a_worker_finds_changed_is_the_cells_own_error(
 def test_a_cell_that_kills_every_worker_has_crashed_and_no_other_is_blamed(
     cluster, matrix_file, run_matrix_json, monkeypatch
 ):
-    monkeypatch.setattr("replay.matrix.workers.dask_pool.run_remote", kill_workers_at_seed_one)
+    monkeypatch.setattr("replay.matrix.dask_pool.run_remote", kill_workers_at_seed_one)
     name = matrix_file()
     code, document, _ = run_matrix_json(name, "--out", "M", "--executor", executor_of(cluster))
     assert code == 4
@@ -118,7 +119,7 @@ class Blaming:
     def nthreads(self):
         return {"a": 1}
 
-    def submit(self, _task, message):
+    def submit(self, _task, _draw_page, message):
         key = message["job"]["slug"]
         future = concurrent.futures.Future()
         if key == "killer" or (key == "innocent" and key not in self.sent):
@@ -131,10 +132,10 @@ class Blaming:
 
 def test_who_only_waited_where_a_worker_died_runs_once_more_alone(monkeypatch):
     monkeypatch.setattr(
-        "replay.matrix.workers.dask_pool.store_remote",
+        "replay.matrix.dask_pool.store_remote",
         lambda _cells, _key, answer: answer["document"],
     )
-    pool, cluster = DaskPool("dask://x:1"), Blaming()
+    pool, cluster = DaskPool("dask://x:1", draw_page), Blaming()
     pool._client = pool._executor = cluster
     keys = ("killer", "innocent", "other")
     jobs = [(key, {"slug": key, "trace_path": "t", "cells": "c"}) for key in keys]
@@ -166,12 +167,12 @@ def test_a_cluster_whose_workers_are_gone_is_not_waited_for_for_ever(monkeypatch
         def nthreads(self):
             return {}
 
-        def submit(self, _task, message):
+        def submit(self, _task, _draw_page, message):
             return concurrent.futures.Future()
 
-    monkeypatch.setattr("replay.matrix.workers.dask_pool._LOOK_EVERY_S", 0.01)
-    monkeypatch.setattr("replay.matrix.workers.dask_pool._NO_WORKER_S", 0.05)
-    pool = DaskPool("dask://x:1")
+    monkeypatch.setattr("replay.matrix.dask_pool._LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("replay.matrix.dask_pool._NO_WORKER_S", 0.05)
+    pool = DaskPool("dask://x:1", draw_page)
     pool._client = pool._executor = Deserted()
     job = ("a", {"slug": "a", "trace_path": "t.parquet"})
     with pytest.raises(MatrixError, match=r"no worker is left there.*--resume"):

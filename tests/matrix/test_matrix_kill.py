@@ -11,12 +11,12 @@ import pytest
 from matrix_helpers import SMALL, bytes_without_timing
 from waiting import wait_until
 
-from replay.matrix.checks import check_cells
-from replay.matrix.matrix import load_matrix
+from replay.commands.matrix.shared import ReportWriters, draw_page
+from replay.matrix.matrix import check_cells, load_matrix
+from replay.matrix.pool import LocalPool, prepare
 from replay.matrix.run_one import run_message
 from replay.matrix.runner import RunPlan, run_matrix
 from replay.matrix.store import open_store
-from replay.matrix.workers.local_pool import LocalPool, prepare
 
 #: Moments in one test; `make kills` tries twenty.
 KILLS = int(os.environ.get("KVREPLAY_MATRIX_KILLS", "6"))
@@ -34,14 +34,14 @@ def run_noted(message):
     """Run a cell, and note that it was begun."""
     with Path(message["cells"], "..", "begun.txt").open("a") as file:
         file.write(f"{message['slug']}\n")
-    return run_message(message)
+    return run_message(draw_page, message)
 
 
 def run_here(out):
     """Run or go on with the matrix; return how many cells were run."""
     with open_store(out, "resume", None) as (store, lock):
         pool = LocalPool(run_noted, 2, keep_open=lock)
-        plan = RunPlan(reports="none")
+        plan = RunPlan(writers=ReportWriters(), reports="none")
         matrix = load_matrix(Path("m.kvmatrix.toml"))
         checked = check_cells(matrix.source, matrix.cells)
         return run_matrix(matrix, checked, store, pool, plan, Unwatched()).ran

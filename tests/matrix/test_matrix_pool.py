@@ -11,7 +11,7 @@ from matrix_helpers import echo
 from waiting import HANGS_S, wait_until
 
 from replay.errors import MatrixError
-from replay.matrix.workers.local_pool import LocalPool
+from replay.matrix.pool import LocalPool
 
 
 def run(jobs, count=2, **limits):

@@ -185,7 +185,7 @@ def test_another_matrix_or_a_damaged_head_is_replaced_only_by_force(matrix_file,
 def test_options_that_do_not_go_together_are_refused(
     matrix_file, kvreplay, monkeypatch, words, told
 ):
-    monkeypatch.setattr("replay.matrix.workers.dask_pool._CONNECT_S", 0.5)
+    monkeypatch.setattr("replay.matrix.dask_pool._CONNECT_S", 0.5)
     code, _, err = kvreplay("matrix", "run", matrix_file(), "--out", "M", *words)
     assert code == 2
     assert told in err
@@ -291,7 +291,7 @@ def test_a_cell_of_another_place_is_found_before_anything_runs(matrix_file, kvre
 def test_the_markdown_goes_to_the_step_summary_and_files_where_they_are_wanted(
     matrix_file, kvreplay, monkeypatch
 ):
-    reports_stand_in(monkeypatch)
+    monkeypatch.setattr("replay.commands.matrix.run.ReportWriters", StandIn)
     Path("step.md").write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", "step.md")
     words = ("--reports", "none", "--junit", "new/j.xml", "--markdown", "s.md")
@@ -302,23 +302,17 @@ def test_the_markdown_goes_to_the_step_summary_and_files_where_they_are_wanted(
     assert Path("M/matrix.html").read_text() == "small"
 
 
-def reports_stand_in(monkeypatch):
+class StandIn:
     """Reports that say only what they were given."""
-    made = {
-        ("reports.outputs.matrix.junit", "junit_xml"): lambda table, head: (
-            f"<{head['name']} {table.num_rows}/>"
-        ),
-        ("reports.outputs.matrix.markdown", "matrix_markdown"): lambda table, head: (
-            f"# {head['name']} {table.num_rows}\n"
-        ),
-        ("reports.outputs.matrix.page", "write_matrix_page"): lambda directory: (
-            directory / "matrix.html"
-        ).write_text(json.loads((directory / "matrix.json").read_text())["name"]),
-    }
-    monkeypatch.setattr(
-        "replay.matrix.outputs._made",
-        lambda module, function, *arguments: made[module, function](*arguments),
-    )
+
+    def junit(self, table, head):
+        return f"<{head['name']} {table.num_rows}/>"
+
+    def markdown(self, table, head):
+        return f"# {head['name']} {table.num_rows}\n"
+
+    def page(self, table, head):
+        return head["name"]
 
 
 @pytest.mark.slow

@@ -85,7 +85,7 @@ import time
 from replay.matrix.run_one import run_message
 
 
-def run(message):
+def run(draw_page, message):
     trace = message["options"]["trace"]
     if trace.startswith("hangs"):
         time.sleep(600)
@@ -93,7 +93,7 @@ def run(message):
         os.kill(os.getpid(), signal.SIGSEGV)
     if trace.startswith("eats"):
         time.sleep(0.5)
-    return run_message(message)
+    return run_message(draw_page, message)
 """
 
 
@@ -102,7 +102,7 @@ def test_a_cell_that_tests_nothing_hangs_dies_or_eats_the_memory_fails_and_the_r
     folder.write("odd_task.py", ODD_TASK)
     folder.write(
         "conftest.py",
-        "import odd_task\nimport replay.pytest_plugin.session as session\n\nsession.run_message = odd_task.run\n",
+        "import odd_task\nimport replay.pytest_plugin.cells as session\n\nsession.run_message = odd_task.run\n",
     )
     folder.write("dies.kvmatrix.toml", MATRIX)
     folder.write("eats.kvmatrix.toml", MATRIX + "\n[budget]\nmemory_mb = 5\n")
@@ -138,7 +138,7 @@ def hang():
     )
     folder.write(
         "conftest.py",
-        "import odd_task\nimport replay.pytest_plugin.session as session\n\nsession.run_message = odd_task.run\n",
+        "import odd_task\nimport replay.pytest_plugin.cells as session\n\nsession.run_message = odd_task.run\n",
     )
     folder.write("hangs.kvmatrix.toml", MATRIX)
     running = folder.start("-x")

@@ -7,9 +7,8 @@ import pytest
 from report_helpers import HOSTILE, copy_changed, record, write_trace
 
 from faults.rule import FaultPlan, FaultRule
-from reports.compare.comparison import make_comparison
+from reports.compare.comparison import make_comparison, make_result
 from reports.compare.page import make_comparison_part
-from reports.compare.sentences import make_result
 from reports.evidence import load
 from reports.page import render_report
 
@@ -87,7 +86,7 @@ def test_other_traces_are_compared_with_care(found, tmp_path):
     short = record(tmp_path / "short", other, "sglang-0.4.6.post4", FaultPlan((lost,)))
     comparison = make_comparison(found["leak"], load(short))
     assert not comparison.likeness.same_trace
-    assert any("different traces" in warning for warning in comparison.likeness.warnings)
+    assert any("traces differ" in warning for warning in comparison.likeness.warnings)
     assert comparison.fates is None and comparison.faults.touched is None
     assert comparison.result.change in ("better", "worse", "unchanged", "changed")
     assert all(check.passed for check in comparison.checks)

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from replay.recording.events import EventFact
 from replay.recording.kinds import Outcome
 from replay.recording.requests import RequestRow
-from reports.parts.lanes.drawing import ARROWS_MAX, draw
+from reports.parts.lanes.drawing import ARROWS_MAX, draw, make_scale
 from reports.parts.lanes.lane import bars_of, make_lanes_of
 from reports.parts.lanes.part import show_lanes
-from reports.parts.lanes.scale import make_scale
 
 END_US = 900_000_000
 TIMES = [
@@ -288,7 +287,7 @@ def test_too_many_arrows_are_cut_but_never_the_faulted_ones():
     late = event(event=40, sent_us=60, delivered_us=500, fault="delay", rule="a")
     part = show_lanes([make_lanes_of(row_of(), [*many, late], [], END_US)], "a", "t", 1)  # fmt: skip
     (lane,) = part.lanes
-    assert lane.left_out.startswith(f"showing {ARROWS_MAX} of 41 events")
+    assert lane.left_out.startswith(f"showing {ARROWS_MAX} of 41 distinct events")
     assert "41 delay" in lane.svg
     # The table has them all: sent and delivered each, and the two bars.
     assert lane.table.of == 2 * 41 + 2

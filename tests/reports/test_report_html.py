@@ -48,7 +48,7 @@ def test_the_page_tells_the_whole_story(recordings, leak_page):
     assert "PERSISTENT" in leak_page
     assert summary["engine_message"].split("\n")[0] in leak_page
     assert summary["reproduce"] in leak_page
-    for words in ("Who owns the gap", "Completion events", "Episodes", "Fault rules", "never"):
+    for words in ("Owners of the gap", "Completion events", "Episodes", "Fault rules", "never"):
         assert words in leak_page
     assert "checks failed" not in leak_page
     # Every drawing is an image with a name, but for the samples in a legend, which say nothing.

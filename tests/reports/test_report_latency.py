@@ -138,7 +138,7 @@ def test_with_a_baseline_the_page_compares(pair):
     assert last[1] == "40"
     assert float(slow["touched"].replace(",", "")) > 900
     assert float(slow["without faults"].replace(",", "")) < 900
-    assert "; without, 40 requests had a first token" in part.headline
+    assert "; without, 40 requests got a first token" in part.headline
     assert (
         make_section(pair["faulty"], "r1", charts=False, baseline=pair["calm"]).failed_checks == 0
     )

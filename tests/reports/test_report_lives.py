@@ -18,7 +18,7 @@ def test_each_life_names_the_fault_where_it_begins(recordings):
     page = render_report([recordings["leak"]], charts=False)
     assert HEADING in page
     row = re.search(r'<tr class="blame">.*?</tr>', page, re.DOTALL).group()
-    assert "here it begins" in row
+    assert "it begins here" in row
     assert "rule lost, event" in row
     assert "is sent: it is lost on its way" in row
     assert "was dropped at" in page

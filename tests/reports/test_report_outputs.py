@@ -67,9 +67,9 @@ def test_without_a_name_it_is_report_html(recordings, work_dir):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["LEAK", "-o", "x.pdf"], "x.pdf: what it is to be is told by its suffix"),
-        (["LEAK", "-o", "x"], "x: what it is to be"),
-        (["LEAK", "--perfetto", "x.html"], "x.html: a trace file is called"),
+        (["LEAK", "-o", "x.pdf"], "x.pdf: unknown kind of output; its suffix must be .html"),
+        (["LEAK", "-o", "x"], "x: unknown kind of output"),
+        (["LEAK", "--perfetto", "x.html"], "x.html: a trace file must be named"),
         (["LEAK", "-o", "x.md", "-o", "./x.md"], "is named twice"),
         (["LEAK", "-o", "x.json", "--perfetto", "x.json"], "is named twice"),
         (["LEAK", "LEAK"], "is given twice"),

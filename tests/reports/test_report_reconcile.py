@@ -11,8 +11,8 @@ from report_helpers import copy_changed
 from replay.errors import RecordingError
 from reports.evidence import load
 from reports.page import render_report
+from reports.parts.checks.part import reconcile
 from reports.parts.tables import part as tables
-from reports.reconcile import reconcile
 from reports.section import make_section
 
 

@@ -16,9 +16,9 @@ from faults.kinds.registry import KINDS
 from faults.rule import FaultPlan, FaultRule
 from reports.evidence import load
 from reports.page import render_report
-from reports.parts.faults import check_faults, make_faults
-from reports.parts.rule_events import rule_events
-from reports.parts.rule_words import action, duration, ordinal, recorded_rule, selection
+from reports.parts.faults.part import check_faults, make_faults
+from reports.parts.faults.rule_events import rule_events
+from reports.parts.faults.rule_words import action, duration, ordinal, recorded_rule, selection
 
 SOME = frozenset({2, 5, 9})
 
@@ -127,7 +127,7 @@ def test_strange_names_are_text_and_do_not_fill_the_page(every_kind):
     table = page[page.index('id="r1-faults"') :].split("</section>")[0]
     # Once, behind a fold, and in the words of nothing else.
     assert table.count("q" * 10_000) == 1
-    assert table.count("Its whole name") == 1
+    assert table.count("Full name") == 1
 
 
 def test_a_recording_without_rules_has_no_such_part(recordings):

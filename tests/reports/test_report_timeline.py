@@ -110,7 +110,7 @@ def test_the_worst_episodes_come_first_where_points_are_short(long):
     windows = detail.windows[long.worst.pool]
     assert ((windows[:, 0] <= opened) & (opened <= windows[:, 1])).any()
     caption = make_charts(long, 30).detail
-    assert f"of {len(long.episodes):,} episodes, the worst first" in caption
+    assert f"of {len(long.episodes):,} episodes, worst first" in caption
 
 
 def test_keys_go_to_the_episode_of_the_verdict_whatever_is_left_out(long, monkeypatch):

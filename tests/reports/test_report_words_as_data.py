@@ -58,9 +58,9 @@ def test_the_comment_says_verdict_equation_blame_and_how_to_do_it_again(recordin
     assert "PERSISTENT" in text
     assert f"{mismatch['gap']:,} tokens = {mismatch['pages']} pages" in text
     assert f"```sh\n{summary['reproduce']}\n```" in text
-    assert "What did it: " in text
+    assert "Cause: " in text
     assert re.search(r"Episodes[^<]*: (all|showing)", text)
-    assert re.search(r"\d+ of \d+ checks of its own numbers passed", text)
+    assert re.search(r"\d+ of \d+ consistency checks passed", text)
 
 
 def test_of_two_the_comment_begins_with_what_became_of_it(recordings):
@@ -93,7 +93,7 @@ def test_long_names_do_not_make_a_long_comment(recordings, tmp_path):
     for directories in ((copy,), (copy, recordings["clean"]), (copy,) * 40):
         text = markdown(*directories)
         assert len(text) <= CHARACTERS_MAX
-    assert "more parts of this report left out here" in text
+    assert "more parts of this report left out" in text
 
 
 def test_the_document_has_numbers_that_add_up(recordings):

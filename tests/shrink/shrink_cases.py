@@ -10,10 +10,10 @@ from replay.reproduce.hunt import Find, draw_case, hunt
 from replay.run.session import SessionOptions
 from replay.shrink.case import Case
 from replay.shrink.in_memory import replay_in_memory
-from replay.shrink.journal import Journal
 from replay.shrink.outcome import outcome_of
-from replay.shrink.rounds import shrink
+from replay.shrink.place import Journal
 from replay.shrink.search import Budget, Goal, Search
+from replay.shrink.shrinker import shrink
 from traces.schema import TraceRequest
 
 

@@ -11,8 +11,8 @@ from shrink_cases import find, goal_of, plain_case, schedule_case, shrunk
 
 from faults.rule import FaultRule
 from replay.shrink.in_memory import replay_in_memory
-from replay.shrink.journal import Journal
 from replay.shrink.outcome import outcome_of
+from replay.shrink.place import Journal
 from replay.shrink.search import Goal
 
 #: Cases of each property; more are tried by hand.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.shrink.journal import Journal
+from replay.shrink.place import Journal
 from replay.shrink.search import keep_few
 from replay.shrink.smaller.numbers import simpler_counts, simpler_times
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from traces.formats.base import LogFormat
 from traces.formats.reader import LogReader
-from traces.formats.registry import LogFormat
 from traces.formats.sample import Sample
 from traces.formats.values import read_date_time_us, read_tokens
 from traces.schema import TraceRequest

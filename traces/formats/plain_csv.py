@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from traces.formats.base import LogFormat
 from traces.formats.plain import PlainColumns, matches_fields
 from traces.formats.reader import LogReader
-from traces.formats.registry import LogFormat
 from traces.formats.sample import Sample
 from traces.schema import TraceRequest
 

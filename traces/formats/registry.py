@@ -1,44 +1,37 @@
 """The registry of log formats, and which of them a file is.
 
-A format is a module with a `FORMAT`; it is imported when it is used or when a file has to be told
-apart. Adding one means writing its module and one line here.
+A format is a module with a `FORMAT` (`traces.formats.base.LogFormat`). Formats are imported when a log
+is read. To add one, write its module and name it in `FORMATS` and in `load_format`.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from traces.errors import TraceError
 
 if TYPE_CHECKING:
-    from traces.formats.reader import LogReader
-    from traces.formats.sample import Sample
+    from traces.formats.base import LogFormat
     from traces.formats.source import LogFile
-    from traces.schema import TraceRequest
 
-#: Format name -> (module, one line for help texts). The plain ones come last.
-FORMATS: Mapping[str, tuple[str, str]] = MappingProxyType(
+#: Format name -> one line for help texts. The plain ones come last.
+FORMATS: Mapping[str, str] = MappingProxyType(
     {
-        "mooncake": ("traces.formats.mooncake", "Mooncake (FAST'25), JSONL"),
-        "azure": ("traces.formats.azure", "Azure LLM inference traces 2023 and 2024, CSV"),
-        "burstgpt": ("traces.formats.burstgpt", "BurstGPT, CSV"),
-        "bailian": ("traces.formats.bailian", "Bailian (KVCache@ATC'25), JSONL"),
-        "dynamo": ("traces.formats.dynamo", "NVIDIA Dynamo request traces, JSONL"),
-        "aiperf": ("traces.formats.aiperf", "AIPerf profile_export.jsonl"),
-        "baseten": ("traces.formats.baseten", "Baseten completion traces, Parquet"),
-        "sglang-metrics": (
-            "traces.formats.sglang_metrics",
-            "SGLang --export-metrics-to-file, JSONL",
-        ),
-        "sglang-dump": ("traces.formats.sglang_dump", "SGLang request dumps, pickle"),
-        "vllm-otlp": ("traces.formats.vllm_otlp", "vLLM OpenTelemetry spans, OTLP JSON lines"),
-        "csv": ("traces.formats.plain_csv", "any CSV, with --map"),
-        "jsonl": ("traces.formats.plain_jsonl", "any JSON lines, with --map"),
-        "parquet": ("traces.formats.plain_parquet", "any Parquet, traces too, with --map"),
+        "mooncake": "Mooncake (FAST'25), JSONL",
+        "azure": "Azure LLM inference traces 2023 and 2024, CSV",
+        "burstgpt": "BurstGPT, CSV",
+        "bailian": "Bailian (KVCache@ATC'25), JSONL",
+        "dynamo": "NVIDIA Dynamo request traces, JSONL",
+        "aiperf": "AIPerf profile_export.jsonl",
+        "baseten": "Baseten completion traces, Parquet",
+        "sglang-metrics": "SGLang --export-metrics-to-file, JSONL",
+        "sglang-dump": "SGLang request dumps, pickle",
+        "vllm-otlp": "vLLM OpenTelemetry spans, OTLP JSON lines",
+        "csv": "any CSV, with --map",
+        "jsonl": "any JSON lines, with --map",
+        "parquet": "any Parquet, traces too, with --map",
     }
 )
 
@@ -49,31 +42,39 @@ PLAIN_FORMATS = ("csv", "jsonl", "parquet")
 AUTO = "auto"
 
 
-@dataclass(frozen=True, slots=True)
-class LogFormat:
-    """One format of logs.
-
-    Attributes:
-        source: the note in the footer of traces made from it.
-        matches: whether a file is of this format, from its beginning.
-        read: yields a file's rows as requests, in the order of the file, telling the reader of
-            every row that is none. Arrivals need not be sorted.
-        is_wall_clock: arrivals count from 1970; the trace's then start at 0.
-        takes_block_size: the user may say how many tokens a block hash covers.
-    """
-
-    source: str
-    matches: Callable[[Sample], bool]
-    read: Callable[[LogReader], Iterator[TraceRequest]]
-    is_wall_clock: bool = True
-    takes_block_size: bool = False
-
-
 def load_format(name: str) -> LogFormat:
-    """Import a format by its name, a key of `FORMATS`."""
-    found = importlib.import_module(FORMATS[name][0]).FORMAT
-    assert isinstance(found, LogFormat)
-    return found
+    """Import the formats, and return one by its name, a key of `FORMATS`."""
+    from traces.formats import (
+        aiperf,
+        azure,
+        bailian,
+        baseten,
+        burstgpt,
+        dynamo,
+        mooncake,
+        plain_csv,
+        plain_jsonl,
+        plain_parquet,
+        sglang_dump,
+        sglang_metrics,
+        vllm_otlp,
+    )
+
+    return {
+        "mooncake": mooncake.FORMAT,
+        "azure": azure.FORMAT,
+        "burstgpt": burstgpt.FORMAT,
+        "bailian": bailian.FORMAT,
+        "dynamo": dynamo.FORMAT,
+        "aiperf": aiperf.FORMAT,
+        "baseten": baseten.FORMAT,
+        "sglang-metrics": sglang_metrics.FORMAT,
+        "sglang-dump": sglang_dump.FORMAT,
+        "vllm-otlp": vllm_otlp.FORMAT,
+        "csv": plain_csv.FORMAT,
+        "jsonl": plain_jsonl.FORMAT,
+        "parquet": plain_parquet.FORMAT,
+    }[name]
 
 
 def detect_format(log: LogFile, *, has_column_map: bool) -> str | None:

@@ -31,8 +31,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from traces.errors import TraceError
+from traces.formats.base import LogFormat
 from traces.formats.reader import LogReader, RowSkipped
-from traces.formats.registry import LogFormat
 from traces.formats.safe_pickle import Record, load_plain
 from traces.formats.sample import Sample
 from traces.formats.sglang_metrics import finished_request

@@ -33,9 +33,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from traces.formats.base import LogFormat
 from traces.formats.hashes import hash_tokens
 from traces.formats.reader import LogReader, RowSkipped
-from traces.formats.registry import LogFormat
 from traces.formats.sample import Sample
 from traces.formats.values import (
     check_cancel_us,

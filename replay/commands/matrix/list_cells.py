@@ -7,20 +7,21 @@ from pathlib import Path
 import click
 
 from replay.commands.matrix.shared import JSON, SHARD, print_warnings
-from replay.commands.options import say, say_json
+from replay.commands.options import example, say, say_json
 
 
-@click.command("list", epilog="Example: kvreplay matrix list nightly.kvmatrix.toml --shard 1/3")
+@click.command(
+    "list", epilog=example("kvreplay matrix list examples/fault-matrix.kvmatrix.toml --shard 1/3")
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @SHARD
 @JSON
 def list_cells(file: Path, shard: str | None, as_json: bool) -> None:
-    """Check the matrix FILE and show its cells, their expectations and their number; nothing runs.
+    """Check the matrix FILE and list its cells with their expectations; nothing runs.
 
-    Exit codes: 0 the file is sound, 2 it is not.
+    Exit codes: 0 the file is valid, 2 it is not.
     """
-    from replay.matrix.checks import check_cells
-    from replay.matrix.matrix import cells_of, load_matrix, parse_shard
+    from replay.matrix.matrix import cells_of, check_cells, load_matrix, parse_shard
 
     chosen = None if shard is None else parse_shard(shard)
     matrix = load_matrix(file)

@@ -9,17 +9,19 @@ import click
 
 from replay.commands.matrix.shared import (
     JSON,
+    ReportWriters,
     hold_results,
     output_options,
     print_results,
     print_results_json,
     print_warnings,
 )
+from replay.commands.options import example
 from replay.errors import MatrixError
 
 
 @click.command(
-    epilog="Example: kvreplay matrix merge shard-1 shard-2 shard-3 --out M --junit j.xml"
+    epilog=example("kvreplay matrix merge shard-1 shard-2 shard-3 --out M --junit j.xml")
 )
 @click.argument(
     "directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
@@ -29,9 +31,9 @@ from replay.errors import MatrixError
     type=click.Path(path_type=Path),
     required=True,
     metavar="M",
-    help="Where the whole goes; a finished matrix there is replaced.",
+    help="Directory of the merged matrix; a finished matrix there is replaced.",
 )
-@click.option("--force", is_flag=True, help="Replace another matrix in M, too.")
+@click.option("--force", is_flag=True, help="Replace a different matrix in M as well.")
 @output_options
 @JSON
 def merge(
@@ -42,9 +44,9 @@ def merge(
     markdown: Path | None,
     as_json: bool,
 ) -> int:
-    """Put the shards in DIR... together: the same results as of one run of the whole matrix.
+    """Merge the shards in DIR... into the results that one run of the whole matrix gives.
 
-    Exit codes as of `kvreplay matrix run`.
+    Exit codes: as `kvreplay matrix run`.
     """
     for directory in directories:
         if os.path.realpath(directory) == os.path.realpath(out):
@@ -61,7 +63,7 @@ def merge(
         open_store(out, "merge", None, source, reads=directories, force=force) as (store, _),
     ):
         try:
-            plan = RunPlan(junit=junit_place, markdown=markdown_place)
+            plan = RunPlan(writers=ReportWriters(), junit=junit_place, markdown=markdown_place)
             finished = merge_shards(whole, store, plan)
         except BaseException:
             # Half a merge is worth nothing: the shards are still there.

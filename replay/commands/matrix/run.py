@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,27 +13,31 @@ import click
 from replay.commands.matrix.shared import (
     JSON,
     SHARD,
+    ReportWriters,
+    draw_page,
     hold_results,
     output_options,
     print_results,
     print_results_json,
     print_warnings,
 )
-from replay.commands.options import inputs_of, say, show_path
+from replay.commands.options import DEVICE, example, inputs_of, say, show_path
 
 if TYPE_CHECKING:
-    from replay.matrix.file import Budget
-    from replay.matrix.workers.pool import Pool
+    from replay.matrix.pool import Pool
+    from replay.run.matrix_file import Budget
 
 _WHICH = click.Choice(["all", "unexpected", "none"])
 
 
 @click.command(
-    epilog="Example: kvreplay matrix run nightly.kvmatrix.toml --jobs 4 --out M --junit junit.xml"
+    epilog=example(
+        "kvreplay matrix run examples/fault-matrix.kvmatrix.toml --out M --junit junit.xml"
+    )
 )
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
-    "--jobs", type=click.IntRange(1, 1024), help="Cells at a time; as many as cores by default."
+    "--jobs", type=click.IntRange(1, 1024), help="Cells at a time. [default: number of cores]"
 )
 @SHARD
 @click.option(
@@ -40,7 +45,7 @@ _WHICH = click.Choice(["all", "unexpected", "none"])
     default="local",
     show_default=True,
     metavar="local|dask://HOST:PORT",
-    help="Who runs the cells: processes here, or the workers of a Dask cluster.",
+    help="Run the cells in local processes, or on the workers of a Dask cluster.",
 )
 @click.option(
     "--out",
@@ -48,32 +53,36 @@ _WHICH = click.Choice(["all", "unexpected", "none"])
     default=Path("matrix-out"),
     show_default=True,
     metavar="M",
-    help="Where everything goes; a finished matrix there is replaced.",
+    help="Directory of all results; a finished matrix there is replaced.",
 )
 @click.option(
-    "--resume", is_flag=True, help="Go on in M: run only what is not done or has changed."
+    "--resume",
+    is_flag=True,
+    help="Continue in M: run only the cells that are not done or have changed.",
 )
-@click.option("--restart", is_flag=True, help="Throw away what is in M and begin again.")
-@click.option("--force", is_flag=True, help="Throw away another matrix that is in M, too.")
+@click.option("--restart", is_flag=True, help="Discard the matrix in M and start again.")
+@click.option("--force", is_flag=True, help="Discard a different matrix in M as well.")
 @click.option(
     "--retry",
     is_flag=True,
-    help="With --resume: run again what crashed, hung or ran out of memory.",
+    help="With --resume: run the cells again that crashed, hung or ran out of memory.",
 )
 @output_options
 @click.option(
-    "--keep", type=_WHICH, default="all", show_default=True, help="Cells whose recording is kept."
-)
-@click.option(
-    "--reports", type=_WHICH, default="all", show_default=True, help="Cells that get a page."
-)
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
+    "--keep",
+    type=_WHICH,
+    default="all",
     show_default=True,
-    help="Where the pools live.",
+    help="Keep the recordings of these cells.",
 )
+@click.option(
+    "--reports",
+    type=_WHICH,
+    default="all",
+    show_default=True,
+    help="Draw the pages of these cells.",
+)
+@DEVICE
 @JSON
 def run(
     file: Path,
@@ -92,7 +101,7 @@ def run(
     device: str,
     as_json: bool,
 ) -> int:
-    """Run every cell of the matrix FILE and check it against what is expected of it.
+    """Run every cell of the matrix FILE and check it against its expectation.
 
     Exit codes, by the worst cell: 0 all as expected, 1 another verdict than expected, 2 bad input,
     3 inconclusive or not tested, 4 a cell crashed, hung or ran out of memory.
@@ -102,8 +111,7 @@ def run(
     if retry and not resume:
         raise click.UsageError("--retry goes with --resume: it says what else runs again")
     _check_executor(executor, jobs)
-    from replay.matrix.checks import check_cells
-    from replay.matrix.matrix import cells_of, load_matrix, parse_shard
+    from replay.matrix.matrix import cells_of, check_cells, load_matrix, parse_shard
 
     chosen = None if shard is None else parse_shard(shard)
     matrix = load_matrix(file)
@@ -111,10 +119,10 @@ def run(
     # Before a directory is made or a process started.
     checked = check_cells(matrix.source, cells)
     from replay.commands.matrix.progress import watching
+    from replay.matrix.pool import core_count
     from replay.matrix.results import exit_code_of
     from replay.matrix.runner import OutOfTimeError, RunPlan, run_matrix
     from replay.matrix.store import Mode, open_store
-    from replay.matrix.workers.local_pool import core_count
 
     mode: Mode = "resume" if resume else "restart" if restart else "new"
     named = {name for cell in cells for name in (cell.options.trace, cell.options.plan)}
@@ -125,6 +133,7 @@ def run(
     ):
         print_warnings(matrix.warnings)
         plan = RunPlan(
+            writers=ReportWriters(),
             shard=chosen,
             device=device,
             reports=reports,
@@ -168,14 +177,14 @@ def _check_executor(executor: str, jobs: int | None) -> None:
 
 def _pool(executor: str, jobs: int, budget: Budget, lock: int) -> AbstractContextManager[Pool]:
     if executor != "local":
-        from replay.matrix.workers.dask_pool import DaskPool
+        from replay.matrix.dask_pool import DaskPool
 
-        return DaskPool(executor, cell_s=budget.cell_s)
+        return DaskPool(executor, draw_page, cell_s=budget.cell_s)
+    from replay.matrix.pool import LocalPool
     from replay.matrix.run_one import run_message
-    from replay.matrix.workers.local_pool import LocalPool
 
     return LocalPool(
-        run_message,
+        partial(run_message, draw_page),
         jobs,
         cell_s=budget.cell_s,
         memory_bytes=None if budget.memory_mb is None else budget.memory_mb * 2**20,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,25 +14,58 @@ from replay.recording.file_kinds import JUNIT, MARKDOWN
 from traces.files.place import Place, check_apart, hold_all
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from replay.matrix.results import CellResult
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-SHARD = click.option("--shard", metavar="I/N", help="Only the cells of this shard, such as 1/3.")
+SHARD = click.option(
+    "--shard", metavar="I/N", help="Use only the cells of this shard, such as 1/3."
+)
 
-#: Unexpected cells that are told at length at the end; all of them are in the results.
+#: Unexpected cells that are printed in full at the end; the results have all of them.
 _TOLD_MAX = 50
 
 
+class ReportWriters:
+    """What `reports` makes of a matrix (`replay.matrix.results.Writers`)."""
+
+    def junit(self, results: pa.Table, head: Mapping[str, Any]) -> str:
+        """JUnit XML."""
+        from reports.outputs.matrix.junit import junit_xml
+
+        return junit_xml(results, head)
+
+    def markdown(self, results: pa.Table, head: Mapping[str, Any]) -> str:
+        """A summary for the page of a CI job or a pull request."""
+        from reports.outputs.matrix.markdown import matrix_markdown
+
+        return matrix_markdown(results, head)
+
+    def page(self, results: pa.Table, head: Mapping[str, Any]) -> str:
+        """One HTML page of all cells."""
+        from reports.outputs.matrix.page import render_matrix_page
+
+        return render_matrix_page(results, head)
+
+
+def draw_page(recording: Path, page: Path, title: str, charts: bool) -> None:
+    """Draw the report of a cell; workers import this function."""
+    from reports.page import write_report
+
+    write_report([recording], page, title, charts=charts)
+
+
 def output_options(command: _Function) -> _Function:
-    """`--junit` and `--markdown`: where else results are written."""
+    """`--junit` and `--markdown`: further files for the results."""
     for name, what in (("junit", "JUnit XML"), ("markdown", "Markdown summary")):
         command = click.option(
             f"--{name}",
             type=click.Path(path_type=Path, dir_okay=False),
             metavar="FILE",
-            help=f"Write the {what} here too.",
+            help=f"Also write the {what} to FILE.",
         )(command)
     return command
 
@@ -41,7 +74,7 @@ def output_options(command: _Function) -> _Function:
 def hold_results(
     out: Path, junit: Path | None, markdown: Path | None, reads: Sequence[Path]
 ) -> Iterator[tuple[Place | None, Place | None]]:
-    """Look at the places of all results before anything runs, and hold those that are not in `out`.
+    """Check the places of all results before anything runs, and hold those that are not in `out`.
 
     Raises:
         OutputError: something else is there.
@@ -54,13 +87,13 @@ def hold_results(
 
 
 def print_warnings(warnings: Iterable[str]) -> None:
-    """Tell on stderr what in the file has no effect."""
+    """Print on stderr which parts of the file have no effect."""
     for warning in warnings:
         say(f"kvreplay: warning: {warning}", err=True)
 
 
 def print_results(results: Iterable[CellResult], out: Path, ran: int) -> None:
-    """Tell of each unexpected cell what broke and how to repeat it, and count the rest."""
+    """Print what broke in each unexpected cell and how to repeat it; count the rest."""
     from replay.matrix.results import count_outcomes
 
     all_results = list(results)
@@ -92,7 +125,7 @@ def cell_text(result: CellResult) -> str:
 def print_results_json(
     results: Iterable[CellResult], out: Path, name: str, ran: int, warnings: Iterable[str]
 ) -> None:
-    """The same for machines."""
+    """Print the results as JSON."""
     from replay.matrix.results import count_outcomes, exit_code_of, result_row
     from replay.matrix.store import MatrixStore
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from replay.commands.options import say, show_path
 from replay.recording.kinds import VERDICT_SIGNS
+from replay.recording.words import equation
 
 if TYPE_CHECKING:
     from replay.run.replay_once import ReplayRequest
@@ -57,19 +58,6 @@ def verdict_sign(verdict: str) -> None:
     """Print a verdict by its sign and in its colour, without ending the line."""
     sign = f"[{VERDICT_SIGNS[verdict]}] {verdict.upper()}"
     say(sign, fg=_COLOURS[verdict], bold=True, nl=False)
-
-
-def equation(mismatch: dict[str, Any]) -> str:
-    """Both sides of the broken equation and the gap in whole pages, on one line."""
-    names = ["available", "evictable", "protected"]
-    # In a busy moment part of the pool is in use, which a quiet one leaves out of the equation.
-    names += [name for name in ("live", "in_transfer") if mismatch[name]]
-    terms = " + ".join(f"{name.replace('_', ' ')} {mismatch[name]}" for name in names)
-    return (
-        f"{mismatch['pool']}: {terms} = {sum(mismatch[name] for name in names)}, "
-        f"total {mismatch['total']}: gap {mismatch['gap']} tokens = {mismatch['pages']} pages of "
-        f"{mismatch['page_size']}"
-    )
 
 
 def print_swarm(request: ReplayRequest) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from replay.commands.options import say
-from replay.commands.trace.shared import FORCE, JSON, OUTPUT, example, print_made, progress
+from replay.commands.options import example, progress_bars, say
+from replay.commands.trace.shared import FORCE, JSON, OUTPUT, print_made
 
 #: Environment variable that may hold the secret.
 KEY_VARIABLE = "KVREPLAY_ANONYMIZE_KEY"
@@ -30,10 +30,10 @@ _DAY_MS = 24 * 3600 * 1000
     "--key-file",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="File that holds the secret, 16 bytes or more (a newline at its end is ignored); make one "
-    f"with `openssl rand -hex 32 > secret.key`. Without it the variable {KEY_VARIABLE} is used, or "
-    "else the terminal asks. The secret is never an argument: arguments stay in the shell's "
-    "history and show in the list of processes.",
+    help="File with the secret: at least 16 bytes, a trailing newline is ignored. Make one with "
+    "`openssl rand -hex 32 > secret.key`. Without --key-file the environment variable "
+    f"{KEY_VARIABLE} is used, or the terminal asks. The secret is never an argument, because "
+    "arguments appear in the shell history and in the process list.",
 )
 @click.option(
     "--quantise-ms",
@@ -41,7 +41,7 @@ _DAY_MS = 24 * 3600 * 1000
     "quantum_ms",
     type=click.IntRange(1, _DAY_MS),
     metavar="N",
-    help="Floor arrivals and cancels to multiples of N milliseconds.",
+    help="Round arrival and cancel times down to multiples of N milliseconds.",
 )
 @FORCE
 @JSON
@@ -53,19 +53,18 @@ def anonymize(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write a copy of a trace that names nobody.
+    """Write a de-identified copy of a trace.
 
-    Each part between the slashes of request and session ids becomes a pseudonym under the part
-    before it, so that what belongs to one tenant or session still does. Block hashes are re-keyed:
-    prompts that share a prefix still do, their contents cannot be guessed. The source note and
-    columns that are not a trace's are left out.
+    Each part of a request or session id (parts are separated by slashes) becomes a pseudonym that
+    depends on the parts before it, so requests of one tenant or session stay together. Block hashes
+    are re-keyed: prompts that shared a prefix still share it, and their contents cannot be guessed.
+    The source note and unknown columns are dropped.
 
-    The same secret gives the same bytes; another secret changes everything; without it nothing
-    maps back. Keep it away from the copy, or throw it away.
+    The same secret gives the same bytes; another secret changes everything. Nobody can map the
+    copy back without the secret: store it apart from the copy, or delete it.
 
-    NOT hidden: prompt and output lengths, times (unless quantised), priorities, the block size, how
-    many parts an id has, and the shape of sharing (which requests have a session, tenant or prefix
-    in common).
+    NOT hidden: prompt and output lengths, times (unless quantised), priorities, the block size, the
+    number of parts of an id, and which requests share a session, tenant or prefix.
     """
     from traces.dataset import open_trace
     from traces.files.kinds import TRACE
@@ -77,7 +76,7 @@ def anonymize(
     keys_in = [key_file] if key_file is not None and key_file.is_file() else []
     Place(output, TRACE).check([trace_path, *keys_in])
     keys = derive_keys(*_read_secret(key_file))
-    with progress("Anonymising requests", trace.request_count) as advance:
+    with progress_bars(("Anonymising requests", trace.request_count)) as (advance,):
         written = anonymize_trace(
             trace_path,
             output,
@@ -94,7 +93,7 @@ def anonymize(
 
 
 def _read_secret(key_file: Path | None) -> tuple[bytes, str]:
-    """Return the secret and what messages call it."""
+    """Return the secret and its name in messages."""
     if key_file is not None:
         return _read_key_file(key_file), f"key file {key_file}"
     if KEY_VARIABLE in os.environ:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from replay.commands.options import say_json
-from replay.commands.trace.shared import FORCE, JSON, OUTPUT, example, print_table, progress_steps
+from replay.commands.options import example, progress_bars, say_json
+from replay.commands.trace.shared import FORCE, JSON, OUTPUT, print_table
 from traces.formats import AUTO, FORMATS
 
 
@@ -28,27 +28,27 @@ from traces.formats import AUTO, FORMATS
     show_default=True,
     type=click.Choice([AUTO, *FORMATS]),
     metavar="FORMAT",
-    help="Format of the logs; auto tells it from their content. "
-    + " ".join(f"{name}: {text}." for name, (_, text) in FORMATS.items()),
+    help="Format of the logs; auto detects it. "
+    + " ".join(f"{name}: {text}." for name, text in FORMATS.items()),
 )
 @click.option(
     "--map",
     "assignments",
     multiple=True,
     metavar="COLUMN=FIELD",
-    help="For plain CSV, JSONL and Parquet: which column is which field of a request.",
+    help="For plain CSV, JSONL and Parquet: the request field that a column holds; repeatable.",
 )
 @click.option(
     "--block-size",
     type=click.IntRange(min=1),
     metavar="TOKENS",
-    help="Tokens one block hash covers: needed for plain logs that have hashes, and the size of the "
-    "blocks to hash where a log holds the prompts' tokens (SGLang; 64 unless given).",
+    help="Tokens per block hash. Required for plain logs with hashes; for logs with prompt tokens "
+    "(SGLang), the size of the blocks to hash (default 64).",
 )
 @click.option(
     "--skip-bad-lines",
     is_flag=True,
-    help="Count and skip lines that cannot be read at all, instead of stopping at the first.",
+    help="Skip and count unreadable lines instead of stopping at the first.",
 )
 @OUTPUT
 @FORCE
@@ -63,11 +63,11 @@ def import_log(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Convert logs that serving systems wrote to one trace, sorted by arrival.
+    """Convert the logs of serving systems to one trace, sorted by arrival.
 
-    Any log may be compressed (gzip or zstd). Several logs are merged by time. Rows that cannot be
-    requests are counted by reason, never dropped silently; a line that is not of the format at all
-    stops the import, and nothing is written.
+    Logs may be compressed (gzip or zstd). Several logs are merged by time. Rows that are not valid
+    requests are skipped and counted by reason. A line that is not in the format stops the import,
+    and nothing is written.
     """
     columns = _column_map(assignments)
     from traces.formats.pipeline import import_logs
@@ -75,7 +75,7 @@ def import_log(
 
     options = ImportOptions(columns, block_size, skip_bad_lines)
     total_bytes = sum(source.stat().st_size for source in sources if source.is_file())
-    with progress_steps(("Reading", total_bytes), ("Writing", None)) as (read, written):
+    with progress_bars(("Reading", total_bytes), ("Writing", None)) as (read, written):
         report = import_logs(sources, output, format_name, options, read, written, force=force)
     if as_json:
         say_json({"path": str(output), **report.to_json()}, indent=None)

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from replay.commands.options import say_json
-from replay.commands.trace.shared import JSON, cell, example, print_table, progress
+from replay.commands.options import example, progress_bars, say_json
+from replay.commands.trace.shared import JSON, cell, print_table
 
 _LABELS = {"after_us": "abort after us", "inter_arrival_us": "inter arrival us"}
 
@@ -26,19 +26,19 @@ _LABELS = {"after_us": "abort after us", "inter_arrival_us": "inter arrival us"}
     "--against",
     type=click.Path(path_type=Path),
     metavar="OTHER",
-    help="Compare TRACE with this one: quantiles side by side, Kolmogorov-Smirnov distances (0: "
-    "alike, 1: nothing in common), prefix hit rates in an infinite cache.",
+    help="Compare TRACE with OTHER: quantiles, Kolmogorov-Smirnov distances (0 equal, 1 disjoint), "
+    "and prefix hit rates in an infinite cache.",
 )
 @JSON
 def inspect(trace_path: Path, against: Path | None, as_json: bool) -> None:
     """Check every row of a trace and describe it: sizes, rates, shared prefixes, sessions, aborts.
 
-    One pass in bounded memory, whatever the size; temporary files go where TMPDIR says.
+    Reads the trace once, in bounded memory; temporary files go to TMPDIR.
     """
     from traces.dataset import open_trace
 
     total = sum(open_trace(path).request_count for path in (trace_path, against) if path)
-    with progress("Reading requests", total) as advance:
+    with progress_bars(("Reading requests", total)) as (advance,):
         if against is None:
             from traces.statistics.inspection import inspect_trace
 

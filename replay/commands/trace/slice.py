@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from replay.commands.options import Probability, say
-from replay.commands.trace.shared import FORCE, JSON, OUTPUT, example, print_made, progress
+from replay.commands.options import Probability, example, progress_bars, say
+from replay.commands.trace.shared import FORCE, JSON, OUTPUT, print_made
 
 # Beyond this a float of seconds has no exact microseconds: 285 years.
 _SECONDS_MAX = 2**53 / 1e6
@@ -58,33 +58,31 @@ def _speed(context: click.Context, parameter: click.Parameter, text: str) -> Fra
     metavar="S",
     help="Keep requests that arrive before S seconds of trace time.",
 )
-@click.option("--keep-times", is_flag=True, help="With --from: keep the original clock.")
+@click.option("--keep-times", is_flag=True, help="With --from: keep the original times.")
 @click.option(
     "--session",
     "sessions",
     multiple=True,
     metavar="ID",
-    help="Keep the requests of this session; may be given more than once.",
+    help="Keep the requests of this session; repeatable.",
 )
 @click.option(
     "--sample",
     "sample_share",
     type=Probability(),
     metavar="SHARE",
-    help="Keep about this share of the sessions (above 0, up to 1), each whole; requests without a "
-    "session one by one. A smaller share is a subset of a larger one with the same seed.",
+    help="Keep about this share (above 0, up to 1) of the sessions, each whole, and of the requests "
+    "without a session. With one seed, a smaller share is a subset of a larger one.",
 )
-@click.option(
-    "--seed", default=0, show_default=True, metavar="N", help="Another seed, another sample."
-)
+@click.option("--seed", default=0, show_default=True, metavar="N", help="Seed of the sample.")
 @click.option("--head", "requests_max", type=int, metavar="N", help="Keep the first N requests.")
 @click.option(
     "--speed",
     default="1",
     callback=_speed,
     metavar="X",
-    help="Divide arrivals by X: 2 doubles the rate. A client's patience (from arrival to cancel) "
-    "stays as it is, since it does not depend on the load.",
+    help="Divide arrival times by X: 2 doubles the rate. The time from arrival to cancel stays the "
+    "same, because a client's patience does not depend on the load.",
 )
 @FORCE
 @JSON
@@ -104,8 +102,8 @@ def slice_verb(
 ) -> None:
     """Write a part of a trace, or all of it at another rate.
 
-    Filters combine, in this order: time, session, sample, head; then speed. It is an error, and
-    nothing is written, when no request is left.
+    Filters apply in this order: time, session, sample, head; then speed. If no request is left,
+    nothing is written and the exit code is 2.
     """
     from traces.slicing import SliceOptions
 
@@ -123,7 +121,7 @@ def slice_verb(
     from traces.slicing import slice_trace
 
     whole = open_trace(trace_path).request_count
-    with progress("Reading requests", whole) as advance:
+    with progress_bars(("Reading requests", whole)) as (advance,):
         written = slice_trace(trace_path, output, options, advance, force=force)
     if not as_json:
         say(f"{output}: {written} of {whole} requests")

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from replay.commands.options import Probability, say
-from replay.commands.trace.shared import FORCE, JSON, OUTPUT, example, print_made, progress
+from replay.commands.options import Probability, example, progress_bars, say
+from replay.commands.trace.shared import FORCE, JSON, OUTPUT, print_made
 from traces.errors import TraceError
 from traces.likeness.options import LikenessOptions
 from traces.synthesis_options import ARRIVALS, LENGTHS, SynthesisOptions
@@ -44,32 +44,40 @@ def _synthesis_option(
     "--like",
     type=click.Path(path_type=Path),
     metavar="TRACE",
-    help="Learn arrivals, lengths, prefix reuse, sessions and aborts from this trace, whatever its "
-    "size; --requests (as many as it has), --rate (its own) and --seed may be given besides. "
-    "Ids and hashes are new, but it is no anonymiser: gaps and lengths stay recognisable.",
+    help="Learn arrivals, lengths, prefix reuse, sessions and aborts from this trace, of any size. Only "
+    "--requests (default: as many), --rate (default: the same) and --seed combine with it. Ids and "
+    "hashes are new, but this does not anonymise: gaps and lengths stay recognisable.",
 )
 @_synthesis_option("--requests", "requests", "Number of requests.")
 @_synthesis_option("--rate", "rate_per_s", "Mean arrivals per second.")
 @_synthesis_option("--arrivals", "arrivals", "Arrival process.", type=click.Choice(list(ARRIVALS)))
 @_synthesis_option("--lengths", "lengths", "Length distribution.", type=click.Choice(list(LENGTHS)))
-@_synthesis_option("--prompt-tokens", "prompt_tokens_median", "Median new tokens of a turn.")
-@_synthesis_option("--output-tokens", "output_tokens_median", "Median tokens of an answer.")
 @_synthesis_option(
-    "--system-tokens", "system_tokens_median", "Median length of a tenant's system prompt."
+    "--prompt-tokens", "prompt_tokens_median", "Median of the new prompt tokens of a turn."
 )
-@_synthesis_option("--input-tokens-max", "input_tokens_max", "Longest prompt.")
-@_synthesis_option("--tenants", "tenants", "Tenants, each with a system prompt of its own.")
-@_synthesis_option("--turns", "turns_mean", "Mean turns of a session.")
+@_synthesis_option("--output-tokens", "output_tokens_median", "Median of the tokens of an answer.")
 @_synthesis_option(
-    "--abort-rate", "abort_rate", "Share of requests the client aborts, 0 to 1.", type=Probability()
+    "--system-tokens", "system_tokens_median", "Median of the tokens of a tenant's system prompt."
+)
+@_synthesis_option("--input-tokens-max", "input_tokens_max", "Maximum tokens of a prompt.")
+@_synthesis_option("--tenants", "tenants", "Number of tenants, each with its own system prompt.")
+@_synthesis_option("--turns", "turns_mean", "Mean number of turns of a session.")
+@_synthesis_option(
+    "--abort-rate",
+    "abort_rate",
+    "Share of requests that the client aborts, 0 to 1.",
+    type=Probability(),
 )
 @_synthesis_option("--abort-after", "abort_s_mean", "Mean seconds from arrival to abort.")
-@_synthesis_option("--block-size", "block_size", "Tokens one block hash covers.")
-@_synthesis_option("--seed", "seed", "Same seed and options, same bytes.")
+@_synthesis_option("--block-size", "block_size", "Tokens per block hash.")
+@_synthesis_option("--seed", "seed", "Seed; the same seed and options give the same bytes.")
 @FORCE
 @JSON
 def synth(output: Path, like: Path | None, force: bool, as_json: bool, **settings: Any) -> None:
-    """Make a trace: tenants, multi-turn sessions, shared prefixes, client aborts; or one --like another."""
+    """Make a trace with tenants, multi-turn sessions, shared prefixes and client aborts.
+
+    With --like, make one with the statistics of another trace.
+    """
     if like is None:
         facts = _make_from_options(SynthesisOptions(**settings), output, force)
     else:
@@ -91,7 +99,7 @@ def _make_from_options(options: SynthesisOptions, output: Path, force: bool) -> 
 
     with (
         hold_trace(output, options.describe(), force=force) as place,
-        progress("Making requests", options.requests) as advance,
+        progress_bars(("Making requests", options.requests)) as (advance,),
     ):
         written = write_synthetic_trace(options, place, advance)
     return {"requests": written, "seed": options.seed}
@@ -129,9 +137,9 @@ def _make_like(like: Path, output: Path, force: bool) -> dict[str, Any]:
     )
     # Looked at now, before what there is to learn is known.
     with hold(output, TRACE, reads=[like]) as place:
-        with progress("Learning", source_count) as advance:
+        with progress_bars(("Learning", source_count)) as (advance,):
             model = fit_trace(like, advance)
-        with progress("Making requests", options.requests) as advance:
+        with progress_bars(("Making requests", options.requests)) as (advance,):
             written = write_trace_like(model, options, place, advance, force=force)
     learnt = {
         "path": str(like),

@@ -172,7 +172,7 @@ def _text(value: object) -> str:
 
 def expectation(cell: Cell, matrix: Matrix) -> str:
     """What was expected of it, with the file and line that say so."""
-    expected = cell.row["expected"] or "nothing in particular"
+    expected = cell.row["expected"] or "no expectation"
     line = cell.row["expected_line"]
     return expected if line is None else f"{expected} ({matrix.file or 'line'}:{line})"
 

@@ -103,7 +103,7 @@ def _grid(cells: Sequence[Cell]) -> str:
     if len(columns[1]) > _GRID_COLUMNS_MAX or len(rows[1]) > _GRID_ROWS_MAX:
         return (
             f"The grid of {counted(len(profiles), 'profile')} by {counted(len(plans), 'plan')} is "
-            "left out here; `matrix.html` shows it.\n\n"
+            "left out; see `matrix.html`.\n\n"
         )
     places: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
@@ -156,7 +156,7 @@ def _again(line: str | None) -> str:
     if not line:
         return "Not recorded.\n\n"
     if len(line) > _LINE_CHARACTERS_MAX:
-        return "The line is too long to show; `results.parquet` has it.\n\n"
+        return "The command is too long to show; see `results.parquet`.\n\n"
     return fenced(line, "sh")
 
 
@@ -166,6 +166,6 @@ def _left_out(cells: Sequence[Cell]) -> str:
     counts = count_outcomes(cells)
     words = ", ".join(f"{number(count)} {_outcome(name)}" for name, count in counts.items())
     return (
-        f"{counted(len(cells), 'more cell')} not as expected left out here ({words}); `matrix.html`, "
-        "`junit.xml` and `results.parquet` have all of them.\n"
+        f"{counted(len(cells), 'more cell')} not as expected left out ({words}); see `matrix.html`, "
+        "`junit.xml` or `results.parquet` for all of them.\n"
     )

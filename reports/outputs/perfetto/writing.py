@@ -200,4 +200,4 @@ def _write_checks(file: TraceFile, recording: Recording, pids: Mapping[str, int]
     engine = recording.run["engine"]
     if engine["died_us"] is not None:
         args = f'{{"message":{quoted(engine["died_message"] or "")}}}'
-        mark("engine death", '"engine dies"', engine["died_pool"], engine["died_us"], args)
+        mark("engine death", '"engine crashes"', engine["died_pool"], engine["died_us"], args)

@@ -58,13 +58,13 @@ def make_facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
         final = summary["final_gap"]
         facts += [
             (
-                "Left when healing ended",
+                "Gap left after healing",
                 f"{counted(final['pages'], 'page')} in {counted(len(final['pools']), 'pool')}",
             ),
             (
                 "Episodes",
-                f"{number(summary['episodes'])}, of which "
-                f"{number(summary['episodes_open'])} never closed",
+                f"{number(summary['episodes'])}, "
+                f"{number(summary['episodes_open'])} of them never closed",
             ),
         ]
     oracles = summary["oracles"]
@@ -95,7 +95,7 @@ def engine_words(evidence: Evidence) -> str:
     times = f"{counted(ran.num_rows, 'time')}, {number(during)} of them while its pool had a gap"
     if fired:
         return f"The engine's own check ran {times}, and fired {counted(fired, 'time')}."
-    return f"The engine's own check ran {times}, and stayed silent."
+    return f"The engine's own check ran {times}, and never fired."
 
 
 def fault_words(faults: dict[str, int]) -> str:
@@ -121,4 +121,4 @@ def request_words(counts: dict[str, int]) -> str:
     return f"{', '.join(named)}, of {number(counts['total'])}"
 
 
-COUNTED = Part("counted", lambda context: make_counted(context.evidence), link="What was counted")
+COUNTED = Part("counted", lambda context: make_counted(context.evidence), link="Counts")

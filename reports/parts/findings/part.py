@@ -188,7 +188,7 @@ def _record(finding: Finding, place: int, of: int, accepted: Accepted | None) ->
         size=size,
         category=finding.category,
         pool=finding.pool,
-        by=" + ".join(finding.faults) or "no fault touched it",
+        by=" + ".join(finding.faults) or "none",
         place=f"loss record {number(place)} of {number(of)}",
         blame=shortened(finding.blame, _SENTENCE_CHARACTERS_MAX),
         facts=_facts(finding, accepted),
@@ -210,7 +210,7 @@ def _facts(finding: Finding, accepted: Accepted | None) -> tuple[tuple[str, str]
         ("Fingerprint", finding.fingerprint),
     ]
     if not finding.owners:
-        facts.append(("Owners", "what has seen these pages knows none"))
+        facts.append(("Owners", "unknown: the oracle that saw these pages records none"))
     if accepted is not None and finding.suppressed_by is not None:
         entry = accepted.by_name(finding.suppressed_by)
         left = accepted.days_left(entry)
@@ -224,7 +224,7 @@ def _facts(finding: Finding, accepted: Accepted | None) -> tuple[tuple[str, str]
 
 def _ended(finding: Finding) -> str:
     if finding.lasts:
-        return "never: it was still so when the replay ended"
+        return "never: it was still so at the end of the replay"
     return NOTHING if finding.closed_us is None else f"{plain_seconds(finding.closed_us)} s"
 
 
@@ -239,7 +239,7 @@ def _owners_table(blocks: Sequence[Block], place: int) -> Table:
         )
         for block in blocks[:OWNERS_MAX]
     )
-    titles = "request|#pages|state when it began|#from, s|#to, s"
+    titles = "request|#pages|state on entry|#from, s|#to, s"
     return make_table(f"Owners of loss record {number(place)}", titles, rows, len(blocks))
 
 
@@ -252,7 +252,7 @@ def _alarms(judged: Judged, accepted: Accepted) -> tuple[str, ...]:
     ]
     outgrown = [
         f"{entry.name} ({accepted.suppressions.where(entry)}) accepts at most "
-        f"{counted(entry.pages_max or 0, 'page')}, and {number(pages)} match it: it suppresses "
+        f"{counted(entry.pages_max or 0, 'page')} and matches {number(pages)}, so it suppresses "
         "nothing."
         for entry, pages in judged.matched.outgrown
     ]
@@ -275,7 +275,7 @@ def check_findings(evidence: Evidence, findings: Sequence[Finding]) -> tuple[Che
 def _leak_summary_is_whole(findings: Sequence[Finding], blocks: Sequence[Block]) -> Check:
     listed = sum(int(row.pages.replace(",", "")) for row in leak_summary(findings))
     all_pages = sum(abs(block.pages) for block in blocks)
-    claim = "the pages of all categories of the leak summary = the pages of all loss records"
+    claim = "pages in all categories of the leak summary = pages in all loss records"
     return equal(claim, listed, all_pages)
 
 
@@ -295,7 +295,7 @@ def _kinds_agree(evidence: Evidence, blocks: Sequence[Block]) -> Check:
     found = {kind: pages for kind, pages in sorted(kinds.items()) if pages}
     told = evidence.summary["kinds"]
     return Check(
-        "pages by kind of the findings = pages by kind of the verdict",
+        "pages by kind in the findings = pages by kind in the verdict",
         by_count(found),
         by_count(told),
         found == told,
@@ -307,7 +307,7 @@ def _stays_agree(evidence: Evidence, in_gaps: Sequence[Block]) -> Check:
     recorded = pc.sum(pc.abs(owners["pages"])).as_py() or 0
     told = sum(abs(block.pages) for block in in_gaps)
     return Check(
-        "pages of the findings that gaps show = pages of all stays in owners.parquet",
+        "pages in findings of gaps = pages of all stays in owners.parquet",
         f"{number(told)} in {number(len(in_gaps))}",
         f"{number(recorded)} in {number(owners.num_rows)}",
         (told, len(in_gaps)) == (recorded, owners.num_rows),
@@ -325,7 +325,7 @@ def _final_gap_agrees(evidence: Evidence, in_gaps: Sequence[Block]) -> Check:
     found = {pool: tokens for pool, tokens in sorted(pools.items()) if tokens}
     gaps = evidence.summary["final_gap"]["pools"]
     return Check(
-        "pool by pool, the findings that were there when healing ended = the gap then, in tokens",
+        "by pool, findings present when healing ended = the gap then, in tokens",
         number(sum(found.values())),
         number(evidence.summary["final_gap"]["tokens"]),
         found == gaps,
@@ -345,7 +345,7 @@ def _never_ended_agree(evidence: Evidence, findings: Sequence[Finding]) -> Check
     without = sum(len(each.blocks) for each in findings if each.kind == NEVER_ENDED)
     total = evidence.summary["oracles"]["liveness"]
     return Check(
-        "requests that never ended with pages of a gap + without = all that never ended",
+        "requests that never ended, with + without pages in a gap = all that never ended",
         f"{number(with_pages)} + {number(without)} = {number(with_pages + without)}",
         number(total),
         with_pages + without == total,

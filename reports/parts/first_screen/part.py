@@ -121,7 +121,7 @@ def make_answers(evidence: Evidence) -> tuple[Answer, ...]:
         answers.append(_owners(evidence, summary["evidence"]["owners"]))
     if summary["blame"]:
         answers.append(
-            Answer("What did it", shortened(as_sentence(summary["blame"]), SENTENCE_CHARACTERS_MAX))
+            Answer("Cause", shortened(as_sentence(summary["blame"]), SENTENCE_CHARACTERS_MAX))
         )
     return tuple(answers)
 
@@ -132,7 +132,7 @@ def _owners(evidence: Evidence, listed: list[dict[str, Any]]) -> Answer:
     stays = owners_that_count(evidence.worst)
     names = {owner.request_id for owner in stays} - {NOBODY_NAME}
     if not names:
-        return Answer("Who owns it", "Nobody: no request explains these pages.")
+        return Answer("Owners", "None: no request accounts for these pages.")
     named = tuple(
         f"{shortened(owner['request_id'], NAME_CHARACTERS_MAX)}: "
         f"{counted(abs(owner['pages']), 'page')} {owner['kind']}"
@@ -140,9 +140,7 @@ def _owners(evidence: Evidence, listed: list[dict[str, Any]]) -> Answer:
     )
     if len(stays) > len(named):
         named += (f"showing {number(len(named))} of {number(len(stays))}, the largest first",)
-    return Answer(
-        "Who owns it", f"{counted(len(names), 'request')} on {evidence.worst.pool}:", named
-    )
+    return Answer("Owners", f"{counted(len(names), 'request')} on {evidence.worst.pool}:", named)
 
 
 FIRST_SCREEN = Part("first_screen", lambda context: make_first_screen(context.evidence))

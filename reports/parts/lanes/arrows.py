@@ -19,14 +19,14 @@ Shape = Literal["arrives", "lost", "late", "never", "again", "astray", "early", 
 #: Shape -> what is drawn and what it says, for the legend.
 SHAPES: dict[Shape, tuple[str, str]] = {
     "arrives": ("arrow", "an event arrives"),
-    "lost": ("cross", "an event is lost on its way"),
-    "late": ("dashed arrow", "an event is held back; a dash at its receiver is when it was due"),
-    "never": ("dashed line", "an event is held back, and had not come when the recording ends"),
-    "again": ("double head", "an event arrives once more"),
+    "lost": ("cross", "an event is lost in transit"),
+    "late": ("dashed arrow", "an event is delayed; a dash at its receiver marks when it was due"),
+    "never": ("dashed line", "an event is delayed beyond the end of the recording"),
+    "again": ("double head", "an event arrives again"),
     "astray": ("question mark", "an event goes elsewhere"),
-    "early": ("dotted line", "an event comes before its bytes, which land where the line ends"),
-    "failed": ("bar at the head", "an event says that the transfer failed"),
-    "strike": ("diamond", "the client leaves, or a timeout ends"),
+    "early": ("dotted line", "an event arrives before its bytes, which land where the line ends"),
+    "failed": ("bar at the head", "an event reports a failed transfer"),
+    "strike": ("diamond", "a client abort or a timeout"),
 }
 
 #: The first of these that a delivery bears decides how it is drawn.

@@ -80,7 +80,7 @@ def make_lanes(evidence: Evidence, anchor: str, most: int = LANES_MAX) -> LanesP
     """
     if (worst := evidence.worst) is None or not (guilty := guilty_requests(worst)):
         return None
-    title = "The guilty requests on both sides"
+    title = "Requests behind the gap, on both sides"
     return show_lanes(lanes_of(evidence, guilty[:most]), f"{anchor}-lanes", title, len(guilty))
 
 
@@ -118,8 +118,8 @@ def _show(lanes: Lanes, anchor: str) -> ShownLanes:
     left_out = ""
     if picture.arrows < picture.of:
         left_out = (
-            f"showing {number(picture.arrows)} of {number(picture.of)} events that differ, those "
-            "that faults touched first; the table has the others"
+            f"showing {number(picture.arrows)} of {number(picture.of)} distinct events, faulted "
+            "ones first; the table lists the others"
         )
     return ShownLanes(
         anchor=anchor,
@@ -208,7 +208,7 @@ _Row = tuple[int, int, str, str, str, str]
 
 def _bar_row(lanes: Lanes, bar: Bar) -> _Row:
     until = (
-        f"still so when the recording ends at {bar.end_us / 1e6:,.6f} s"
+        f"until the recording ends at {bar.end_us / 1e6:,.6f} s"
         if bar.is_open
         else f"for {words_of_time(bar.end_us - bar.start_us)}"
     )
@@ -260,6 +260,6 @@ LANES = Part(
         context.evidence, context.anchor, LANES_MAX if context.has_charts else LANES_FEW
     ),
     check_lanes,
-    link="Guilty requests",
+    link="Requests behind the gap",
     key="lanes",
 )

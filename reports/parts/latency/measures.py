@@ -81,7 +81,7 @@ def groups_of(evidence: Evidence) -> tuple[Group, ...]:
         touched = columns.are_in(_touched(evidence.tables["events"]))
         told = [
             ("all, with faults", "every request of the trace", first_cycle),
-            ("touched", "requests of which a rule touched an event, or that it struck",
+            ("touched", "requests with an event that a rule touched, or that an abort or timeout hit",
              first_cycle & touched),
             ("not touched", "the other requests of the same replay", first_cycle & ~touched),
         ]  # fmt: skip

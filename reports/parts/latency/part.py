@@ -85,7 +85,7 @@ def make_latency(evidence: Evidence, baseline: Evidence | None = None) -> Latenc
         tables=(
             _quantiles("Time to the first token", "ms", shown, lambda each: each.first_token),
             _quantiles(
-                "Between tokens, mean of a request", "ms", shown, lambda each: each.inter_token
+                "Mean time between tokens, per request", "ms", shown, lambda each: each.inter_token
             ),
             _quantiles("End to end", "s", shown, lambda each: each.end_to_end),
             _throughput(rates, () if baseline is None else rates_of(baseline)),
@@ -141,7 +141,7 @@ def _first_tokens(group: Group) -> str:
     of = counted(group.requests, "request")
     who = f"{number(len(values))} of {of}" if len(values) < group.requests else of
     return (
-        f"{who} had a first token, half of them within {middle / 1e3:,.1f} ms and 99 in 100 within "
+        f"{who} got a first token: half of them within {middle / 1e3:,.1f} ms, 99 % within "
         f"{tail / 1e3:,.1f} ms"
     )
 
@@ -178,7 +178,7 @@ def _quantiles(
         cells = [cell(quantile(values, percent)) for percent in (*PERCENTS, 100)]
         rows.append((group.name, number(len(values)), *cells))
     titles = "".join(f"|#p{percent}, {unit}" for percent in PERCENTS)
-    titles = f"requests of|#counted{titles}|#slowest, {unit}"
+    titles = f"group|#requests{titles}|#slowest, {unit}"
     return make_table(caption, titles, rows, len(rows))
 
 
@@ -210,17 +210,17 @@ def _notes(groups: Sequence[Group]) -> list[str]:
         if is_the_slowest(len(group.first_token), PERCENTS[-1])
     ]
     notes = [
-        "Time to the first token: from the arrival until decode first batches the request, which is "
-        "when the token that prefill made with the prompt goes out.",
-        "Between tokens: the mean of each finished request with more than one output token; single "
-        "gaps are not recorded.",
-        "A quantile is a value that occurred (nearest rank). Throughput counts a request, with all "
-        "its tokens, in the phase in which it finished; a trace that offers less than the engine "
-        "can do sets it.",
+        "Time to the first token: from arrival until decode first batches the request, which is "
+        "when it sends out the token that prefill computed with the prompt.",
+        "Between tokens: the mean of each finished request with more than one output token; "
+        "individual intervals are not recorded.",
+        "Quantiles are observed values (nearest rank). Throughput counts a request and all its "
+        "tokens in the phase in which it finished; a trace that offers less load than the engine "
+        "can take limits it.",
     ]
     if few:
         notes.append(
-            f"Of fewer than 100 requests p99 is the slowest one, so here for: {', '.join(few)}."
+            f"With fewer than 100 requests p99 is the slowest one, as in: {', '.join(few)}."
         )
     return notes
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -92,14 +91,16 @@ def _line(life: Life, at: int) -> LifeLine:
 
 def _facts(evidence: Evidence, request_id: str) -> RequestFacts:
     """What the tables that are in memory already hold of a request."""
-    stays, reads = (_rows(evidence, name, request_id) for name in ("owners", "contents"))
+    stays, reads = (
+        evidence.rows(name, "request_id", request_id).to_pylist() for name in ("owners", "contents")
+    )
     events = evidence.tables["events"]
-    mine = as_sent(EventFact.of_rows(events.filter(pc.equal(events["request_id"], request_id))))
+    mine = as_sent(EventFact.of_rows(evidence.rows("events", "request_id", request_id)))
     own = {event.event for event in mine}
     named = {read["event"] for read in reads if read["event"] is not None} - own
     others = pc.is_in(events["event"], pa.array(sorted(named), pa.int64()))
-    profile, requests = evidence.run["profile"], evidence.tables["requests"]
-    (row,) = RequestRow.of_rows(requests.filter(pc.equal(requests["request_id"], request_id)))
+    profile = evidence.run["profile"]
+    (row,) = RequestRow.of_rows(evidence.rows("requests", "request_id", request_id))
     return RequestFacts(
         request_id=request_id,
         row=row,
@@ -112,10 +113,4 @@ def _facts(evidence: Evidence, request_id: str) -> RequestFacts:
     )
 
 
-def _rows(evidence: Evidence, name: str, request_id: str) -> list[dict[str, Any]]:
-    table = evidence.tables[name]
-    rows: list[dict[str, Any]] = table.filter(pc.equal(table["request_id"], request_id)).to_pylist()
-    return rows
-
-
-LIVES = Part("lives", lambda context: make_lives(context.evidence), link="Lives")
+LIVES = Part("lives", lambda context: make_lives(context.evidence), link="Owners step by step")

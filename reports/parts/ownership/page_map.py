@@ -29,18 +29,18 @@ class Category:
 #: From the most ordinary to the worst; a cell of the map shows the last one in it that is in the gap.
 CATEGORIES = (
     Category("free", "on the free list"),
-    Category("cached", "in the prefix cache, and may be evicted"),
-    Category("protected", "in the prefix cache, and locked by a request that can go on"),
-    Category("running", "of a request that is computed or waits its turn"),
-    Category("in transfer", "of a transfer that is not overdue"),
-    Category("held", "of an overdue transfer that can still be concluded", True),
-    Category("cache-held", "in the prefix cache, and locked by an overdue transfer", True),
-    Category("stuck", "of a transfer that can never be concluded", True),
-    Category("orphaned", "of a request that the engine has forgotten", True),
-    Category("over-freed", "released too often: free while somebody holds it, or free twice", True),
+    Category("cached", "in the prefix cache, evictable"),
+    Category("protected", "in the prefix cache, locked by a request that can still proceed"),
+    Category("running", "held by a request that is running or queued"),
+    Category("in transfer", "held by a transfer that is not overdue"),
+    Category("held", "held by an overdue transfer that can still complete", True),
+    Category("cache-held", "in the prefix cache, locked by an overdue transfer", True),
+    Category("stuck", "held by a transfer that can never complete", True),
+    Category("orphaned", "held by a request that the engine has forgotten", True),
     Category(
-        "double-owned", "held by two at once: two requests, or one and the prefix cache", True
+        "over-freed", "released too often: free while in use, or on the free list twice", True
     ),
+    Category("double-owned", "held twice: by two requests, or by one and the prefix cache", True),
 )
 _OF_STATE = {
     PageState.EVICTABLE.value: "cached",
@@ -129,8 +129,7 @@ def stays_at(evidence: Evidence, pool: str, audit: int) -> list[dict[str, Any]]:
 
 def audit_row(evidence: Evidence, audit: int) -> dict[str, Any] | None:
     """The row of audits.parquet with this number."""
-    audits = evidence.tables["audits"]
-    rows = audits.filter(pc.equal(audits["audit"], audit)).to_pylist()
+    rows = evidence.rows("audits", "audit", audit).to_pylist()
     return rows[0] if rows else None
 
 

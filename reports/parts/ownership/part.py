@@ -64,12 +64,12 @@ def make_ownership(evidence: Evidence, anchor: str) -> Ownership | None:
     mismatch = evidence.summary["mismatch"]
     if mismatch is None:
         return None
-    title = "Whose pages they are at the worst gap"
+    title = "Page ownership at the worst gap"
     found = read_page_map(evidence)
     if found is None:
         told = (
             "This recording has no map: it was made by an earlier version of kvreplay, or its "
-            "pages.parquet is empty. Replay it to have one."
+            "pages.parquet is empty. Replay the trace to get one."
         )
         return Ownership(title, told, ())
     size, cell = evidence.page_size, pages_per_cell(found.pages)
@@ -86,8 +86,8 @@ def make_ownership(evidence: Evidence, anchor: str) -> Ownership | None:
     )
     return Ownership(
         title=title,
-        told=f"Pool {found.pool} at {seconds(found.time_us)}, audit {number(found.audit)}, page by "
-        "page in the order of their addresses." + _told_of_excess(evidence, found),
+        told=f"Pool {found.pool} at {seconds(found.time_us)} (audit {number(found.audit)}), page by "
+        "page in address order." + _told_of_excess(evidence, found),
         cautions=tuple(_cautions(evidence, found)),
         cell=f"One cell is {counted(cell, 'page')}; {_cell_rule(cell)}",
         label=f"Map of {counted(found.pages, 'page')} of {found.pool}: "
@@ -108,8 +108,8 @@ def _told_of_excess(evidence: Evidence, found: PageMap) -> str:
     stays = stays_at(evidence, found.pool, found.audit)
     leaked = sum(stay["pages"] for stay in stays if stay["share"] != "over-freed")
     return (
-        f" {counted(leaked, 'page')} leaked, and pages are counted {counted(excess, 'time')} more "
-        f"often than they exist, some of them among the former: {number(leaked)} \N{MINUS SIGN} "
+        f" {counted(leaked, 'page')} leaked, and pages are counted {counted(excess, 'time')} too "
+        f"often (a page may be both): {number(leaked)} \N{MINUS SIGN} "
         f"{number(excess)} = {number(leaked - excess)}, the gap in pages."
     )
 
@@ -118,10 +118,10 @@ def _cautions(evidence: Evidence, found: PageMap) -> Iterable[str]:
     mismatch = evidence.summary["mismatch"]
     if (found.pool, found.audit) != (mismatch["pool"], mismatch["audit"]):
         yield (
-            f"This is not the audit of the worst gap: that is audit {number(mismatch['audit'])} of "
-            f"{mismatch['pool']}, with a gap of {counted(mismatch['gap'], 'token')}; here it is "
-            f"{counted(found.gap_tokens, 'token')}. A pool this large is not copied at every wider "
-            "gap."
+            f"This is not the audit of the worst gap, which is audit {number(mismatch['audit'])} of "
+            f"{mismatch['pool']} with a gap of {counted(mismatch['gap'], 'token')}; the gap here is "
+            f"{counted(found.gap_tokens, 'token')}. A pool this large is not copied every time its "
+            "gap widens."
         )
     drift = sum(
         stay["pages"]
@@ -130,15 +130,15 @@ def _cautions(evidence: Evidence, found: PageMap) -> Iterable[str]:
     )
     if drift:
         yield (
-            f"{counted(drift, 'page')} of the gap are on no map: a counter is wrong, and no page is "
-            "in another place than it should be."
+            f"{counted(drift, 'page')} of the gap cannot be mapped: a counter is wrong, but every page is "
+            "where it should be."
         )
 
 
 def _cell_rule(cell: int) -> str:
     if cell == 1:
-        return "every page of the gap is seen."
-    return "a cell with even one page of the gap shows that page."
+        return "every page of the gap is visible."
+    return "a cell that contains any page of the gap shows that page."
 
 
 def _percent(part: int, whole: int) -> str:
@@ -277,6 +277,6 @@ OWNERSHIP = Part(
     "ownership",
     lambda context: make_ownership(context.evidence, context.anchor),
     lambda evidence, _: check_ownership(evidence),
-    link="Whose pages",
+    link="Page ownership",
     key="ownership",
 )

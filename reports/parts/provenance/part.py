@@ -27,7 +27,7 @@ def make_provenance(evidence: Evidence) -> Provenance:
 
 
 def profile_fields(run: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Every field of the profile, as name and value."""
+    """Profile fields, as name and value."""
     return tuple((name, _plain(value)) for name, value in run["profile"].items())
 
 
@@ -41,7 +41,7 @@ def make_details(name: str, run: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         ("trace", f"{trace['path']}, {counted(trace['requests'], 'request')}"),
         ("trace SHA-256", trace["sha256"]),
         ("trace source", trace["source"]),
-        ("plan", run["plan"]["source"] or "made of command-line shortcuts"),
+        ("plan", run["plan"]["source"] or "from command-line options"),
         *((name.replace("_", " "), _plain(value)) for name, value in options.items()),
         *((f"environment: {name}", _plain(value)) for name, value in environment.items()),
     ]
@@ -59,5 +59,5 @@ def _plain(value: Any) -> str:
 
 
 PROVENANCE = Part(
-    "provenance", lambda context: make_provenance(context.evidence), link="How it was made"
+    "provenance", lambda context: make_provenance(context.evidence), link="Provenance"
 )

@@ -21,14 +21,18 @@ from reports.tables import ROWS_MAX, Table, make_table
 from reports.words import NOTHING, by_count, number, plain_seconds
 
 #: What each table is called.
-OWNERS = "Who owns the gap of the worst episode"
+OWNERS = "Owners of the gap of the worst episode"
 EVENTS = "Completion events of the owners, as sent and as delivered"
-EPISODES = "Episodes: a gap from the audit that opens it to the one that closes it"
+EPISODES = "Episodes: a gap from the audit where it opens to the audit where it closes"
 UNFINISHED = "Requests that never ended"
-CONTENTS = "Reads that found the wrong bytes"
+CONTENTS = "Reads that found wrong bytes"
 
 #: Verdict of one episode -> how it ended.
-EPISODE_ENDS = {"persistent": "never closed", "transient": "healed", "inconclusive": "not in time"}
+EPISODE_ENDS = {
+    "persistent": "never closed",
+    "transient": "healed",
+    "inconclusive": "not within the budget",
+}
 
 
 def make_tables(evidence: Evidence) -> tuple[Table, ...]:
@@ -63,7 +67,7 @@ def owners_table(evidence: Evidence, worst: Episode) -> Table:
         )
         for row in largest.slice(0, ROWS_MAX).to_pylist()
     )
-    titles = "request|pool|#pages|kind|state when it entered|#entered, s|#left, s|ended by"
+    titles = "request|pool|#pages|kind|state on entry|#entered, s|#left, s|ended by"
     return make_table(OWNERS, titles, shown, rows.num_rows)
 
 
@@ -106,8 +110,8 @@ def _event_cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["fault"] or NOTHING,
         row["rule"] or NOTHING,
         Result.of_row(row).text
-        + (" (says failed)" if row["failed"] else "")
-        + (" (no difference)" if row["observed"] is False else ""),
+        + (" (reports failure)" if row["failed"] else "")
+        + (" (no effect)" if row["observed"] is False else ""),
     )
 
 
@@ -139,7 +143,7 @@ def episodes_table(evidence: Evidence) -> Table:
     )
     titles = (
         "#episode|pool|direction|end|#widest gap, tokens|#pages|pages by kind|#opened, s|#closed, s"
-        "|#requests|faulted events|what did it"
+        "|#requests|faulted events|cause"
     )
     return make_table(EPISODES, titles, rows, len(ranked))
 

@@ -166,7 +166,7 @@ def _charts(story: Story) -> list[list[dict[str, Any]]]:
     if whole.holders:
         charts[0].append(_panel("held, tokens", whole.holders, whole.pool, zero=True, legend=True))
     if len(whole.marks):
-        charts[0].append({"kind": "faults", "title": "faults by the time of sending"})
+        charts[0].append({"kind": "faults", "title": "faults, by send time"})
     if story.gaps is not None:
         gap = whole.series[:1]
         small = {"fill": True, "zero": True, "small": True}

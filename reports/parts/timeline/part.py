@@ -90,7 +90,7 @@ def _timeline_figure(evidence: Evidence, timeline: Timeline, wide: Size, narrow:
     final = int(timeline.steps["gap"].value[-1])
     label = (
         f"Tokens of {timeline.pool} from {start} to {end} of virtual time: {', '.join(ranges)}, "
-        f"of {number(timeline.total_tokens)} in all; the gap at the end is {number(final)}."
+        f"out of {number(timeline.total_tokens)}; the final gap is {number(final)}."
     )
     return Figure(
         f"{timeline.pool} over virtual time{timeline.window.name and ', '}{timeline.window.name}",
@@ -103,15 +103,15 @@ def _timeline_figure(evidence: Evidence, timeline: Timeline, wide: Size, narrow:
 
 
 def _caption(timeline: Timeline) -> str:
-    caption = "Shaded: the phases."
+    caption = "Shaded areas are the phases."
     if timeline.never:
         names = " and ".join(series.title for series in timeline.never)
-        caption += f" Not drawn, for it is zero in every audit of this pool: {names}."
+        caption += f" Not drawn because it is zero in every audit of this pool: {names}."
     if len(timeline.marks):
         caption += (
-            " Under the curves: a cross is an event that never arrived; a circle is one that was "
-            "sent there, and its bar reaches to the delivery. Large and red: for this pool; small "
-            "and grey: for another."
+            " Below the curves, a cross marks an event that never arrived; a circle marks when an "
+            "event was sent, and its bar extends to the delivery. Large red marks are for this "
+            "pool, small grey ones for other pools."
         )
     return caption
 
@@ -121,11 +121,11 @@ def _gaps_figure(gaps: PoolGaps, wide: Size, narrow: Size) -> Figure:
         f"{pool} {number(low)} to {number(high)}"
         for pool, (low, high) in ((pool, steps.extremes()) for pool, steps in gaps.pools)
     )
-    caption = "Gap in tokens; the pools share one scale, their sum has its own."
+    caption = "Gap in tokens. The pools share one scale; their sum has its own."
     if gaps.left_out:
         of = len(gaps.pools) + gaps.left_out
         caption += (
-            f" Showing {number(len(gaps.pools))} of {number(of)} pools with a gap, the widest first;"
+            f" Showing {number(len(gaps.pools))} of {number(of)} pools with a gap, widest first;"
             f" {counted(gaps.left_out, 'more pool')} with a narrower gap not drawn."
         )
     return Figure(
@@ -145,8 +145,8 @@ def _detail(live: Live) -> str:
     else:
         detail = live.detail
         text = (
-            f"Full resolution, every change of every audit, around {number(detail.around)} of "
-            f"{counted(detail.episodes, 'episode')}, the worst first"
+            f"Full resolution (every change in every audit) around {number(detail.around)} of "
+            f"{counted(detail.episodes, 'episode')}, worst first"
         )
         if detail.throughout < detail.around:
             text += (
@@ -154,9 +154,9 @@ def _detail(live: Live) -> str:
                 "opening, widest audit and close"
             )
         text += (
-            f". Elsewhere, the lowest and the highest value of each "
+            f". Elsewhere, the lowest and highest value of every "
             f"{seconds(live.end_us // live.columns, 4)}. "
-            "The line below each panel is thick where it is at full resolution."
+            "The line below a panel is thick where the panel has full resolution."
         )
     if len(live.marks) < live.marks_of:
         text += f" Showing {number(len(live.marks))} of {counted(live.marks_of, 'fault mark')}."
@@ -182,8 +182,7 @@ def series_table(timeline: Timeline) -> Table:
 
 def phases_table(evidence: Evidence, timeline: Timeline) -> Table:
     """How long each phase lasted, and how many audits and faulted events it had."""
-    audits = evidence.tables["audits"]
-    mine = audits.filter(pc.equal(audits["pool"], timeline.pool))
+    mine = evidence.rows("audits", "pool", timeline.pool)
     times, names = mine["time_us"].to_numpy(), mine["phase"]
     window, marks = timeline.window, timeline.marks
     spans = [(phase.name, phase.start_us, phase.end_us) for phase in timeline.phases]
@@ -207,7 +206,7 @@ def phases_table(evidence: Evidence, timeline: Timeline) -> Table:
                 number(int(np.count_nonzero(sent & ~marks.here))),
             )
         )
-    caption = f"Phases, with audits of {timeline.pool} and faulted events by the time of sending"
+    caption = f"Phases, with audits of {timeline.pool} and faulted events by send time"
     titles = "phase|#from, s|#to, s|#audits|#faulted events, this pool|#other pools"
     return make_table(caption, titles, rows[:ROWS_MAX], len(rows))
 
@@ -232,10 +231,9 @@ def check_charts(evidence: Evidence, charts: Charts) -> tuple[Check, ...]:
 
 def _series_agree(evidence: Evidence, live: Live) -> Check:
     """The data goes the way of the page: decoded from the differences, not from what made them."""
-    audits = evidence.tables["audits"]
     agree = of = 0
     for pool in live.document["pools"]:
-        rows = audits.filter(pc.equal(audits["pool"], pool["name"]))
+        rows = evidence.rows("audits", "pool", pool["name"])
         for column, (_, differences) in pool["series"].items():
             values = np.cumsum(np.array(differences, np.int64))
             truth = pc.min_max(rows[column]).as_py()
@@ -243,7 +241,7 @@ def _series_agree(evidence: Evidence, live: Live) -> Check:
             agree += (int(values.min()), int(values.max()), int(values[-1])) == expected
             of += 1
     return Check(
-        "lowest, highest and last value of each series in the timeline = those of the audits",
+        "lowest, highest and last value of each series in the timeline = those in the audits",
         f"{number(agree)} agree",
         f"{number(of)} in all",
         agree == of,
@@ -252,10 +250,9 @@ def _series_agree(evidence: Evidence, live: Live) -> Check:
 
 def _windows_agree(evidence: Evidence, live: Live) -> Check:
     """Every change that audits saw at full resolution is a point of the chart, and nothing else."""
-    audits = evidence.tables["audits"]
     drawn = seen = 0
     for pool in live.document["pools"]:
-        rows = audits.filter(pc.equal(audits["pool"], pool["name"]))
+        rows = evidence.rows("audits", "pool", pool["name"])
         time_us = rows["time_us"].to_numpy()
         for column, (differences, _) in pool["series"].items():
             times = np.cumsum(np.array(differences, np.int64))[:-1]
@@ -265,7 +262,7 @@ def _windows_agree(evidence: Evidence, live: Live) -> Check:
                 drawn += _between(times, start_us, end_us)
                 seen += _between(changed, start_us, end_us)
     return equal(
-        "points of the timeline at full resolution = changes from one audit to the next",
+        "points of the timeline at full resolution = changes between audits",
         drawn,
         seen,
     )
@@ -281,7 +278,7 @@ def _marks(evidence: Evidence, live: Live) -> Check:
     drawn = len(live.document["faults"]["fault"])
     left_out = live.marks_of - drawn
     return Check(
-        "fault marks drawn + left out for want of room = events that a rule touched",
+        "fault marks drawn + left out for lack of room = events that a rule touched",
         f"{number(drawn)} + {number(left_out)} = {counted(drawn + left_out, 'mark')}",
         number(touched),
         drawn + left_out == touched,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from labelled.trial import Outcome, run_trial
 from replay.errors import ReplayError
-from replay.matrix.workers.local_pool import LocalPool
+from replay.matrix.pool import LocalPool
 
 
 def run_cells(

@@ -14,9 +14,10 @@ from traces.dataset import open_trace
 from traces.errors import OutputError, TraceError
 from traces.formats import FORMATS
 from traces.formats import source as log_source
+from traces.formats.base import LogFormat
 from traces.formats.pipeline import import_logs
 from traces.formats.reader import ImportOptions, LogReader, RowCount
-from traces.formats.registry import LogFormat, load_format
+from traces.formats.registry import load_format
 from traces.formats.sample import Sample, take_sample
 from traces.formats.source import find_log_file
 from traces.schema import TraceRequest
@@ -179,7 +180,7 @@ def test_progress_ends_at_the_size_of_all_logs(save, tmp_path):
 
 
 def test_every_format_can_be_loaded_and_is_described():
-    for name, (_, description) in FORMATS.items():
+    for name, description in FORMATS.items():
         assert isinstance(load_format(name), LogFormat)
         assert description
 

@@ -9,16 +9,27 @@ at the end, each alone on the cluster, and what kills workers then has crashed.
 from __future__ import annotations
 
 import concurrent.futures
+import os
+import platform
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from replay.errors import MatrixError
-from replay.matrix.workers.pool import Ended
-from replay.matrix.workers.remote import run_remote, store_remote
+from replay.matrix.jobs import CellJob, synthesised
+from replay.matrix.pool import Ended
+from replay.matrix.run_one import DrawPage, failed_document, run_cell
+from replay.matrix.store import write_cell_document
+from replay.recording.file_kinds import PAGE, RECORDING
+from traces.dataset import open_trace
+from traces.errors import TraceError
+from traces.files.place import hold, scratch
+from traces.files.writing import write
+from traces.synthesis_options import SynthesisOptions
 
 _CONNECT_S = 10
 _FIRST_WORKER_S = 30
@@ -47,10 +58,11 @@ class _Sent:
 class DaskPool:
     """Runs cells on the cluster of one scheduler."""
 
-    def __init__(self, address: str, *, cell_s: float | None = None) -> None:
+    def __init__(self, address: str, draw_page: DrawPage, *, cell_s: float | None = None) -> None:
         """Connect to nothing yet; the address reads `dask://HOST:PORT`."""
         self._name = address
         self._address = "tcp://" + address.removeprefix("dask://")
+        self._draw_page = draw_page
         self._cell_s = cell_s
         self._running: dict[concurrent.futures.Future[Any], _Sent] = {}
         self._suspects: list[_Sent] = []
@@ -161,7 +173,7 @@ class DaskPool:
             "job": {**message, "trace_path": trace_path, "cooperative_s": self._cell_s},
             "kvreplay": version("kvreplay"),
         }
-        future = self._executor.submit(run_remote, task)
+        future = self._executor.submit(run_remote, self._draw_page, task)
         self._running[future] = _Sent(key, message, time.monotonic(), is_alone)
 
     def _end(self, future: concurrent.futures.Future[Any]) -> Iterator[Ended]:
@@ -208,3 +220,79 @@ class DaskPool:
 
     def _gone(self) -> MatrixError:
         return MatrixError(f"--executor {self._name}: the scheduler went away; go on with --resume")
+
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def run_remote(draw_page: DrawPage, message: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a job where this is called; return its document, recording and page."""
+    job = CellJob.from_message(message["job"])
+    if message["kvreplay"] != version("kvreplay"):
+        error = (
+            f"{platform.node()} has kvreplay {version('kvreplay')}, not {message['kvreplay']}; "
+            "install the same version on every worker"
+        )
+        return {"document": failed_document(job, "crashed", error), "recording": {}, "page": None}
+    with scratch() as directory:
+        try:
+            path = _trace_here(job, directory / "traces")
+        except (MatrixError, TraceError) as problem:
+            document = failed_document(job, "crashed", str(problem))
+            return {"document": document, "recording": {}, "page": None}
+        # Its recording, if there is one, is not here.
+        here = replace(job, trace_path=str(path), cells=str(directory), done=None)
+        document = run_cell(here, draw_page)
+        document["timing"]["worker"] = f"{platform.node()}:{os.getpid()}"
+        recording, page = directory / job.slug, directory / f"{job.slug}.html"
+        files = recording.iterdir() if recording.is_dir() else ()
+        return {
+            "document": document,
+            "recording": {file.name: file.read_bytes() for file in files},
+            "page": page.read_bytes() if page.is_file() else None,
+        }
+
+
+def _trace_here(job: CellJob, directory: Path) -> Path:
+    """The job's trace on this machine, the same bytes as on the one that asks.
+
+    Raises:
+        MatrixError: it is not the same.
+        TraceError: it cannot be read or made.
+    """
+    if job.trace_options is not None:
+        trace = synthesised(SynthesisOptions(**job.trace_options), directory)
+        found, path = trace.sha256, trace.path
+    else:
+        path = Path(job.trace_path)
+        found = open_trace(path).sha256()
+    if found != job.trace_sha256:
+        raise MatrixError(
+            f"{path} on {platform.node()} has other bytes than where the matrix was started "
+            f"(sha256 {found[:12]}, not {job.trace_sha256[:12]}); copy it there"
+        )
+    return path
+
+
+def store_remote(cells: Path, slug: str, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Put what `run_remote` gave into place, the document last; return it.
+
+    Raises:
+        MatrixError: a file's name is not one.
+    """
+    with hold(cells / slug, RECORDING, sweeps=False) as place:
+        place.empty()
+        if answer["recording"]:
+            working = place.folder()
+            for name, content in answer["recording"].items():
+                if not _FILE_NAME.fullmatch(name):
+                    raise MatrixError(f"a worker sent a file called {name!r}; is it kvreplay's?")
+                write(working / name, content)
+            place.put(working)
+    with hold(cells / f"{slug}.html", PAGE, sweeps=False) as place:
+        place.empty()
+        if answer["page"] is not None:
+            place.write(answer["page"])
+    document: dict[str, Any] = answer["document"]
+    write_cell_document(cells, slug, document)
+    return document

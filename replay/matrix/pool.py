@@ -1,10 +1,11 @@
-"""A pool of processes on this machine, in which a job's crash, hang or hunger is that job's result.
+"""What runs the jobs of a matrix, and a pool of processes on this machine.
 
     parent --job, as JSON-->  worker 1     one pipe each; the parent waits on all at once
-           <--result-------   worker 2     a worker that must die is replaced
+           <--result-------   worker 2     a worker that dies or is ended is replaced
 
-`concurrent.futures` breaks as a whole when one process dies and cannot stop one that hangs; hence
-this one.
+A crash, a hang or too much memory is the result of the one job; the others go on. That is why this
+is neither `concurrent.futures`, which breaks as a whole when a process dies, nor `pebble`: see
+"Workers of a matrix" in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -14,26 +15,63 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from multiprocessing.reduction import send_handle
+from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from replay.errors import MatrixError, ReplayError
-from replay.matrix.workers.pool import Ended, Task
-from replay.matrix.workers.worker import work
+from replay.errors import USER_ERRORS, MatrixError, ReplayError
 
-#: Imported once, before workers are forked. Neither polars nor anything else that starts threads.
-PRELOADED = ("replay.run.replay_once", "replay.matrix.run_one", "jinja2")
+#: Does one job, given and returned as plain data; a function that workers can import, or a
+#: `functools.partial` of such functions.
+Task = Callable[[Mapping[str, Any]], dict[str, Any]]
 
+
+#: Imported by the fork server before it forks workers.
+_PRELOADED = f"{__package__}.preloaded"
 #: How often the memory of workers is looked at.
 _LOOK_EVERY_S = 0.2
 _START_S_MAX = 300.0
 _KILL_S_MAX = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How one job ended: with a value, or as `timed-out`, `out-of-memory` or `crashed`."""
+
+    key: str
+    value: dict[str, Any] | None = None
+    state: str = "finished"
+    error: str = ""
+    worker: str
+    seconds: float
+
+
+class Pool(Protocol):
+    """Runs jobs; entered before the first, left after the last or in haste."""
+
+    def __enter__(self) -> Pool:
+        """Be ready to run."""
+
+    def __exit__(self, *problem: object) -> None:
+        """Let go of everything that runs."""
+
+    def run(
+        self, jobs: Iterable[tuple[str, Mapping[str, Any]]], until: float | None = None
+    ) -> Iterator[Ended]:
+        """Run jobs, given as key and message, taken as there is room; yield each as it ends.
+
+        At `until`, a time of `time.monotonic()`, all is over, whatever is under way.
+        """
+
+    def running(self) -> int:
+        """How many jobs are under way."""
 
 
 def core_count() -> int:
@@ -45,13 +83,13 @@ def core_count() -> int:
 
 def prepare() -> None:
     """Begin to import what workers need, in the background; costs the caller nothing."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return
-    from multiprocessing import forkserver
-
-    multiprocessing.get_context("forkserver").set_forkserver_preload(list(PRELOADED))
+    _forkserver().set_forkserver_preload([_PRELOADED])
     with _one_thread_each(), _without_interrupts():
         forkserver.ensure_running()
+
+
+def _forkserver() -> Any:
+    return multiprocessing.get_context("forkserver")
 
 
 @dataclass(slots=True)
@@ -61,8 +99,6 @@ class _Worker:
     name: str
     process: BaseProcess
     connection: Connection
-    #: Held open by this process only: closed when it dies, which the worker notices.
-    lifeline: Connection
     started: float
     is_ready: bool = False
     key: str | None = None
@@ -70,7 +106,7 @@ class _Worker:
 
 
 class LocalPool:
-    """So many workers, each of which does one job at a time."""
+    """A number of workers, each of which does one job at a time."""
 
     def __init__(
         self,
@@ -84,16 +120,12 @@ class LocalPool:
         """Start nothing yet.
 
         Args:
-            task: a function at the top of a module.
+            task: what does a job.
             jobs: how many workers.
             cell_s: seconds after which a job is ended.
             memory_bytes: resident bytes of a worker at which its job is ended.
             keep_open: a file descriptor that workers hold while they live.
         """
-        method = "forkserver"
-        if method not in multiprocessing.get_all_start_methods():
-            method = "spawn"
-        self._context: Any = multiprocessing.get_context(method)
         self._task, self._jobs = task, jobs
         self._cell_s, self._memory_bytes = cell_s, memory_bytes
         self._keep_open = keep_open
@@ -141,12 +173,11 @@ class LocalPool:
             yield from self._ended(until)
 
     def _start(self) -> _Worker:
-        here, there = self._context.Pipe()
-        lifeline_end, lifeline = self._context.Pipe(duplex=False)
+        here, there = multiprocessing.Pipe()
         name = f"local-{next(self._names)}"
         holds = self._keep_open is not None
-        process = self._context.Process(
-            target=work, args=(self._task, there, lifeline_end, holds), name=name, daemon=True
+        process = _forkserver().Process(
+            target=_work, args=(self._task, there, holds), name=name, daemon=True
         )
         with _one_thread_each(), _without_interrupts():
             process.start()
@@ -155,8 +186,7 @@ class LocalPool:
                 with contextlib.suppress(OSError):
                     send_handle(here, self._keep_open, process.pid)
         there.close()
-        lifeline_end.close()
-        return _Worker(name, process, here, lifeline, time.monotonic())
+        return _Worker(name, process, here, time.monotonic())
 
     def _give(self, worker: _Worker, key: str, message: Mapping[str, Any]) -> None:
         worker.key, worker.given = key, time.monotonic()
@@ -252,7 +282,6 @@ def _kill(worker: _Worker) -> None:
     worker.process.kill()
     worker.process.join(_KILL_S_MAX)
     worker.connection.close()
-    worker.lifeline.close()
 
 
 def _cause_of_death(worker: _Worker) -> str:
@@ -291,11 +320,61 @@ def _one_thread_each() -> Iterator[None]:
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
     """Have processes that start here never see Ctrl-C: this one sees it and ends them."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(task: Task, connection: Connection, holds: bool) -> None:
+    """The other end of the pipe: do jobs as they come; end when the parent does, however it ends.
+
+    With `holds` a file descriptor comes first, to be open for as long as this process lives.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGTERM", "SIGHUP"):
+        # The parent's handlers are not ours.
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    if holds:
+        recv_handle(connection)
+    _use_one_thread()
+    try:
+        connection.send_bytes(b'"ready"')
+        while True:
+            message = json.loads(connection.recv_bytes())
+            connection.send_bytes(json.dumps(_answer(task, message)).encode())
+    except (EOFError, BrokenPipeError):
+        return
+
+
+def _answer(task: Task, message: Mapping[str, Any]) -> dict[str, Any]:
+    """What a job came to; or why it came to nothing, which is no job's own fault."""
+    try:
+        return {"value": task(message)}
+    except Exception as problem:
+        told = (
+            str(problem)
+            if isinstance(problem, USER_ERRORS)
+            else f"{type(problem).__name__}: {problem}"
+        )
+        return {"problem": told}
+
+
+def _die_with_parent() -> None:
+    """Wait for the parent's end, which this process sees however that comes about."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _use_one_thread() -> None:
+    """As many workers as cores: more threads would only wait for each other."""
+    import pyarrow as pa
+    import torch
+
+    torch.set_num_threads(1)
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)

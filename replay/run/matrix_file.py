@@ -296,3 +296,14 @@ def topology_settings(topology: str) -> dict[str, str]:
             texts[f"{side}_instances"] = match[1]
         texts |= {f"{side}_tp": match[2], f"{side}_dp": match[3] or "1"}
     return texts
+
+
+def topology_of(profile: Mapping[str, Any]) -> str:
+    """A profile's topology in the words of the topology axis."""
+    return ":".join(_side(profile, side) for side in ("prefill", "decode"))
+
+
+def _side(profile: Mapping[str, Any], side: str) -> str:
+    instances, tp, dp = (profile[f"{side}_{key}"] for key in ("instances", "tp", "dp"))
+    many = f"{instances}x" if instances != 1 else ""
+    return f"{many}tp{tp}" + (f"dp{dp}" if dp != 1 else "")

@@ -12,7 +12,7 @@ from faults.kinds.registry import KINDS
 from faults.rule import FaultRule
 from replay.recording.words import seconds
 from reports.evidence import Evidence
-from reports.parts.rule_words import is_aimed, ordinal, with_values
+from reports.parts.faults.rule_words import is_aimed, ordinal, with_values
 from reports.words import counted
 from traces.text import shortened
 
@@ -41,7 +41,7 @@ def why_never_landed(rule: FaultRule, missed: int) -> str:
     """Why nothing of what a rule planned came about."""
     if missed:
         return (
-            f"It took aim, and missed all {counted(missed, 'time')}: no request was in state "
+            f"It missed all {counted(missed, 'time')}: no request was in state "
             f"{rule.when} any more, or no timeout of this engine runs there."
         )
     kind = KINDS.get(rule.fault)

@@ -19,10 +19,10 @@ from replay.recording.events import EventFact
 from replay.recording.words import what_a_fault_did
 from reports.evidence import Evidence
 from reports.html import TEXT_CHARACTERS_MAX
-from reports.parts.base import Check
-from reports.parts.rule_events import RuleEvents, rule_events
-from reports.parts.rule_words import action, is_aimed, recorded_rule, selection
-from reports.parts.why_not import why_never_fired, why_never_landed
+from reports.parts.base import Check, Context, Part, equal
+from reports.parts.faults.rule_events import RuleEvents, rule_events
+from reports.parts.faults.rule_words import action, is_aimed, recorded_rule, selection
+from reports.parts.faults.why_no_effect import why_never_fired, why_never_landed
 from reports.words import NOTHING, counted, number, shown
 from traces.text import shortened
 
@@ -128,7 +128,7 @@ def _warning(never: int) -> str:
     if not never:
         return ""
     return (
-        f"{counted(never, 'rule')} never fired, so this replay is no test of what "
+        f"{counted(never, 'rule')} never fired, so this replay does not test what "
         f"{'it was' if never == 1 else 'they were'} meant to break: its verdict cannot be clean or "
         "transient."
     )
@@ -199,8 +199,8 @@ def _why(
     if outcome == "without effect":
         who = "request was" if is_aimed(rule) else "receiver was"
         return (
-            f"It came about {counted(journal['landed'], 'time')}, but nobody looked while things "
-            f"were different: no {who} told anything else, later, or again."
+            f"It took effect {counted(journal['landed'], 'time')}, but no engine could notice: "
+            f"no {who} told anything different, later, or twice."
         )
     return ""
 
@@ -243,12 +243,7 @@ def check_faults(evidence: Evidence, part: FaultsPart) -> tuple[Check, ...]:
         if events.landed.get(name, 0) != journal["landed"]
     ]
     return (
-        Check(
-            "faults planned, rule by rule = planned in all",
-            number(planned),
-            number(run["totals"]["planned"]),
-            planned == run["totals"]["planned"],
-        ),
+        equal("faults planned, rule by rule = planned in all", planned, run["totals"]["planned"]),
         Check(
             "rules shown as never fired = rules that the injector says never fired",
             number(part.never_fired),
@@ -262,3 +257,12 @@ def check_faults(evidence: Evidence, part: FaultsPart) -> tuple[Check, ...]:
             not wrong,
         ),
     )
+
+
+def _make(context: Context) -> FaultsPart | None:
+    lanes = context.made.get("lanes")
+    link = (lambda name: None) if lanes is None else lanes.anchor_of
+    return make_faults(context.evidence, link)
+
+
+FAULTS = Part("faults", _make, check_faults, "Fault rules", "fault_rules")

@@ -1,1 +1,0 @@
-"""Where the cells of a matrix run: processes here, or a Dask cluster."""

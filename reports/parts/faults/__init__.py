@@ -1,0 +1,1 @@
+"""The rules of the fault plan, and what came of each."""
