@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from replay.verdict.episodes import Episode
 from reports.compare.comparison import Comparison
-from reports.drawings.step_chart import NARROW, WIDE, Chart, svg_of, time_axis
+from reports.drawings.step_chart import MEDIUM, NARROW, Chart, svg_of, time_axis
 from reports.drawings.steps import Span, Steps, total_steps
 from reports.drawings.timeline import gap_panel, phases
 from reports.evidence import Evidence
@@ -332,7 +332,7 @@ def _curve(
             ),
             size,
         )
-        for size in (WIDE, NARROW)
+        for size in (MEDIUM, NARROW)
     )
     return Curve(
         title.partition(",")[0],

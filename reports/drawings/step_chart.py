@@ -74,6 +74,8 @@ class Size:
 
 
 WIDE = Size(width=1058, font=12, left=90, panel=130, columns=375)
+#: Of drawings that no script replaces, so that a tablet shows their words large enough.
+MEDIUM = Size(width=760, font=12, left=90, panel=130, columns=300)
 NARROW = Size(width=310, font=11, left=74, panel=96, columns=228)
 
 

@@ -71,7 +71,7 @@ def test_the_filter_takes_words_of_any_axis_and_reacts_at_once(chromium, thousan
             page.fill("#filter", words)
             assert page.evaluate(SHOWN) == shown
             assert page.get_by_role("status").inner_text() == f"{shown:,} of 1,000 cells shown"
-            assert page.get_by_text("No cell has all of that.").is_visible() == (shown == 0)
+            assert page.get_by_text("No cell matches.").is_visible() == (shown == 0)
         before_ms = visit.cpu_ms()
         page.evaluate(
             """() => { const field = document.getElementById("filter");
@@ -123,7 +123,7 @@ def test_a_cell_shows_its_details_and_opens_its_report(chromium, thousand):
             "3 landed of 3 planned, 3 observed",
         ):
             assert words in detail.inner_text()
-        detail.get_by_role("button", name="Copy the line").click()
+        detail.get_by_role("button", name="Copy the command").click()
         page.get_by_text("Copied").wait_for()
         page.locator("#filter").focus()
         page.keyboard.press("Control+V")

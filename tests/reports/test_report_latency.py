@@ -13,7 +13,7 @@ from report_helpers import record, write_trace
 
 from faults.rule import FaultPlan, FaultRule
 from replay.cli import run_command_line
-from reports.drawings.step_chart import NARROW, WIDE
+from reports.drawings.step_chart import MEDIUM, NARROW
 from reports.evidence import load
 from reports.page import render_report
 from reports.parts.latency.baseline import baseline_of, how_to_make_it
@@ -199,7 +199,7 @@ def test_nobody_was_served(tmp_path):
 def test_curves_count_those_that_never_had_a_token(recordings):
     """Its line stays up at the right edge, where a group that was served comes down."""
     groups = groups_of(load(recordings["leak"]))
-    for size in (WIDE, NARROW):
+    for size in (MEDIUM, NARROW):
         svg = draw_curves(groups, size)
         curves = re.findall(r'<path d="([^"]+)"[^>]* class="line"', svg)
         assert len(curves) == len(groups)

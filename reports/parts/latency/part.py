@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from reports.drawings.step_chart import NARROW, WIDE
+from reports.drawings.step_chart import MEDIUM, NARROW
 from reports.evidence import Evidence
 from reports.parts.base import Check, Part, equal
 from reports.parts.latency.baseline import how_to_make_it
@@ -80,7 +80,7 @@ def make_latency(evidence: Evidence, baseline: Evidence | None = None) -> Latenc
         headline=_headline(shown, has_faults),
         curves=tuple(_curve(at, group) for at, group in enumerate(shown)),
         label=_label(shown),
-        wide=draw_curves(shown, WIDE),
+        wide=draw_curves(shown, MEDIUM),
         narrow=draw_curves(shown, NARROW),
         tables=(
             _quantiles("Time to the first token", "ms", shown, lambda each: each.first_token),
