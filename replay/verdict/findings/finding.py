@@ -19,9 +19,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from replay.recording.events import EventFact
+if TYPE_CHECKING:
+    from replay.recording.events import EventFact
 
 #: In the order in which they are listed.
 CategoryName = Literal[
