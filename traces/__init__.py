@@ -1,4 +1,4 @@
-"""Request traces: what arrived, when, how long, and which prefixes were shared.
+"""Request traces: arrivals, lengths, shared prefixes.
 
-This package knows nothing of replays, faults or reports.
+This package does not depend on replays, faults or reports.
 """

@@ -1,6 +1,6 @@
-"""Bytes of a text as UTF-8, whatever the byte order mark at its beginning says they are.
+"""Convert text that begins with a byte order mark to UTF-8.
 
-PowerShell's `>` writes UTF-16 with a mark, editors on Windows UTF-8 with one.
+PowerShell's `>` writes UTF-16 with a mark; editors on Windows write UTF-8 with one.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _LONGEST = max(map(len, _MARKS))
 
 
 class AsUtf8:
-    """Takes the bytes of one text in pieces, cut anywhere; those without a mark pass as they are."""
+    """Converts one text, given in chunks of any size; text without a mark passes unchanged."""
 
     def __init__(self) -> None:
-        #: The beginning, as long as it may still become a mark.
+        #: The first bytes, as long as they may be the beginning of a mark.
         self._held: bytes | None = b""
         self._decoder: codecs.IncrementalDecoder | None = None
 
     def feed(self, data: bytes, *, is_last: bool = False) -> bytes:
-        """The bytes so far that were not given yet; half a character waits for its other half.
+        """Return the bytes converted so far; an incomplete character waits for its other bytes.
 
-        What is no character, also half of one at the end, becomes U+FFFD.
+        Invalid characters, including an incomplete one at the end, become U+FFFD.
         """
         if self._held is not None:
             data = self._held + data

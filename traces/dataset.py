@@ -37,11 +37,11 @@ from traces.writer import TraceWriter
 
 __all__ = ["Trace", "TraceWriter", "open_trace"]
 
-#: Rows decoded and checked at once (fewer when they are long); also what one row's
-#: `block_hashes` view keeps alive.
+#: Rows decoded and checked at once (fewer if they are long). One row's `block_hashes` view keeps
+#: the whole batch alive.
 BATCH_ROWS = 4096
 
-#: What is read of `kvreplay.source`; slices of slices add to it.
+#: Characters read of `kvreplay.source`, which grows with every slice of a slice.
 SOURCE_CHARACTERS_MAX = 2_000
 
 _PARQUET_MAGIC = b"PAR1"
@@ -51,14 +51,14 @@ _FOOTER_BYTES_MAX = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A trace file whose footer was read and found sound; its rows are checked as they stream.
+    """A trace file with a valid footer; its rows are checked as they are read.
 
     Attributes:
-        path: the file, as it was given.
+        path: the file, as given by the caller.
         request_count: rows in the file.
         block_size: tokens one block hash covers, or None when the trace has no block hashes.
-        source: where the requests came from, in the words of whoever wrote the file; printable, and
-            shortened to `SOURCE_CHARACTERS_MAX`.
+        source: description of the origin, as written in the file; printable, and shortened to
+            `SOURCE_CHARACTERS_MAX`.
     """
 
     path: Path
@@ -102,7 +102,7 @@ class Trace:
                 except DAMAGE as problem:
                     raise TraceError(
                         f"{self.path}: the data after row {validator.row_count} cannot be decoded "
-                        f"({first_line(problem)}); the file is damaged, make it again"
+                        f"({first_line(problem)}); the file is damaged, create it again"
                     ) from problem
                 if batch is None:
                     return
@@ -177,22 +177,23 @@ def _open_parquet(path: Path) -> Any:
             footer_bytes = int.from_bytes(stream.read(4), "little")
     except FileNotFoundError:
         raise TraceError(
-            f"{path}: no such file; make one with `kvreplay trace synth` or `kvreplay trace import`"
+            f"{path}: no such file; create one with `kvreplay trace synth` or `kvreplay trace import`"
         ) from None
     except (OSError, ValueError) as problem:
         if isinstance(problem, TraceError):
             raise
         raise unreadable(path, problem) from problem
     if head != _PARQUET_MAGIC:
-        # What it holds stays out of it: a shared matrix file may name any file.
+        # Do not quote the content: a shared matrix file may name any file.
         found = "" if head else " (it is empty)"
         raise TraceError(
             f"{path}: is not a Parquet file{found}; convert a log with `kvreplay trace import`"
         )
     if footer_bytes > _FOOTER_BYTES_MAX:
         raise TraceError(
-            f"{path}: its footer has {footer_bytes:,} bytes where at most {_FOOTER_BYTES_MAX:,} are "
-            "read; the file is damaged or no trace, write it again without the long texts in it"
+            f"{path}: the footer has {footer_bytes:,} bytes, more than the limit of "
+            f"{_FOOTER_BYTES_MAX:,}; the file is damaged or not a trace, write it again without long "
+            "texts in the footer"
         )
     try:
         return open_parquet(path)
@@ -218,7 +219,7 @@ def _check_columns(path: Path, fields: Any) -> None:
 
 
 def _same_kind(found: Any, expected: Any) -> bool:
-    """Whether a column is what the schema asks, 64-bit offsets (as polars writes) included."""
+    """Whether a column has the type of the schema; 64-bit offsets (as written by polars) count too."""
     if pa.types.is_string(expected):
         return bool(pa.types.is_string(found) or pa.types.is_large_string(found))
     if pa.types.is_list(expected):
@@ -279,5 +280,5 @@ def _metadata_int(path: Path, metadata: dict[bytes, bytes], key: str) -> int | N
 def _without_footer(path: Path, problem: Exception) -> TraceError:
     return TraceError(
         f"{path}: starts like a Parquet file but has no readable footer "
-        f"({first_line(problem)}); it is cut short or damaged, make it again"
+        f"({first_line(problem)}); it is truncated or damaged, create it again"
     )

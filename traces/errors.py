@@ -1,11 +1,11 @@
-"""What can be wrong with a trace. The whole exception tree is drawn in `replay.errors`."""
+"""Errors about traces and output files. `replay.errors` shows the whole exception tree."""
 
 
 class TraceError(ValueError):
     """A trace, or a log to import as one, cannot be used.
 
-    The message is one sentence: which file, which column, row or line, what is wrong there,
-    and how to mend it.
+    The message is one sentence: the file, the column, row or line, the problem, and how to
+    fix it.
     """
 
 
@@ -21,4 +21,4 @@ def unreadable(path: object, problem: BaseException) -> TraceError:
 
 
 class OutputError(ValueError):
-    """A file or folder cannot be written, holds what is not kvreplay's, or is another process's."""
+    """An output cannot be written, was not made by kvreplay, or is in use by another process."""

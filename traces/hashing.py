@@ -31,26 +31,26 @@ def mix_word(word: int) -> int:
     return word ^ (word >> 31)
 
 
-#: Up to this many blocks, Python's integers beat a numpy call.
+#: Up to this many blocks, Python integers are faster than a numpy call.
 _FEW_BLOCKS = 24
 
 
 def chain_blocks(
     chain: int, key: int, first: int, count: int
 ) -> tuple[int, npt.NDArray[np.uint64]]:
-    """Hash `count` blocks from block number `first` on; return the chain after them and the hashes.
+    """Hash `count` blocks, starting at block `first`; return the new chain and the hashes.
 
     Args:
         chain: the chain after block `first - 1`, 0 <= chain < 2**64.
-        key: stands for the text the blocks are cut from, 0 <= key < 2**64.
+        key: identifies the text of the blocks, 0 <= key < 2**64.
         first: number of the first block, from 0.
-        count: blocks to hash; the hashes are uint64 of shape (count,).
+        count: number of blocks; the hashes are uint64 of shape (count,).
 
     A hash is the mixed running sum (mod 2**64) of the mixed contents of all blocks up to it, so it
-    names its block with everything before it; the content of a block is its (key, number).
+    identifies its block together with everything before it. The content of a block is its (key, number).
     """
     if count <= _FEW_BLOCKS:
-        # The same arithmetic on Python's integers: numpy costs 40 us a call however few they are.
+        # The same arithmetic on Python integers: a numpy call costs at least 40 us.
         hashes = []
         for number in range(first + 1, first + count + 1):
             chain = (chain + mix_word(key + number * _GOLDEN)) % 2**64
@@ -63,14 +63,14 @@ def chain_blocks(
 
 
 def child_key(key: int, number: int) -> int:
-    """Derive a 64-bit key from a key and a number; other numbers give unrelated keys."""
+    """Derive a 64-bit key from a key and a number; different numbers give unrelated keys."""
     return mix_word(mix_word(key + number * _GOLDEN) ^ key)
 
 
 def fingerprints(names: Iterable[str]) -> npt.NDArray[np.int64]:
     """Return 64 bits of a hash of each name, int64 of shape (names,).
 
-    Two of 10,000,000 names meet with probability 3e-6.
+    The probability that any two of 10,000,000 names collide is 3e-6.
     """
     digests = b"".join(hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
     return np.frombuffer(digests, "<i8")
@@ -88,7 +88,7 @@ class SeenFingerprints:
         self._runs: list[npt.NDArray[np.int64]] = []
 
     def known(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Return which of some values are members."""
+        """Return a mask of the values that are members."""
         found = np.zeros(values.shape, np.bool_)
         for run in self._runs:
             places = np.minimum(np.searchsorted(run, values), run.size - 1)
@@ -96,7 +96,7 @@ class SeenFingerprints:
         return found
 
     def add(self, sorted_values: npt.NDArray[np.int64]) -> None:
-        """Take in values that are sorted and no members yet."""
+        """Add sorted values that are not members yet."""
         if not sorted_values.size:
             return
         self._runs.append(sorted_values)

@@ -1,4 +1,4 @@
-"""Read Parquet in batches that are small whatever a row holds."""
+"""Read Parquet in batches of bounded size, even if rows are large."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-#: What reading a damaged file raises; names and text need not be UTF-8 in one.
+#: Exceptions raised by damaged files, in which names and text may not be UTF-8.
 DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
 
-#: Bytes of all columns that are decoded at once, about.
+#: Approximate number of bytes decoded at once, over all columns.
 BATCH_BYTES_MAX = 4 * 2**20
 
-#: Rows that are decoded to see how large rows are.
+#: Rows decoded to estimate the size of a row.
 _PROBE_ROWS = 256
 
 _READ_BUFFER_BYTES = 2**20
 
 
 def open_parquet(path: Path) -> Any:
-    """Open a file for streaming: read ahead little, keep nothing that was read.
+    """Open a file for streaming, with little read-ahead and without keeping data that was read.
 
     Raises:
-        DAMAGE: it is no Parquet file or cannot be read.
+        DAMAGE: the file is not Parquet or cannot be read.
     """
     source: Any = str(path)
     try:
         source.encode()
     except UnicodeEncodeError:
-        # pyarrow takes names that are UTF-8 only.
+        # pyarrow accepts only UTF-8 names.
         source = path.open("rb")
     # pyarrow's default, pre_buffer=True, keeps every row group it has read until the end.
     return pq.ParquetFile(source, pre_buffer=False, buffer_size=_READ_BUFFER_BYTES)
@@ -40,9 +40,9 @@ def open_parquet(path: Path) -> Any:
 def iter_bounded_batches(parquet: Any, columns: Sequence[str], rows_max: int) -> Iterator[Any]:
     """Yield record batches of some columns, of at most `rows_max` rows, never across row groups.
 
-    Rows with long lists come fewer at a time, so that memory does not depend on them. How long they
-    are is found by decoding some: what the footer says of column chunks aborts the whole process
-    when it is damaged (pyarrow 26).
+    Batches of rows with long lists have fewer rows, so memory does not depend on their length. The size
+    of a row is found by decoding some rows: reading the footer's sizes of column chunks aborts the whole
+    process if the footer is damaged (pyarrow 26).
 
     Raises:
         DAMAGE: the file is damaged.
@@ -56,7 +56,7 @@ def iter_bounded_batches(parquet: Any, columns: Sequence[str], rows_max: int) ->
         bytes_per_row = max(1, first.nbytes // max(1, first.num_rows))
         fitting = max(1, min(rows_max, BATCH_BYTES_MAX // bytes_per_row))
         if not rows // 2 <= fitting <= rows * 2:
-            # So far off that the group is begun anew.
+            # Too far off: start the group again.
             rows = fitting
             batches = _group_batches(parquet, columns, group, rows)
             first = next(batches)

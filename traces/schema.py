@@ -52,8 +52,8 @@ REQUIRED_COLUMNS = frozenset({"request_id", "arrival_us", "input_tokens", "outpu
 #: Largest token count a column can hold (int32).
 TOKENS_MAX = 2**31 - 1
 
-#: Latest time a trace can hold, the year 148,000 on a wall clock. Half of what an int64 column
-#: can hold, so that what a replay adds to it still fits.
+#: Latest time in a trace, the year 148,000 on a wall clock. Half the range of an int64 column, which
+#: leaves room for what a replay adds.
 TIME_US_MAX = 2**62
 
 
@@ -67,8 +67,8 @@ class TraceRequest:
         input_tokens: prompt length in tokens, at least 1.
         output_tokens: tokens the engine generates, at least 1.
         block_hashes: uint64, shape (ceil(input_tokens / block_size),), or None when unknown.
-            May be a read-only view into the batch it was read with; copy what must outlive it.
-        session_id: conversation this request is a turn of, or None.
+            May be a read-only view into the batch it was read with; copy it to keep it longer.
+        session_id: conversation that the request belongs to, or None.
         cancel_us: absolute time at which the client aborts, microseconds, or None.
         priority: scheduling priority of the source, -128 to 127, or None.
     """
@@ -84,7 +84,7 @@ class TraceRequest:
 
 
 def block_count(input_tokens: int, block_size: int) -> int:
-    """Return how many block hashes a prompt of `input_tokens` tokens has (the last may be partial)."""
+    """Return the number of block hashes of a prompt; the last block may be partial."""
     return -(-input_tokens // block_size)
 
 

@@ -31,20 +31,20 @@ _SEED_MAX = 2**64 - 1
 
 @dataclass(frozen=True, slots=True)
 class SliceOptions:
-    """What to keep of a trace; the defaults keep all of it as it is.
+    """Which requests of a trace to keep; the defaults keep the trace unchanged.
 
     Attributes:
-        from_us: arrivals from here on, microseconds.
-        until_us: arrivals before this, microseconds, or None for no end.
-        sessions: requests of these sessions only, or None for all.
+        from_us: keep arrivals from this time on, microseconds.
+        until_us: keep arrivals before this time, microseconds, or None for no end.
+        sessions: keep only requests of these sessions, or None for all.
         sample_share: share of the sessions to keep, 0 < share <= 1, or None for all. A session is
             kept whole or not at all; a request without a session counts as one of its own.
-        sample_seed: 0 to 2**64 - 1. With one seed a smaller share is a subset of a larger one.
-        requests_max: the first so many of what the filters above leave, or None for all.
-        speed: arrivals are divided by it, 1/1000000 to 1000000 with at most six decimals. A
-            client's patience, `cancel_us - arrival_us`, stays: this scales the rate of arrivals,
-            and how long somebody waits for an answer does not depend on how many others ask.
-        keep_times: keep the clock of the original instead of making `from_us` time 0.
+        sample_seed: 0 to 2**64 - 1. With the same seed, a smaller sample is a subset of a larger one.
+        requests_max: number of requests to keep after the filters above, or None for all.
+        speed: arrivals are divided by it, 1/1000000 to 1000000 with at most six decimals. The
+            patience of a client, `cancel_us - arrival_us`, stays the same, because it does not depend
+            on the rate of arrivals.
+        keep_times: keep the original times instead of making `from_us` time 0.
     """
 
     from_us: int = 0
@@ -57,7 +57,7 @@ class SliceOptions:
     keep_times: bool = False
 
     def __post_init__(self) -> None:
-        """Raise `TraceError` for options that mean nothing."""
+        """Raise `TraceError` for invalid options."""
         until_us = TIME_US_MAX if self.until_us is None else self.until_us
         if not 0 <= self.from_us < until_us <= TIME_US_MAX:
             raise TraceError(
@@ -81,7 +81,7 @@ class SliceOptions:
             )
 
     def describe(self) -> str:
-        """Say in a few words what is done, for the source note."""
+        """Return a short description for the source note."""
         words = [self.time_words(), self.session_words(), self.sample_words()]
         if self.requests_max is not None:
             words.append(f"head {self.requests_max}")
@@ -92,19 +92,19 @@ class SliceOptions:
         return "slice " + (", ".join(filter(None, words)) or "of everything")
 
     def time_words(self) -> str:
-        """Name the time range, or nothing."""
+        """Return the time range in words, or an empty string."""
         start = f"from {self.from_us / 1e6} s" if self.from_us else ""
         end = f"until {self.until_us / 1e6} s" if self.until_us is not None else ""
         return f"{start} {end}".strip()
 
     def session_words(self) -> str:
-        """Name the choice of sessions (how many: a list could be long), or nothing."""
+        """Return the number of chosen sessions in words (a list could be long), or an empty string."""
         if self.sessions is None:
             return ""
         return f"{len(self.sessions)} session{'' if len(self.sessions) == 1 else 's'}"
 
     def sample_words(self) -> str:
-        """Name the sample, or nothing."""
+        """Return the sample in words, or an empty string."""
         if self.sample_share is None:
             return ""
         return f"sample {self.sample_share} seed {self.sample_seed}"
@@ -118,19 +118,19 @@ def slice_trace(
     *,
     force: bool = True,
 ) -> int:
-    """Write what `options` keep of `source` to `output`; return its number of requests.
+    """Write the requests of `source` that `options` select to `output`; return their number.
 
     Args:
-        source: trace to read, as a stream, no further than is needed.
-        output: Parquet file to make or replace, atomically.
-        options: what to keep.
-        on_progress: called now and then with the requests read so far.
-        force: whether a trace made from something else is replaced too.
+        source: trace to read, as a stream, no further than needed.
+        output: Parquet file to create or replace, atomically.
+        options: the requests to keep.
+        on_progress: called from time to time with the number of requests read.
+        force: replace a trace that was made from something else, too.
 
     Raises:
-        TraceError: the trace is unsound, a session is not in the trace, nothing is left, or a time
-            grows too large.
-        OutputError: `output` is the same file, is not ours or cannot be written.
+        TraceError: the trace is invalid, a session is not in the trace, no request is left, or a time
+            becomes too large.
+        OutputError: `output` is the input file, was not made by kvreplay or cannot be written.
     """
     trace = open_trace(source)
     selector = _Selector(options)
@@ -154,7 +154,7 @@ def slice_trace(
 
 
 class _Selector:
-    """Applies the filters batch after batch and counts what each of them left."""
+    """Applies the filters to each batch and counts the requests that each filter leaves."""
 
     def __init__(self, options: SliceOptions) -> None:
         self._options = options
@@ -168,7 +168,7 @@ class _Selector:
 
     @property
     def is_done(self) -> bool:
-        """Whether no later batch can matter. A session named must be found, even beyond the end."""
+        """Whether later batches can be ignored. Every named session must be found, even after the end."""
         return self._is_complete and not self._sessions_unseen
 
     def select(self, batch: Any) -> Any:
@@ -197,12 +197,12 @@ class _Selector:
         return batch
 
     def check(self, trace: Trace) -> None:
-        """Raise `TraceError` when a session was not found or nothing was kept."""
+        """Raise `TraceError` if a session was not found or no request was kept."""
         if self._sessions_unseen:
             name = min(self._sessions_unseen).decode("utf-8", "backslashreplace")
             raise TraceError(
-                f"{trace.path}: has no session {name!r}; give session ids whole, as they are in "
-                "column session_id"
+                f"{trace.path}: has no session {name!r}; give complete session ids, as in column "
+                "session_id"
             )
         if not trace.request_count:
             raise TraceError(f"{trace.path}: has no requests to slice; choose another trace")
@@ -279,6 +279,6 @@ def _divided(
 
 def _too_late(trace: Trace) -> TraceError:
     return TraceError(
-        f"{trace.path}: a time grows beyond 2**62 us when arrivals are slowed down that much; "
+        f"{trace.path}: a time exceeds 2**62 us if arrivals are slowed down that much; "
         "choose a higher speed"
     )

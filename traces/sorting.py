@@ -3,9 +3,9 @@
     add()     buffer --(half of it, sorted)--> run 0, run 1, ...   temporary files, each sorted
     sorted()  the runs, merged a batch at a time --> batches in order of arrival
 
-A run goes on as long as what leaves the buffer is not before its end, so a log that is out of order
-only locally (written as requests end, say) is one run, and a sorted one costs no merging at all.
-Memory is a few buffers, whatever the number of rows; a log that fits into one touches no disk.
+A run continues as long as the rows leaving the buffer are not earlier than its end. A log that is only
+locally out of order (for example, written when requests end) is therefore one run, and a sorted log
+needs no merging. Memory is limited to a few buffers; a log that fits into one buffer uses no disk.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _CHUNK_BYTES = 512 * 1024
 
 
 class ArrivalSorter:
-    """Takes record batches that have a column `arrival_us` in any order; gives them back sorted.
+    """Sorts record batches by their column `arrival_us`.
 
-    Rows that arrive at the same time keep the order in which they were added.
+    Rows with the same arrival keep the order in which they were added.
     """
 
     def __init__(self, folder: Path, buffer_bytes: int = BUFFER_BYTES) -> None:
-        """Take an existing folder for temporary files; whoever made it removes it."""
+        """Use an existing folder for temporary files; the caller removes it."""
         self._folder = folder
         self._buffer_bytes = buffer_bytes
         self._held: list[Any] = []
@@ -49,7 +49,7 @@ class ArrivalSorter:
         self._run: _RunWriter | None = None
 
     def add(self, batch: Any) -> None:
-        """Add one `pyarrow.RecordBatch`; all must have one schema, without null arrivals."""
+        """Add one `pyarrow.RecordBatch`. All batches must have the same schema and no null arrivals."""
         if batch.num_rows == 0:
             return
         self._held.append(batch)
@@ -58,13 +58,13 @@ class ArrivalSorter:
             self._spill_half()
 
     def sorted(self) -> Iterator[Any]:
-        """Yield all rows in order of arrival; nothing may be added any more."""
+        """Yield all rows in order of arrival; no rows may be added afterwards."""
         rest = list(_slices(self._sort_held())) if self._held else []
         self._held = []
         if self._run is not None:
             self._close_run()
         sources: list[Iterator[Any]] = [_read_run(path) for path in self._runs]
-        # What is still held was added after every row of a run that arrives at the same time.
+        # The rows still held were added after all rows of the runs with the same arrival.
         yield from _merge([*sources, iter(rest)])
 
     def _sort_held(self) -> Any:
@@ -94,7 +94,7 @@ class ArrivalSorter:
             self._runs = [self._merge_runs(self._runs)]
 
     def _merge_runs(self, paths: list[Path]) -> Path:
-        """Merge neighbouring runs into one, which keeps the order of ties."""
+        """Merge neighbouring runs into one, keeping the order of ties."""
         writer: _RunWriter | None = None
         for batch in _merge([_read_run(path) for path in paths]):
             if writer is None:
@@ -112,7 +112,7 @@ class ArrivalSorter:
 
 
 class _RunWriter:
-    """A sorted temporary file under way."""
+    """Writes a sorted temporary file."""
 
     def __init__(self, path: Path, schema: Any) -> None:
         self.path = path
@@ -137,15 +137,15 @@ def _read_run(path: Path) -> Iterator[Any]:
 
 
 def _merge(sources: list[Iterator[Any]]) -> Iterator[Any]:
-    """Merge sorted sources; of rows that tie, those of the earlier source come first."""
+    """Merge sorted sources; ties are ordered by source."""
     heads = [_Head(batch, source) for source in sources if (batch := next(source, None))]
     while len(heads) > 1:
-        # Up to the nearest end of a batch nothing unread can come in between.
+        # No unread row can come before the nearest end of a batch.
         nearest = min(range(len(heads)), key=lambda place: (heads[place].last_us, place))
         bound_us = heads[nearest].last_us
         parts = []
         for place, head in enumerate(heads):
-            # After the nearest head, ties must wait: its next batch may go on with them.
+            # Behind the nearest head, ties must wait: its next batch may continue them.
             side = "right" if place <= nearest else "left"
             parts.append(head.take_until(bound_us, side))
         merged = [part for part in parts if part is not None]
@@ -161,7 +161,7 @@ def _merge(sources: list[Iterator[Any]]) -> Iterator[Any]:
 
 
 class _Head:
-    """The batch of one source that is being merged, and how far."""
+    """The current batch of one source, and the position in it."""
 
     def __init__(self, batch: Any, source: Iterator[Any]) -> None:
         self.source = source
@@ -174,7 +174,7 @@ class _Head:
         self.last_us = int(self._arrivals[-1])
 
     def take_until(self, bound_us: int, side: Any) -> Any:
-        """The rows up to a time (`right`: with those at it), or None."""
+        """Return the rows up to a time (`right`: inclusive), or None."""
         stop = int(np.searchsorted(self._arrivals, bound_us, side=side))
         if stop <= self._start:
             return None
@@ -182,7 +182,7 @@ class _Head:
         return self._batch.slice(start, stop - start)
 
     def refill(self) -> bool:
-        """Make sure there is a row left; False when the source has ended."""
+        """Load the next batch if needed; return False at the end of the source."""
         if self._start < self._batch.num_rows:
             return True
         batch = next(self.source, None)
@@ -192,7 +192,7 @@ class _Head:
         return True
 
     def rest(self) -> Any:
-        """What is left of the batch."""
+        """Return the rest of the batch."""
         return self._batch.slice(self._start)
 
 
@@ -204,7 +204,7 @@ def _take_sorted(batch: Any) -> Any:
 
 
 def _slices(batch: Any) -> Iterator[Any]:
-    """Cut a batch into chunks that are small whatever its rows hold."""
+    """Cut a batch into small chunks, even if its rows are large."""
     bytes_per_row = max(1, batch.nbytes // batch.num_rows)
     rows = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES // bytes_per_row))
     for start in range(0, batch.num_rows, rows):

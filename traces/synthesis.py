@@ -1,9 +1,9 @@
 """Synthetic traces of any size from one seed: tenants, multi-turn sessions, shared prefixes, aborts.
 
-`numpy.random.Generator` (PCG64, one stream per purpose) makes the numbers and a Faker instance the
-names, so the same options give the same bytes wherever the same numpy and Faker are installed, and
-changing, say, the abort rate moves no arrival. Everything streams: memory grows with the tenants and
-their open sessions, never with the requests.
+`numpy.random.Generator` (PCG64, one stream per purpose) draws the numbers and a Faker instance the
+names, so the same options give the same bytes with the same versions of numpy and Faker, and changing
+the abort rate, for example, does not change any arrival. Everything streams: memory grows with the
+tenants and their open sessions, not with the requests.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def write_synthetic_trace(
     """Write a synthetic trace to `path` and return its number of requests.
 
     Args:
-        options: what to make.
-        path: Parquet file to make or replace, or its place.
-        on_progress: called now and then with the requests written so far.
+        options: the options of the trace.
+        path: Parquet file to create or replace, or its place.
+        on_progress: called from time to time with the number of requests written.
 
     Raises:
         OutputError: the file cannot be written.
@@ -100,11 +100,11 @@ class _Streams:
 @dataclass(slots=True)
 class _Session:
     identity: str
-    #: Stands for the session's text: block k of two sessions differ, of two turns of one do not.
+    #: Identifies the session's text: block k differs between sessions, not between turns of a session.
     key: int
     turn: int
     last_arrival_us: int
-    #: Tokens of the last prompt and of its answer: the history of the next turn.
+    #: Tokens of the last prompt and its answer, which are the history of the next turn.
     context_tokens: int
     #: Running sum over the block contents so far (the chain), and the hashes of the full blocks.
     chain: int
@@ -119,7 +119,7 @@ class _Tenant:
     chain: int
     system_hashes: npt.NDArray[np.uint64]
     session_count: int = 0
-    #: Sessions that may go on, the one that waited longest first.
+    #: Sessions that can continue, longest waiting first.
     open_sessions: deque[_Session] = field(default_factory=deque)
 
 
@@ -183,7 +183,7 @@ def _lognormal(
 def _arrival_chunks(
     options: SynthesisOptions, streams: _Streams
 ) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield sorted arrival times in microseconds, `CHUNK_REQUESTS` at a time, without end.
+    """Yield an endless sequence of sorted arrival times in microseconds, `CHUNK_REQUESTS` at a time.
 
     A unit-rate Poisson process is stretched by the inverse of the accumulated rate: a straight
     line for `poisson`; for `bursty` a polyline whose slope alternates between two rates.
@@ -267,7 +267,7 @@ def _next_request(
 def _resume_session(
     tenant: _Tenant, options: SynthesisOptions, arrival_us: int, new_tokens: int
 ) -> _Session | None:
-    """Take the session that waited longest, or None when none waited long enough or has room."""
+    """Return the longest waiting session, or None if none has waited long enough or has room."""
     while tenant.open_sessions:
         session = tenant.open_sessions[0]
         if arrival_us - session.last_arrival_us < options.think_s_min * 1e6:
@@ -292,7 +292,7 @@ def _open_session(tenant: _Tenant, faker: Faker) -> _Session:
 
 
 def _extend_hashes(session: _Session, input_tokens: int, block_size: int) -> npt.NDArray[np.uint64]:
-    """Return the prompt's hashes and keep those of its full blocks for the next turn."""
+    """Return the hashes of the prompt, and keep those of its full blocks for the next turn."""
     full_blocks, tail_tokens = divmod(input_tokens, block_size)
     first = session.full_hashes.size
     if full_blocks > first:
@@ -300,7 +300,7 @@ def _extend_hashes(session: _Session, input_tokens: int, block_size: int) -> npt
         session.full_hashes = np.concatenate((session.full_hashes, fresh))
     if not tail_tokens:
         return session.full_hashes
-    # A partial block is other content than the full block it grows into.
+    # A partial block has different content from the full block that it grows into.
     tail_key = child_key(session.key, -tail_tokens)
     _, tail = chain_blocks(session.chain, tail_key, full_blocks, 1)
     return np.concatenate((session.full_hashes, tail))

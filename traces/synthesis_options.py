@@ -1,4 +1,4 @@
-"""What a synthetic trace is made of: plain data with defaults, importing the standard library only."""
+"""Options of a synthetic trace: plain data with defaults; imports only the standard library."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from traces.errors import TraceError
 
-#: Arrival processes: `poisson`, or `bursty` (two rates that take turns at random).
+#: Arrival processes: `poisson`, or `bursty` (two rates that alternate at random).
 ARRIVALS = ("poisson", "bursty")
 
 #: Length distributions: `lognormal`, or `mixture` (some of the prompts much longer).
@@ -15,35 +15,35 @@ LENGTHS = ("lognormal", "mixture")
 
 _TIME_US_MAX = 2**53
 
-# Fewer arrivals in a cycle of calm and burst than this: time is spent on bursts that nobody sees.
+# With fewer arrivals in a cycle of calm and burst, most bursts contain no arrival at all.
 _CYCLE_ARRIVALS_MIN = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class SynthesisOptions:
-    """Everything a synthetic trace depends on; equal options give equal bytes.
+    """All inputs of a synthetic trace; equal options give equal bytes.
 
-    The defaults make multi-turn chat of a few tenants. A prompt is the tenant's system prompt, the
-    session's former turns (prompts and answers) and the turn's own new tokens.
+    The defaults produce multi-turn chat of a few tenants. A prompt consists of the tenant's system
+    prompt, the earlier turns of the session (prompts and answers) and the new tokens of the turn.
 
     Attributes:
         requests: number of requests, at least 1.
-        seed: any integer >= 0; everything random derives from it.
+        seed: any integer >= 0; the source of all randomness.
         rate_per_s: mean arrivals per second.
-        arrivals: one of `ARRIVALS`. Bursty: a burst lasts `burst_s_mean` seconds on average,
-            fills `burst_share` of all time and arrives `burst_factor` times as fast as the calm;
-            the mean over both is `rate_per_s`.
+        arrivals: one of `ARRIVALS`. Bursty: a burst lasts `burst_s_mean` seconds on average, bursts
+            take up `burst_share` of the time, and their rate is `burst_factor` times the rate of the
+            calm; the mean over both is `rate_per_s`.
         lengths: one of `LENGTHS`, for the new tokens of a turn and for its answer. Lognormal:
             medians `prompt_tokens_median` and `output_tokens_median`, spread `tokens_sigma`
             (standard deviation of the logarithm). Mixture: the same, but `long_share` of the
             turns have `long_factor` times as many new tokens (documents among chats).
         system_tokens_median: median length of a tenant's system prompt, same spread; 0 for none.
-        input_tokens_max: a session whose next prompt would be longer starts anew.
+        input_tokens_max: longest prompt; a session whose next prompt would be longer ends.
         output_tokens_max: longest answer.
         tenants: number of tenants; the i-th gets a share proportional to i ** -tenant_skew.
         turns_mean: mean turns of a session (1: no session has a second turn).
-        think_s_min: a session's next turn comes at least this many seconds after the former.
-        open_sessions_max: sessions of one tenant that may still go on; bounds memory.
+        think_s_min: minimum seconds between two turns of a session.
+        open_sessions_max: sessions of one tenant that can continue; bounds memory.
         abort_rate: share of requests whose client aborts.
         abort_s_mean: mean of the exponential delay from arrival to abort.
         block_size: tokens a block hash covers.
@@ -75,7 +75,7 @@ class SynthesisOptions:
     block_size: int = 512
 
     def __post_init__(self) -> None:
-        """Refuse options that make no trace: `TraceError` naming the option and its range."""
+        """Raise `TraceError` for invalid options, with the option and its range."""
         for name, choices in (("arrivals", ARRIVALS), ("lengths", LENGTHS)):
             if getattr(self, name) not in choices:
                 self._refuse(name, f"one of {', '.join(choices)}")
@@ -108,7 +108,7 @@ class SynthesisOptions:
         if self.arrivals == "bursty" and self.cycle_s_mean * self.rate_per_s < _CYCLE_ARRIVALS_MIN:
             raise TraceError(
                 f"synthesis: at {self.rate_per_s} arrivals per second, bursts of "
-                f"{self.burst_s_mean} s would pass unseen; raise burst_s_mean or rate_per_s"
+                f"{self.burst_s_mean} s would contain no arrivals; raise burst_s_mean or rate_per_s"
             )
 
     @property
@@ -117,7 +117,7 @@ class SynthesisOptions:
         return self.burst_s_mean / self.burst_share
 
     def describe(self) -> str:
-        """Return a one-line source note: the seed, the size and whatever differs from the defaults."""
+        """Return a one-line source note: the seed, the size and all options that differ from the defaults."""
         always = {"requests", "seed"}
         shown = [
             f"{field.name}={getattr(self, field.name)}"

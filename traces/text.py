@@ -1,15 +1,15 @@
-r"""Strings from outside made fit to be shown: printable, bounded, and as JSON that shows as it stands.
+r"""Make strings from external files safe to display: printable, bounded, and quoted for JSON and TOML.
 
-Ids, names, comments, paths and lines of logs come from files that somebody else wrote. Whatever of
-them is shown, in a terminal, a page, a picture or a file, goes through here and nowhere else:
+Ids, names, comments, paths and log lines come from files that others wrote. Every such string that is
+shown in a terminal, a page, a picture or a file goes through this module:
 
-    ESC, BEL, NUL, DEL, C1        \x1b \x07 \x00 \x7f \x9b     would steer a terminal
-    bidi, zero width, U+2028      \u202e \u200b \u2028         would show another text than there is
-    surrogates, unassigned        \ud800 \ufffe                cannot be written, or nobody knows as what
+    ESC, BEL, NUL, DEL, C1        \x1b \x07 \x00 \x7f \x9b     would control a terminal
+    bidi, zero width, U+2028      \u202e \u200b \u2028         would display a different text
+    surrogates, unassigned        \ud800 \ufffe                cannot be encoded, or have no known glyph
 
-Letters of every script, their marks, emoji and all spaces stay. A zero-width joiner does not: a family
-of emoji falls into its members, and nothing can hide between two letters. Backslashes stay as well,
-so what was made printable once is not changed by doing it again, though two strings may look alike.
+Letters of every script, combining marks, emoji and all spaces stay. Zero-width joiners are escaped: a
+family emoji is shown as its members, and nothing can hide between two letters. Backslashes stay, so
+escaping a string twice gives the same result, although two different strings may look alike.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ _SUSPECT = re.compile(r"[^\w\x20-\x7e\n]")
 
 
 def printable(text: str) -> str:
-    """The text with every character that does not simply show as a visible escape; newlines stay."""
+    """Return the text with every non-printable character escaped; newlines stay."""
     return _escaped(text, lambda hidden: hidden.encode("unicode_escape").decode())
 
 
 def shortened(text: str, characters_max: int, *, lines: bool = False) -> str:
-    """The printable text on one line or, with `lines`, on those it has; of a long one its beginning
-    and how many characters are left out. What is not shown costs no time.
+    """Return the text printable and on one line (with `lines`: with its newlines), cut if it is long.
+
+    A cut text ends with the number of characters left out; they cost no time.
     """
     if not lines:
         text = " ".join(text.split())
@@ -46,12 +47,12 @@ def shortened(text: str, characters_max: int, *, lines: bool = False) -> str:
 
 
 def shortened_lines(text: str, characters_max: int) -> str:
-    """The text with each of its lines shortened on its own."""
+    """Return the text with each line shortened separately."""
     return "\n".join(shortened(line, characters_max, lines=True) for line in text.split("\n"))
 
 
 def all_printable(value: Any) -> Any:
-    """A JSON-like value with every string in it printable; keys stay."""
+    """Return a JSON-like value with every string in it printable; keys are unchanged."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):
@@ -60,13 +61,13 @@ def all_printable(value: Any) -> Any:
 
 
 def json_text(value: Any, indent: int | None = 2) -> str:
-    r"""The value as JSON: its strings stay true, what is not printable in them is written `\u202e`."""
+    r"""Return the value as JSON, with non-printable characters as escapes such as `\u202e`."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     return _escaped(text, lambda hidden: json.dumps(hidden)[1:-1])
 
 
 def toml_string(text: str) -> str:
-    """The text as a string of a TOML file, likewise."""
+    """Return the text as a quoted TOML string, escaped likewise."""
     quoted = json.dumps(text, ensure_ascii=False)
     return _escaped(quoted, lambda hidden: f"\\U{ord(hidden):08x}")
 

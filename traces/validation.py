@@ -1,8 +1,7 @@
-"""What every row of a trace must obey, checked a batch at a time when reading and when writing.
+"""The rules for rows of a trace, checked batch by batch when reading and when writing.
 
-One `TraceValidator` follows one trace from its first row to its last. It remembers the last arrival
-and eight bytes a request (a fingerprint of its id), nothing else, so memory stays small against the
-trace itself.
+One `TraceValidator` checks one trace from its first row to its last. It stores only the last arrival
+and eight bytes a request (a fingerprint of its id), so it needs little memory compared with the trace.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from traces.parquet_batches import open_parquet
 from traces.schema import COLUMNS, REQUIRED_COLUMNS, TIME_US_MAX
 
 #: Suspected repeats kept for confirmation. Fingerprints of different ids hardly ever collide, so
-#: this many suspects hold a true repeat for certain.
+#: this many suspects certainly include a true repeat.
 SUSPECTS_MAX = 1024
 
 _HOW_TO_FIX = {
@@ -38,9 +37,9 @@ class TraceValidator:
 
     Attributes:
         row_count: rows checked so far; the next batch starts at this row number.
-        suspects: id -> row number of ids that *probably* occurred in an earlier batch. Equal
-            64-bit fingerprints are not proof, so whoever can read the rows again must confirm
-            them (`confirm_repeats`); a repeat inside one batch is raised at once.
+        suspects: id -> row number of ids that *probably* occurred in an earlier batch. Equal 64-bit
+            fingerprints are no proof, so the caller must read the rows again and confirm them
+            (`confirm_repeats`). A repeat inside one batch raises immediately.
     """
 
     def __init__(self, name: str, block_size: int | None) -> None:
@@ -53,7 +52,7 @@ class TraceValidator:
         self._seen = SeenFingerprints()
 
     def check(self, batch: Any) -> None:
-        """Check one `pyarrow.RecordBatch` of the trace's schema, which follows the former ones.
+        """Check the next `pyarrow.RecordBatch` of the trace.
 
         Raises:
             TraceError: naming the file, the column, the row and how to fix it.
@@ -149,7 +148,7 @@ class TraceValidator:
 
     def _check_identities(self, identities: Any) -> None:
         names: list[str] = identities.to_numpy(zero_copy_only=False).tolist()
-        # hash() differs between processes, which is harmless: it only ever raises a suspicion.
+        # hash() differs between processes, which is harmless: it only raises suspicions.
         fingerprints = np.fromiter(map(hash, names), np.int64, len(names))
         order = np.sort(fingerprints)
         if "" in names:
@@ -169,7 +168,7 @@ class TraceValidator:
 
 
 def confirm_repeats(path: Path, name: str, suspects: Mapping[str, int]) -> None:
-    """Read the ids of the Parquet file at `path` again; raise when a suspect truly repeats.
+    """Read the ids of the Parquet file at `path` again, and raise if a suspect is a true repeat.
 
     Args:
         path: file to scan, column request_id only.

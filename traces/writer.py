@@ -1,4 +1,4 @@
-"""Write a trace: checked, in row groups that stream, and whole or not at all."""
+"""Write a trace: checked, in small row groups, and atomically."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from traces.schema import (
 )
 from traces.validation import TraceValidator, confirm_repeats
 
-#: A row group ends at this many rows, or earlier at this many block hashes (32 MiB of them), so
-#: that a reader's memory does not depend on how long the prompts are.
+#: A row group ends at this many rows, or earlier at this many block hashes (32 MiB), so a reader's
+#: memory does not depend on the length of the prompts.
 ROW_GROUP_ROWS = 16384
 ROW_GROUP_HASHES = 4 * 1024 * 1024
 
@@ -48,21 +48,21 @@ _CONVERSION_ERRORS = (pa.ArrowException, TypeError, ValueError, OverflowError)
 def hold_trace(
     path: str | Path, source: str, *, reads: Sequence[Path] = (), force: bool = False
 ) -> Iterator[Place]:
-    """Hold the place of a trace before the work begins.
+    """Reserve the destination of a trace before the work begins.
 
     Args:
-        path: the file to make or replace.
-        source: what its footer will say of its source; a trace with another one stays.
-        reads: what must survive.
-        force: whether any trace is replaced.
+        path: the file to create or replace.
+        source: the source note of the new trace; an existing trace with another note is kept.
+        reads: input files, which must not be replaced.
+        force: replace any trace.
 
     Raises:
-        OutputError: something else is there.
+        OutputError: another file is there.
     """
     with hold(path, TRACE, reads=reads) as place:
         if place.exists and not force:
             found = None
-            # One that is damaged is not known to be the same.
+            # A damaged file counts as another trace.
             with contextlib.suppress(OSError, pa.ArrowException):
                 found = (pq.read_metadata(place.path).metadata or {}).get(METADATA_SOURCE.encode())
             if found != source.encode():
@@ -79,8 +79,8 @@ def _another(place: Place) -> OutputError:
 class TraceWriter:
     """Context manager that writes one trace file.
 
-    The target appears complete, or not at all (KeyboardInterrupt included), and replaces a trace only.
-    Same rows, source and block size give the same bytes, however they were batched.
+    The file appears complete or not at all (also after KeyboardInterrupt), and only replaces a trace.
+    The same rows, source and block size give the same bytes, regardless of batching.
 
     Example:
         with TraceWriter("out.parquet", source="my log", block_size=None) as writer:
@@ -95,13 +95,13 @@ class TraceWriter:
         block_size: int | None,
         force: bool = True,
     ) -> None:
-        """Name the target; nothing is touched before the `with` block starts.
+        """Set the target; nothing is written before the `with` block starts.
 
         Args:
-            path: file to make or replace, or its place if that is held already.
-            source: where the requests came from, kept in the footer.
-            block_size: tokens one block hash covers, None when no row has block hashes.
-            force: whether a trace of other bytes is replaced.
+            path: file to create or replace, or its `Place` if it is held already.
+            source: description of the origin, stored in the footer.
+            block_size: tokens a block hash covers, None if no row has block hashes.
+            force: replace a trace with other content.
 
         Raises:
             TraceError: `block_size` is not a number of tokens.
@@ -151,7 +151,7 @@ class TraceWriter:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Publish the file, or remove what was written when the block failed."""
+        """Publish the file, or remove the partial file if the block failed."""
         if exception_type is not None:
             self._discard()
             self._stack.__exit__(exception_type, exception, traceback)
@@ -171,7 +171,7 @@ class TraceWriter:
         return self._validator.row_count + len(self._rows)
 
     def write(self, request: TraceRequest) -> None:
-        """Add one request; it is checked with its batch, at the latest when the block ends.
+        """Add one request. It is checked together with its batch, at the latest at the end of the block.
 
         Raises:
             TraceError: a buffered row breaks the rules of `traces.schema`.
@@ -181,9 +181,9 @@ class TraceWriter:
             self._flush_rows()
 
     def write_columns(self, columns: Mapping[str, Any]) -> None:
-        """Add a batch given as columns: name -> list, numpy array or pyarrow array, all as long.
+        """Add a batch of columns: name -> list, numpy array or pyarrow array, all of the same length.
 
-        Nullable columns may be left out.
+        Nullable columns may be omitted.
 
         Raises:
             TraceError: a column is missing, unknown, of another length or type, or a row breaks
@@ -246,7 +246,7 @@ class TraceWriter:
             ) from problem
 
     def _drain(self, *, final: bool) -> None:
-        """Write the row groups that are full; all that is left when `final`."""
+        """Write the full row groups, and with `final` the remaining rows too."""
         full = self._pending_rows >= ROW_GROUP_ROWS or self._pending_hashes >= ROW_GROUP_HASHES
         if not (full or (final and self._pending_rows)):
             return
@@ -271,7 +271,7 @@ class TraceWriter:
         self._pending_hashes = int(ends[-1] - (ends[start - 1] if start else 0))
 
     def _publish(self) -> None:
-        """Finish the working file, check suspected repeats and put it in the target's place."""
+        """Finish the working file, check suspected repeats and move the file to its destination."""
         # Only the count is kept out of the Arrow schema: a tool that filters rows copies the schema.
         self._parquet.add_key_value_metadata(
             {METADATA_REQUEST_COUNT: str(self._validator.row_count)}
@@ -286,6 +286,6 @@ class TraceWriter:
         place.put(working)
 
     def _discard(self) -> None:
-        """Finish the working file, whatever state it is in; its place removes it."""
+        """Close the working file in any state; its place removes it."""
         with contextlib.suppress(Exception):
             self._parquet.close()

@@ -22,7 +22,7 @@ from traces.files.locks import Hold
 HERE = Path(__file__).parent
 #: `all` cuts every step; else of those that do the same, before one that does the same, only the first.
 EVERY_STEP = os.environ.get("KVREPLAY_KILLS") == "all"
-REMOVED = "kvreplay: removed what a run that was cut off had left beside "
+REMOVED = "kvreplay: removed the files of an interrupted run beside "
 
 
 class Nursery:

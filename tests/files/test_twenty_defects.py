@@ -272,7 +272,7 @@ def test_05_and_16_the_next_run_removes_what_a_killed_one_left(here, words):
     assert not (here / words[words.index("-o" if "-o" in words else "--out") + 1]).exists()
     done = program("trace", "synth", "-o", "small.parquet", "--requests", 5)
     assert done.returncode == 0
-    assert "removed what a run that was cut off had left" in done.stderr
+    assert "removed the files of an interrupted run" in done.stderr
     assert not list(here.glob(".kvreplay-*"))
 
 

@@ -84,7 +84,7 @@ def test_bad_secrets_are_one_sentence_and_nothing_is_written(kvreplay, tmp_path,
     present = sorted(tmp_path.iterdir())
     output = ("-o", tmp_path / "out.parquet")
     cases = [
-        (("--key-file", tmp_path / "short"), "has 15 bytes where a secret needs at least 16"),
+        (("--key-file", tmp_path / "short"), "has 15 bytes, but a secret needs at least 16"),
         (("--key-file", tmp_path / "empty"), "has 0 bytes"),
         (("--key-file", tmp_path / "long"), "more than 4096 bytes"),
         (("--key-file", tmp_path / "none"), "cannot be read (No such file or directory)"),

@@ -205,7 +205,10 @@ def test_any_options_make_a_valid_trace(options, tmp_path_factory):
         ({"seed": -1}, "seed is -1"),
         ({"abort_rate": 1.5}, "abort_rate is 1.5; it must be a number between 0 and 1"),
         ({"rate_per_s": float("nan")}, "rate_per_s is nan"),
-        ({"arrivals": "bursty", "rate_per_s": 1e-3}, "would pass unseen; raise burst_s_mean"),
+        (
+            {"arrivals": "bursty", "rate_per_s": 1e-3},
+            "would contain no arrivals; raise burst_s_mean",
+        ),
         ({"burst_share": 0}, "burst_share is 0; it must be between 0.0001 and 0.9999"),
         ({"arrivals": "fast"}, "arrivals is 'fast'; it must be one of poisson, bursty"),
         ({"requests": 2**31 - 1, "rate_per_s": 1e-6}, "raise rate_per_s"),

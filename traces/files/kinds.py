@@ -1,4 +1,4 @@
-"""Whose a file or folder is: kvreplay's of a kind if all of it says so itself, else a stranger's."""
+"""Kinds of output. A file or folder is kvreplay's own if its entire content identifies it as such."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from typing import ClassVar
 from traces.files.locks import is_hold
 from traces.schema import METADATA_REQUEST_COUNT, METADATA_SCHEMA, SCHEMA_VERSION
 
-#: Bytes of a file that are looked at.
+#: Bytes of a file that are examined.
 _HEAD_BYTES = 4096
 _FOOTER_BYTES_MAX = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class FileKind:
-    """A file that says in its own head or footer what it is; `noun` is what messages call it."""
+    """A file that identifies itself in its header or footer; `noun` names it in messages."""
 
     is_folder: ClassVar[bool] = False
     noun: str
     is_ours: Callable[[Path], bool]
 
     def stranger(self, path: Path) -> Path | None:
-        """The file itself, unless it is provably ours."""
+        """Return the file itself, unless kvreplay provably made it."""
         is_file = stat.S_ISREG(path.lstat().st_mode)
         return None if is_file and self.is_ours(path) else path
 
 
 @dataclass(frozen=True)
 class FolderKind:
-    """A folder in which every entry is known by its name, or a pattern of names, and its own kind.
+    """A folder in which every entry has a known name, or matches a pattern, and has a kind of its own.
 
-    Without one of `proof` it holds only what is hidden or empty, for a user's trace may be called as
-    ours. With one, other entries may be in a folder that is worked in: nobody touches them.
+    Without an entry named in `proof`, only hidden and empty entries count as kvreplay's, because a user's
+    trace may have the name of one of them. With such an entry, a folder whose files are replaced
+    individually (`is_worked_in`) may contain other entries, which are left alone.
     """
 
     is_folder: ClassVar[bool] = True
@@ -48,12 +49,12 @@ class FolderKind:
     is_worked_in: bool = False
 
     def kind_of(self, name: str) -> Kind | None:
-        """What an entry of that name has to be; None if there should be none."""
+        """Return the kind an entry of that name must have; None if there should be no such entry."""
         matching = (kind for known, kind in self.entries.items() if fnmatchcase(name, known))
         return self.entries.get(name) or next(matching, None)
 
     def stranger(self, path: Path) -> Path | None:
-        """The first entry that does not belong there, as symbolic links never do; None if all do."""
+        """Return the first entry that does not belong there, such as a symbolic link; None if all do."""
         if not stat.S_ISDIR(path.lstat().st_mode):
             return path
         is_proven = not self.proof or any((path / name).exists() for name in self.proof)
@@ -73,7 +74,7 @@ Kind = FileKind | FolderKind
 
 
 def by_head(noun: str, *patterns: str) -> FileKind:
-    """A kind of file that begins with one of these regular expressions, letter case aside."""
+    """A kind of file that begins with one of these regular expressions, ignoring case."""
     known = [re.compile(each.encode(), re.DOTALL | re.IGNORECASE) for each in patterns]
 
     def is_ours(path: Path) -> bool:
@@ -91,12 +92,12 @@ def by_json_schema(noun: str, schema: str) -> FileKind:
 
 
 def by_parquet_footer(noun: str, *words: str) -> FileKind:
-    """A kind of Parquet file whose footer has all of these words in it."""
+    """A kind of Parquet file whose footer contains all of these words."""
     return FileKind(noun, lambda path: all(each.encode() in _footer(path) for each in words))
 
 
 def _footer(path: Path) -> bytes:
-    """The footer of a Parquet file; empty when it is none."""
+    """Return the footer of a Parquet file; empty if the file is not Parquet."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 8))
@@ -108,9 +109,9 @@ def _footer(path: Path) -> bytes:
         return file.read(length)
 
 
-#: The count is in no copy that another tool made of a trace.
+#: Copies of a trace made by other tools do not have the request count.
 TRACE = by_parquet_footer(
     "a trace", METADATA_SCHEMA, SCHEMA_VERSION.partition("/")[0], METADATA_REQUEST_COUNT
 )
-#: Earlier versions marked folders of theirs with such a file.
+#: Earlier versions marked their folders with such a file.
 EMPTY = FileKind("an empty file", lambda path: path.stat().st_size == 0)

@@ -1,12 +1,12 @@
-"""Who writes somewhere, and what has to go when that process does, however it ends.
+"""Locks on output places, and the removal of temporary files when a process ends in any way.
 
-While a process holds a place there is a hidden folder beside it, `.kvreplay-<hash of the name>`, with
+While a process holds a place, there is a hidden folder beside it, `.kvreplay-<hash of the name>`, with
 
-    lock     who holds it; free once that process is gone
-    0, 1     what is being written; once put, what stood in the place before
-    0.old    what stood in the place, while it is put where two names cannot change places
+    lock     the id of the process; released when that process ends
+    0, 1     the new output; after `put`, the previous content of the place
+    0.old    the previous content, during a `put` on a system that cannot exchange two names
 
-Whoever next holds a place beside one whose lock is free removes it, and says so.
+The next process that holds a place beside a hidden folder with a free lock removes the folder and says so.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ASIDE = ".old"
 
 _FOLDER_NAME = re.compile(r"\.kvreplay-[0-9a-f]{16}")
 _LOCK_BYTES_MAX = 4096
-#: How long the lock of a dead process is waited for: its workers may outlive it for a moment.
+#: How long to wait for the lock of a dead process, whose workers may outlive it for a moment.
 _LOCK_WAIT_S = 10.0
 
 _log = logging.getLogger("kvreplay")
@@ -40,36 +40,36 @@ _log = logging.getLogger("kvreplay")
 
 @dataclass(slots=True)
 class Hold:
-    """The hidden folder of one place; everything in it is noted before it exists."""
+    """The hidden folder of one place. Every file in it is recorded before it is created."""
 
     place: Path
-    #: Where the hidden folder is: beside the place, or in it where it is worked in.
+    #: Parent of the hidden folder: that of the place, or the place itself if it is worked in.
     beside: Path
     pid: int = field(default_factory=os.getpid)
     made: list[Path] = field(default_factory=list)
     descriptor: int | None = None
-    #: Whether the hidden folder was made here, even if a signal kept from locking it.
+    #: Whether this process made the hidden folder, even if a signal prevented the lock.
     is_begun: bool = False
     _files: int = 0
 
     @property
     def folder(self) -> Path:
         """The hidden folder."""
-        # A folder that is worked in may have an entry of its own name.
+        # A folder that is worked in may have an entry with the folder's name.
         key = f"{self.place.name}/" if self.beside == self.place else self.place.name
         digest = hashlib.blake2b(os.fsencode(key), digest_size=8).hexdigest()
         return self.beside / f".kvreplay-{digest}"
 
     def new_path(self) -> Path:
-        """The name of one more thing in it."""
+        """Return a new path in the hidden folder."""
         self._files += 1
         return self.folder / str(self._files)
 
     def acquire(self, named: str) -> None:
-        """Have the lock, and remove what its last owner left.
+        """Acquire the lock, and remove the files that its last owner left.
 
         Raises:
-            OutputError: another process has it, or something else is in its way.
+            OutputError: another process has the lock, or another file is in the way.
         """
         deadline = time.monotonic() + _LOCK_WAIT_S
         while (descriptor := self._try()) is None:
@@ -93,18 +93,20 @@ class Hold:
         except FileExistsError:
             self.is_begun = False
         if not is_hold(self.folder):
-            raise OutputError(f"{self.folder}: is in the way and not kvreplay's; move it away")
+            raise OutputError(
+                f"{self.folder}: is in the way and was not made by kvreplay; move it away"
+            )
         return _locked(self.folder)
 
 
 def let_go(hold: Hold) -> None:
-    """Remove everything that was noted, but not in a copy of the process that holds it."""
+    """Remove all recorded files, unless this is a fork of the process that holds the place."""
     if os.getpid() != hold.pid:
         return
     try:
         _let_go(hold)
     except KeyboardInterrupt:
-        # A signal comes once, and only puts off what has to be done.
+        # A signal arrives once, and only delays the removal.
         _let_go(hold)
         raise
 
@@ -120,7 +122,7 @@ def _let_go(hold: Hold) -> None:
         with suppress(OSError):
             _remove(hold.folder)
     for folder in reversed(hold.made):
-        # One that something was put into stays.
+        # A folder that is not empty stays.
         with suppress(OSError):
             folder.rmdir()
     if hold.descriptor is not None:
@@ -129,11 +131,11 @@ def _let_go(hold: Hold) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes have left in a folder, whatever they wrote there."""
+    """Remove the hidden folders that killed processes left in a folder."""
     with os.scandir(folder) as entries:
         found = [Path(each.path) for each in entries if _FOLDER_NAME.fullmatch(each.name)]
     for each in found:
-        # Another user's, such as in a folder that all may write, stays.
+        # Those of other users stay, for example in a folder that everybody may write.
         with suppress(OSError):
             if is_hold(each) and (descriptor := _locked(each)) is not None:
                 try:
@@ -143,7 +145,7 @@ def sweep(folder: Path) -> None:
 
 
 def is_hold(folder: Path) -> bool:
-    """Whether it is the hidden folder of a place; one that begins or ends is empty, or gone."""
+    """Whether this is the hidden folder of a place, which may be empty or gone as it begins or ends."""
     if not _FOLDER_NAME.fullmatch(folder.name) or folder.is_symlink():
         return False
     with suppress(FileNotFoundError):
@@ -155,7 +157,7 @@ def is_hold(folder: Path) -> bool:
 
 
 def delete(path: Path) -> None:
-    """Remove a file or folder that is being written, if it is there."""
+    """Remove a file or folder that is being written, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -169,7 +171,7 @@ def _remove(folder: Path, *, tell: bool = False) -> None:
 
 
 def _clear(folder: Path, *, tell: bool = False) -> None:
-    """Empty a hidden folder whose lock one has, and put back what was moved out of the way."""
+    """Empty a hidden folder whose lock is held, and restore content that was moved aside."""
     document = _document(folder)
     found = [each for each in folder.iterdir() if each.name != "lock"]
     if document is None or not found:
@@ -181,11 +183,11 @@ def _clear(folder: Path, *, tell: bool = False) -> None:
         delete(each)
     if tell:
         told = printable(str(place))
-        _log.warning("kvreplay: removed what a run that was cut off had left beside %s", told)
+        _log.warning("kvreplay: removed the files of an interrupted run beside %s", told)
 
 
 def _locked(folder: Path) -> int | None:
-    """The lock, open and one's own; None if another has it, or has just removed it."""
+    """Open and acquire the lock; return None if another process has it or has just removed it."""
     path = folder / "lock"
     with suppress(BlockingIOError, FileNotFoundError):
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -200,7 +202,7 @@ def _locked(folder: Path) -> int | None:
 
 
 def _document(folder: Path) -> dict[str, Any] | None:
-    """What the lock in a folder says; None if it is none."""
+    """Return the content of the lock in a folder; None if it is not a valid lock."""
     try:
         with (folder / "lock").open("rb") as file:
             document = json.loads(file.read(_LOCK_BYTES_MAX))

@@ -1,9 +1,9 @@
-"""A place that one process holds: its old content and the new change places in one step.
+"""Output places that one process holds, in which new content replaces old content in one step.
 
-    free --hold--> ours, or nothing there --> locked --> swept --file(), folder()--> written beside it
-         <--end--  what was there goes, and the lock       <--put-- new in place, old where new was
+    free --hold--> ours, or empty --> locked --> swept --file(), folder()--> written beside the place
+         <--end--  old content and lock removed            <--put-- new in place, old beside it
 
-A signal, a full disk or a kill at any moment leaves the old or the new there, whole.
+After a signal, a full disk or a kill at any moment, the place holds the complete old or new content.
 """
 
 from __future__ import annotations
@@ -29,44 +29,44 @@ _SCRATCH = FolderKind("a temporary folder", {})
 
 
 class Place:
-    """A file or folder that this process may write; `hold` makes it so.
+    """A file or folder that this process may write, as obtained from `hold`.
 
     Attributes:
-        path: where it is, links followed.
-        name: what the user called it, for messages.
-        kind: what may be there.
+        path: the real path, with links resolved.
+        name: the path as the user gave it, for messages.
+        kind: the kind of file or folder that it may replace.
     """
 
     def __init__(self, path: str | Path, kind: Kind, *, inside: bool = False) -> None:
-        """Name it; with `inside` the lock is in the folder, which is worked in and never replaced."""
+        """Set the path. With `inside` the lock is in the folder, whose files are replaced individually."""
         self.name, self.kind, self._inside = os.fspath(path), kind, inside
         try:
-            # Once and for all: no later change of a link or of the working folder moves it.
+            # Resolved once: later changes of a link or of the working folder have no effect.
             self.path = Path(os.path.realpath(path))
         except (OSError, ValueError) as problem:
             raise self._unwritable(problem) from problem
         self._hold = Hold(self.path, self.path if inside else self.path.parent)
-        #: Removes what was not put, and the lock; also where a signal hinders the end of a block.
+        #: Removes unfinished files and the lock, even if a signal prevents the end of a block.
         self.let_go = weakref.finalize(self, let_go, self._hold)
 
     @property
     def exists(self) -> bool:
-        """Whether something is there."""
+        """Whether a file or folder is there."""
         return os.path.lexists(self.path)
 
     @property
     def lock_descriptor(self) -> int:
-        """The open lock, which keeps others out for as long as any process has it open."""
+        """The open lock, which excludes others as long as any process has it open."""
         assert self._hold.descriptor is not None
         return self._hold.descriptor
 
     def check(self, reads: Sequence[Path] = (), *, needs_folder: bool = False) -> None:
-        """Make sure that nothing is there but what may be replaced, and nothing that is to be read.
+        """Check that the existing content may be replaced and is not one of the inputs.
 
-        With `needs_folder` also that the folder around it is there to be written into.
+        With `needs_folder`, also check that the parent folder exists and is writable.
 
         Raises:
-            OutputError: something is.
+            OutputError: a check fails.
         """
         try:
             if needs_folder and not os.access(self.path.parent, os.W_OK):
@@ -74,7 +74,7 @@ class Place:
                 raise OSError(number, os.strerror(number))
             self._check_not(reads, [self.path, *self.path.parents])
             self._check_kind()
-            # Now known to be small.
+            # Now the content is known to be small.
             self._check_not(reads, self.path.rglob("*"))
         except OSError as problem:
             raise self._unwritable(problem) from problem
@@ -104,7 +104,7 @@ class Place:
         raise OutputError(f"{self.name}: {problem}")
 
     def _check_not(self, reads: Sequence[Path], paths: Iterable[Path]) -> None:
-        # One that is missing is reported by whoever reads it.
+        # A missing input is reported by the code that reads it.
         wanted = [(each, each.stat()) for each in reads if each.exists()]
         for path in paths if wanted else ():
             for source, status in wanted:
@@ -123,17 +123,17 @@ class Place:
         )
 
     def file(self) -> Path:
-        """The name of a new working file, not made yet; it goes at the end unless it was put."""
+        """Return the path of a new working file, to be created; it is removed at the end unless `put`."""
         return self._hold.new_path()
 
     def folder(self, mode: int = 0o777) -> Path:
-        """A new working folder."""
+        """Create a new working folder."""
         path = self.file()
         path.mkdir(mode)
         return path
 
     def subfolder(self, name: str) -> Path:
-        """A folder in one that is worked in; it goes at the end if it is still empty."""
+        """Create a folder inside this one; it is removed at the end if it is still empty."""
         path = self.path / name
         if not path.exists():
             self._hold.made.append(path)
@@ -141,16 +141,16 @@ class Place:
         return path
 
     def put(self, working: Path) -> None:
-        """Put a working file or folder into the place, in one step.
+        """Move a working file or folder into the place, in one step.
 
         Raises:
-            OutputError: something that is not ours has come there meanwhile.
+            OutputError: a file that kvreplay did not make has appeared there in the meantime.
         """
         _sync(working)
         try:
             _move(working, self.path)
         except FileExistsError:
-            # Nothing becomes readable to more people than before.
+            # The new content is readable by nobody who could not read the old content.
             working.chmod(stat.S_IMODE(working.stat().st_mode & self.path.stat().st_mode))
             _swap(working, self.path)
             if (found := self.kind.stranger(working)) is not None:
@@ -159,7 +159,7 @@ class Place:
         _sync_folder(self.path.parent)
 
     def take_back(self, working: Path, was: os.stat_result) -> None:
-        """Undo `put` of what was this, if it came so far."""
+        """Undo the `put` of the file with this status, if it has happened."""
         if not self.exists or not os.path.samestat(self.path.lstat(), was):
             return
         if os.path.lexists(working):
@@ -168,19 +168,19 @@ class Place:
             self.path.rename(working)
 
     def write(self, content: str | bytes) -> None:
-        """Put a file with this content there."""
+        """Write a file with this content."""
         working = self.file()
         write(working, content)
         self.put(working)
 
     def empty(self) -> None:
-        """Leave nothing there."""
+        """Remove the content of the place."""
         if self.exists:
             _move(self.path, self.file())
 
     def explained(self, problem: Exception) -> Exception:
-        """The problem in the user's words, if it is one of this place."""
-        # What is written is told by the name that it was going to have.
+        """Return the problem with the user's name of the place, if it concerns this place."""
+        # Working files are called by their final name.
         working = re.compile(rf"{re.escape(str(self._hold.folder))}(/(\d+|lock))?")
         if isinstance(problem, OutputError):
             told = working.sub(self.name, str(problem))
@@ -214,21 +214,21 @@ def hold(
     """Hold a place for the length of the block.
 
     Args:
-        path: where, as the user said it.
-        kind: what is to be there, and all that may be there already.
-        reads: what the same command reads, which must survive.
-        makes_folders: whether missing folders are made; they go again if nothing comes of it.
-        inside: the place is a folder that is worked in, file by file, and not replaced whole.
-        sweeps: whether to look for what killed processes left; not in a folder that is held already.
+        path: the destination, as the user gave it.
+        kind: the kind of the new content, and the only kind that is replaced.
+        reads: inputs of the same command, which must survive.
+        makes_folders: create missing parent folders; they are removed again if nothing is written.
+        inside: the place is a folder whose files are replaced individually.
+        sweeps: remove the files of killed processes; not needed in a folder that is held already.
 
     Raises:
-        OutputError: something else is there, another process holds it, or it cannot be written.
+        OutputError: another file is there, another process holds the place, or it cannot be written.
     """
     place = Place(path, kind, inside=inside)
     held = place._hold
     try:
         if inside:
-            # Nothing is made in a folder of somebody else's.
+            # Create nothing in a folder that is not kvreplay's.
             place.check(reads)
         if makes_folders or inside:
             above = (held.beside, *held.beside.parents)
@@ -266,7 +266,7 @@ def hold_all(
 
 
 def put_together(written: Iterable[tuple[Place, Path]]) -> None:
-    """Put several working files into their places: all, or none."""
+    """Move several working files into their places, either all or none."""
     done: list[tuple[Place, Path, os.stat_result]] = []
     try:
         for place, working in written:
@@ -279,10 +279,10 @@ def put_together(written: Iterable[tuple[Place, Path]]) -> None:
 
 
 def check_apart(*paths: Path | None) -> None:
-    """Make sure that no output of a command is another one, or lies inside one.
+    """Check that no output of a command equals another one or lies inside one.
 
     Raises:
-        OutputError: one does.
+        OutputError: two outputs overlap.
     """
     given = [(path, Path(os.path.realpath(path))) for path in paths if path is not None]
     for number, (path, real) in enumerate(given):
@@ -296,10 +296,10 @@ def check_apart(*paths: Path | None) -> None:
 
 
 def remove(path: Path, kind: Kind) -> None:
-    """Remove what is ours at a path, at once as far as others see; nothing may be there.
+    """Remove kvreplay's output at a path in one step, if there is any.
 
     Raises:
-        OutputError: it is not ours, or another process holds it.
+        OutputError: kvreplay did not make it, or another process holds it.
     """
     if os.path.lexists(path):
         with hold(path, kind, sweeps=False) as place:
@@ -308,7 +308,7 @@ def remove(path: Path, kind: Kind) -> None:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A temporary folder that others cannot read, for the length of the block."""
+    """Create a private temporary folder for the length of the block."""
     at = Path(tempfile.gettempdir())
     with hold(at / f"kvreplay-{secrets.token_hex(6)}", _SCRATCH) as place:
         try:
@@ -317,8 +317,8 @@ def scratch() -> Iterator[Path]:
             if place.explained(problem) is problem:
                 raise
             raise OutputError(
-                f"{at}: cannot hold temporary files ({problem.strerror}); make room there or let "
-                "TMPDIR name another folder"
+                f"{at}: cannot hold temporary files ({problem.strerror}); free some space or set "
+                "TMPDIR to another folder"
             ) from problem
 
 
@@ -327,7 +327,7 @@ _NOREPLACE, _EXCHANGE = 1, 2
 
 
 def _renameat2(source: Path, target: Path, flags: int) -> bool:
-    """Rename with flags; False where the system or the file system has none."""
+    """Rename with flags; return False if the system or the file system does not support them."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
@@ -340,7 +340,7 @@ def _renameat2(source: Path, target: Path, flags: int) -> bool:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename to where nothing is; else raise `FileExistsError`."""
+    """Rename to a free name; raise `FileExistsError` if it is taken."""
     if not _renameat2(source, target, _NOREPLACE):
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
@@ -348,9 +348,9 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _swap(one: Path, other: Path) -> None:
-    """Let two names change places, in one step where the system can."""
+    """Exchange two names, in one step if the system supports it."""
     if not _renameat2(one, other, _EXCHANGE):
-        # Cut off in between, `locks` puts it back.
+        # If interrupted in between, `locks` restores it.
         aside = one.with_name(one.name + ASIDE)
         other.rename(aside)
         one.rename(other)
@@ -358,7 +358,7 @@ def _swap(one: Path, other: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Have a file, or a folder and all in it, on disk before it gets its name."""
+    """Flush a file, or a folder with its content, to disk before it gets its name."""
     if path.is_dir():
         for entry in path.iterdir():
             _sync(entry)
@@ -372,7 +372,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # A rename is durable only once its folder is; some file systems cannot sync folders.
+    # A rename is durable only after its folder is synced; some file systems cannot sync folders.
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Files in a place that is held: made new, never opened over what is there."""
+"""Create files in a held place; existing files are never overwritten."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BUFFER_BYTES = 1 << 16
 
 
 class _WorkingFile(io.FileIO):
-    """A file whose write errors name it."""
+    """A file whose write errors contain its name."""
 
     def write(self, data: Any) -> int:
         try:
@@ -44,12 +44,12 @@ def write(path: Path, content: str | bytes) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, if they are missing."""
+    """Create a folder and its parents if they are missing."""
     path.mkdir(parents=True, exist_ok=True)
 
 
 def copy(source: Path, to: Path) -> None:
-    """Copy a file, or a folder and all in it, to where nothing is."""
+    """Copy a file, or a folder with its content, to a new path."""
     if source.is_dir():
         to.mkdir()
         for entry in sorted(source.iterdir()):
@@ -60,10 +60,10 @@ def copy(source: Path, to: Path) -> None:
 
 
 def extend(path: Path, whole_bytes: int) -> IO[str]:
-    """Open a file to go on after its first bytes; the rest of it goes.
+    """Open a file to continue after its first `whole_bytes` bytes; the rest is truncated.
 
     Raises:
-        OutputError: it has another name, under which it must not change.
+        OutputError: the file has another name (a hard link), under which it must not change.
     """
     file = path.open("r+", encoding="utf-8")
     if os.fstat(file.fileno()).st_nlink > 1:
@@ -75,19 +75,19 @@ def extend(path: Path, whole_bytes: int) -> IO[str]:
 
 
 def append(path: Path, text: str) -> None:
-    """Add to a file of somebody else's, who asked for it."""
+    """Append to a file that belongs to the user, at the user's request."""
     with path.open("a", encoding="utf-8") as file:
         file.write(text)
 
 
 def unnamed() -> IO[bytes]:
-    """A temporary file without a name, which the system removes however the process ends."""
+    """Open an unnamed temporary file, which the system removes when the process ends in any way."""
     return tempfile.TemporaryFile(prefix="kvreplay-")
 
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Wait until no other process is in such a block of the same folder, made if it is missing."""
+    """Run the block while no other process runs such a block for the same folder; create the folder."""
     make_folder(folder)
     descriptor = os.open(folder, os.O_RDONLY)
     try:

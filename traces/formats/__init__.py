@@ -1,10 +1,10 @@
-"""Readers of the logs that serving systems write, one module a format, behind one registry.
+"""Readers for the logs of serving systems, one module for each format, behind one registry.
 
-    registry   names the formats and tells a file's own          source    bytes and lines
-    pipeline   reads, sorts and writes: `import_logs`            reader    rows, and their counts
-    values, hashes   what fields may hold                        tally     what became of every row
+    registry   the formats, and the detection of a file's format     source    bytes and lines
+    pipeline   reads, sorts and writes: `import_logs`                reader    rows and their counts
+    values, hashes   checked fields and block hashes
 
-`import_logs` turns logs into a trace; `traces.formats.pipeline` documents it.
+`import_logs` converts logs to a trace; see `traces.formats.pipeline`.
 """
 
 from traces.formats.registry import AUTO, FORMATS, PLAIN_FORMATS

@@ -1,4 +1,4 @@
-"""AIPerf per-request records, `profile_export.jsonl`: what a load generator sent to a server.
+"""AIPerf per-request records, `profile_export.jsonl`: the requests that a load generator sent.
 
 One JSON object a line, in no order; absent keys stand for null:
 
@@ -42,7 +42,7 @@ from traces.schema import TraceRequest
 
 _NS_PER_S = 10**9
 
-#: Metrics that hold a count, the best first. Rows with an error have `error_isl` only.
+#: Metrics with a token count, in order of preference. Rows with an error only have `error_isl`.
 _INPUT = ("usage_prompt_tokens", "input_sequence_length", "error_isl")
 _OUTPUT = ("usage_completion_tokens", "output_sequence_length", "output_token_count")
 _OUTPUT_CANCELLED = ("requested_osl", *_OUTPUT)
@@ -61,7 +61,7 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
     def to_request(fields: dict[str, Any]) -> TraceRequest:
         metadata = read_mapping(fields, "metadata")
         if metadata.get("benchmark_phase") == "warmup":
-            raise RowSkipped("benchmark_phase is warmup: not of the measured load")
+            raise RowSkipped("benchmark_phase is warmup: not part of the measured load")
         is_cancelled = metadata.get("was_cancelled") is True
         if fields.get("error") is not None and not is_cancelled:
             raise RowSkipped(_failure(fields["error"]))
@@ -101,16 +101,16 @@ def _tokens(metrics: Mapping[str, Any], names: tuple[str, ...]) -> int:
 
 
 def _cancelled_output_tokens(reader: LogReader, metrics: Mapping[str, Any]) -> int:
-    """What a request would have generated, else what it did; 1 where neither is known."""
+    """Return the planned output, else the generated tokens; 1 if neither is known."""
     try:
         return _tokens(metrics, _OUTPUT_CANCELLED)
     except RowSkipped:
-        reader.note("cancelled, and nothing says what it would have generated: kept with 1 token")
+        reader.note("cancelled, and its planned output is unknown: kept with 1 token")
         return 1
 
 
 def _failure(error: object) -> str:
-    """Why a request failed, in one of few ways, whatever the file holds."""
+    """Return the reason of a failure; the number of different reasons is small for any file."""
     code = error.get("code") if isinstance(error, Mapping) else None
     if type(code) is int and 400 <= code <= 599:
         return f"the request failed (HTTP status {code})"

@@ -63,7 +63,7 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
         input_tokens = read_tokens(fields, "input_tokens")
         cancel_us = _cancel_us(fields, arrival_us)
         if cancel_us is not None and read_whole_number(fields, "output_tokens") == 0:
-            # The client left before the first token; how many it would have got is not known.
+            # The client left before the first token; the planned output is unknown.
             output_tokens = 1
         else:
             output_tokens = read_tokens(
@@ -83,7 +83,7 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
 
 
 def _cancel_us(fields: dict[str, Any], arrival_us: int) -> int | None:
-    """When the client went away, or None when it did not, or when nothing says when."""
+    """Return the time at which the client disconnected; None if it did not or if it is unknown."""
     if fields.get("request_canceled") not in (1, True) or fields.get("duration_e2e_ms") is None:
         return None
     cancel_us = arrival_us + read_time_us(fields, "duration_e2e_ms", 1000)

@@ -1,8 +1,8 @@
-"""CSV, a physical line at a time, so that a stray quote cannot swallow the rows after it.
+"""Read CSV one physical line at a time, so that a stray quote cannot swallow the rows after it.
 
-The csv module reads on to the next quote, however far that is, and calls it a cell. Here a cell may
-span lines only where nobody needs it (a prompt in a gateway's log), and for so many lines at most;
-else the line is wrong by itself and the next one is read as what it is.
+The csv module takes everything up to the next quote as one cell, no matter how far away that is. Here a
+cell may span several lines only if its column is not used (a prompt in a gateway's log), and only up to
+a limit. Otherwise only that line is bad, and the next line is read normally.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from dataclasses import dataclass, field
 
 from traces.formats.source import Line
 
-#: Lines after its first that a quoted cell may span.
+#: Maximum number of lines that a quoted cell may span after its first.
 CELL_LINES_MAX = 1000
 
-# What the csv module says of a cell whose closing quote is missing.
+# The csv module's message about a cell without a closing quote.
 _QUOTE_IS_OPEN = "unexpected end of data"
 
 
 @dataclass(frozen=True, slots=True)
 class CsvRecord:
-    """One row, the header first.
+    """One row; the first is the header.
 
     Attributes:
         line: the physical line on which it starts.
-        cells: its cells, when there is no problem.
-        problem: why it is none, as the end of a sentence about its line, or nothing.
+        cells: its cells, if there is no problem.
+        problem: the problem, as the end of a sentence about the line, or an empty string.
     """
 
     line: Line
@@ -43,8 +43,8 @@ def iter_records(
     """Yield the header and every row that is not blank, good and bad.
 
     Args:
-        lines: of the file.
-        used_columns: columns whose cells hold no line end, all others may; None: no cell does.
+        lines: the lines of the file.
+        used_columns: columns whose cells contain no line end, unlike other columns; None: no cell does.
     """
     ahead = _Lookahead(lines)
     separator, names = ",", None
@@ -71,7 +71,7 @@ def iter_records(
 
 
 def find_separator(header: str) -> str:
-    """Return whichever of comma, semicolon and tab the header of a table has most of."""
+    """Return the most frequent of comma, semicolon and tab in the header of a table."""
     return max(",;\t", key=header.count)
 
 
@@ -79,7 +79,7 @@ def split_header(header: str) -> list[str]:
     """Return the column names in the first line of a table.
 
     Raises:
-        csv.Error: it is none.
+        csv.Error: the line is not CSV.
     """
     return [cell.strip() for cell in _parse(header, find_separator(header))]
 
@@ -106,10 +106,10 @@ def _cells_of(
     names: list[str],
     used_columns: Collection[str] | None,
 ) -> list[str]:
-    """Return the cells of a line, with as many lines after it as an open quote asks for.
+    """Return the cells of a line and of the lines that an open quote continues on.
 
     Raises:
-        csv.Error: it is no row; the lines after it were put back.
+        csv.Error: it is not a row; the lines after it were put back.
     """
     try:
         return _parse(text, separator)
@@ -128,7 +128,7 @@ def _cells_of(
 
 
 def _closed_cells(text: str, ahead: _Lookahead, taken: list[Line], separator: str) -> list[str]:
-    """Read on until the open quote is closed; return the cells, none when it never is."""
+    """Read until the open quote is closed; return the cells, or none if it never is."""
     while len(taken) < CELL_LINES_MAX and (further := ahead.take()) is not None:
         taken.append(further)
         try:

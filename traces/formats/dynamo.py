@@ -10,8 +10,8 @@ the bare record. Both are read:
                  "replay": {"trace_block_size": 64, "input_length": 150,
                             "input_sequence_hashes": [17890123456789012345, ...]}}}
 
-    event_type               `request_end`; tool events and payloads share the file, are no requests
-                             and are counted
+    event_type               `request_end`; tool events and payloads in the same file are not
+                             requests, and are counted
     request_received_ms      arrival, milliseconds since 1970; rows stand in the order of their ends
     input_length             prompt tokens; `input_tokens` where a row has no `replay` (multimodal)
     output_tokens            generated tokens; of a cancelled stream those generated until then
@@ -84,11 +84,11 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
 
 
 def _check_event_type(event_type: object) -> None:
-    """Skip what is no request."""
+    """Skip events that are not requests."""
     if event_type in _OTHER_EVENTS:
-        raise RowSkipped(f"event_type is {event_type}: no request")
+        raise RowSkipped(f"event_type is {event_type}: not a request")
     if event_type != _REQUEST_END:
-        # Not named: the reasons must stay few whatever the file holds.
+        # Without the value: the number of different reasons must stay small for any file.
         raise RowSkipped(f"event_type is not {_REQUEST_END}")
 
 
@@ -103,7 +103,7 @@ def _hashes(
 
 
 def _as_mapping(value: object) -> Mapping[str, Any]:
-    """The value when it is a JSON object, else an empty one."""
+    """Return the value if it is a JSON object, else an empty one."""
     return value if isinstance(value, Mapping) else {}
 
 

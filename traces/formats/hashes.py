@@ -1,4 +1,4 @@
-"""Block hashes of a log's row, made into what a trace holds: one hash per block of the prompt."""
+"""Convert the block hashes of a log's row to those of a trace: one hash per block of the prompt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from traces.formats.values import read_tokens
 from traces.hashing import GOLDEN, child_key, mix_words
 from traces.schema import block_count
 
-#: Tokens a block has when a log holds the prompts' tokens and the user asks for no other size.
+#: Default block size, in tokens, for logs that contain the tokens of the prompts.
 DEFAULT_BLOCK_SIZE = 64
 
 _WORD = 2**64 - 1
@@ -24,15 +24,15 @@ _CACHE_KEY_CHARACTERS_MAX = 1024
 def read_block_hashes(
     reader: LogReader, name: str, values: Any, input_tokens: int, block_size: int
 ) -> npt.NDArray[np.uint64] | None:
-    """Return a row's block hashes, or None, counted as a change, when they cannot be used.
+    """Return a row's block hashes, or None, counted as a change, if they cannot be used.
 
-    A hash must stand for its block with everything before it. Logs of engines hash full blocks
-    only: when just the partial last block has no hash, it gets one that no other prompt has, since
-    an engine cannot share it either.
+    A hash must identify its block together with everything before it. Engine logs hash full blocks only.
+    If only the partial last block has no hash, it gets a unique one, because an engine cannot share that
+    block either.
 
     Args:
-        reader: where the row stands.
-        name: what messages call the hashes.
+        reader: the reader, at this row.
+        name: name of the hashes in messages.
         values: list of integers from -2**63 to 2**64 - 1 (taken modulo 2**64), or None.
         input_tokens: prompt length.
         block_size: tokens a hash covers, at least 1.
@@ -46,9 +46,9 @@ def read_block_hashes(
         problem = f"{name} are not one per {block_size} tokens of the prompt"
     elif values and not (min(values) >= -(2**63) and max(values) <= _WORD):
         problem = f"{name} are not 64-bit numbers"
-    # Last, so that hashes which are wrong anyway do not decide the block size of the trace.
+    # Last, so that invalid hashes do not determine the block size of the trace.
     elif not reader.use_block_size(block_size):
-        problem = f"{name} are of blocks of another size than the first"
+        problem = f"{name} have another block size than the first"
     if problem is not None:
         reader.note(f"{problem}: kept without block hashes")
         return None
@@ -70,11 +70,11 @@ def read_block_size(reader: LogReader, fields: Mapping[str, Any], name: str) -> 
 
 
 def chain_hashes(hashes: npt.NDArray[np.uint64] | None) -> npt.NDArray[np.uint64] | None:
-    """Return hashes that are equal exactly where all hashes up to there are equal.
+    """Chain hashes, so that two are equal exactly if all hashes up to them are equal.
 
-    For logs whose hashes name a block alone. Hashes that named the whole prefix already are
-    renamed, but shared by the same requests as before, so this does no harm where a log does not
-    say which kind it has.
+    This is for logs whose hashes identify a block without its prefix. Hashes that identify the whole
+    prefix are replaced too, but remain shared by the same requests, so chaining is harmless if the kind
+    of hashes in a log is unknown.
 
     Args:
         hashes: shape (blocks,), one per block of a prompt from its first block on, or None.
@@ -89,18 +89,18 @@ def chain_hashes(hashes: npt.NDArray[np.uint64] | None) -> npt.NDArray[np.uint64
 def hash_tokens(
     reader: LogReader, token_ids: object, input_tokens: int, salt: tuple[object, ...]
 ) -> npt.NDArray[np.uint64] | None:
-    """Return block hashes of a prompt whose tokens the log holds, or None when it does not.
+    """Return the block hashes of a prompt whose tokens are in the log, or None if they are not.
 
-    A hash names its block with everything before it and the salt. Blocks have the size that the
-    user asked for, else `DEFAULT_BLOCK_SIZE`.
+    A hash identifies its block together with everything before it and the salt. The block size is that
+    of the options, or `DEFAULT_BLOCK_SIZE`.
 
     Args:
-        reader: where the row stands.
-        token_ids: the prompt's token ids, a list or tuple of `input_tokens` integers; anything
-            else holds no tokens.
+        reader: the reader, at this row.
+        token_ids: the prompt's token ids, a list or tuple of `input_tokens` integers; other values
+            count as no tokens.
         input_tokens: prompt length.
-        salt: what else keeps prompts apart in the engine's cache: text, numbers, or None where
-            there is none. With anything else there are no hashes.
+        salt: other values that separate prompts in the engine's cache: text, numbers, or None. With
+            values of other types there are no hashes.
     """
     if not all(part is None or _is_cache_key(part) for part in salt):
         return None
@@ -123,5 +123,5 @@ def hash_tokens(
 
 
 def _is_cache_key(part: object) -> bool:
-    # What a pickle holds may be of any shape and size, and shared by any number of rows.
+    # Values from a pickle can have any shape and size, and can be shared by any number of rows.
     return type(part) is int or (isinstance(part, str) and len(part) <= _CACHE_KEY_CHARACTERS_MAX)

@@ -44,10 +44,10 @@ class ImportReport:
         files: logs read.
         rows_read: rows seen in them.
         rows_written: requests in the trace.
-        rows_reordered: rows that arrive before a row that stands earlier in the logs.
-        shifted_us: what was taken off every time so that the first arrival is 0.
-        skipped: reason -> rows left out.
-        changed: reason -> rows that lost something on the way.
+        rows_reordered: rows that arrive before a row earlier in the logs.
+        shifted_us: amount subtracted from every time so that the first arrival is 0.
+        skipped: reason -> skipped rows.
+        changed: reason -> rows that were kept without some of their values.
     """
 
     format: str
@@ -76,40 +76,40 @@ def import_logs(
 ) -> ImportReport:
     """Convert logs of one format to one trace, sorted by arrival; ties keep their order.
 
-    The logs share one clock: their rows are merged by time, whichever file they stand in. A row
-    whose request id an earlier row had already is skipped and counted.
+    The logs share one clock: the rows of all files are merged by time. A row whose request id occurred
+    in an earlier row is skipped and counted.
 
     Args:
         sources: the logs, at least one.
-        destination: Parquet file to make or replace, atomically.
+        destination: Parquet file to create or replace, atomically.
         format_name: a key of `FORMATS`, or `auto`.
-        options: what the user says about the logs.
-        on_progress: told the bytes of all logs read so far, compressed as they are.
-        on_written: told the requests written so far and those there are, once all logs are read.
-        force: whether a trace made from something else is replaced too.
+        options: the user's options.
+        on_progress: called with the number of (compressed) bytes read from all logs.
+        on_written: called with the requests written and their total, after all logs are read.
+        force: replace a trace that was made from something else, too.
 
     Raises:
         TraceError: unknown or mixed formats, an unreadable or malformed log, or no usable row.
-        OutputError: the destination cannot be written, is not ours or is one of the logs.
+        OutputError: the destination cannot be written, was not made by kvreplay or is one of the logs.
     """
     options = options or ImportOptions({})
     destination = Path(destination)
     logs = [find_log_file(Path(source)) for source in sources]
     if not logs:
         raise TraceError("no log to import; name at least one file")
-    # Before anything is read what would fail in the end.
+    # Detect problems with the destination before reading anything.
     reads = [log.path for log in logs]
     Place(destination, TRACE).check(reads)
     format_name = _choose_format(logs, format_name, options)
     log_format = load_format(format_name)
     if options.block_size is not None and not log_format.takes_block_size:
         raise TraceError(
-            f"--block-size: {format_name} logs say themselves what their hashes cover, if they "
-            "have any; leave it out"
+            f"--block-size: {format_name} logs contain the block size of their hashes, if they "
+            "have any; omit the option"
         )
     tally = ImportTally()
     with hold_trace(destination, log_format.source, reads=reads, force=force) as place:
-        # Beside the trace, where there is room for it.
+        # Beside the trace, where there is space for it.
         sorter = ArrivalSorter(place.folder())
         batches = _Batches(tally)
         for reader in _readers(logs, tally, options, on_progress):
@@ -145,7 +145,7 @@ def import_logs(
 
 
 class _Batches:
-    """Turns requests into Arrow batches, leaving out those whose id was there before."""
+    """Turns requests into Arrow batches, without requests whose id occurred before."""
 
     def __init__(self, tally: ImportTally) -> None:
         self.rows = 0
@@ -196,7 +196,7 @@ class _Batches:
         if not repeats.any():
             return rows
         for row in np.flatnonzero(repeats).tolist():
-            self._tally.skip("its request id was there before", places[row])
+            self._tally.skip("its request id occurred before", places[row])
         return [row for row, repeat in zip(rows, repeats.tolist(), strict=True) if not repeat]
 
 
@@ -229,14 +229,14 @@ def _shifted(batch: Any, shift_us: int) -> dict[str, Any]:
 
 
 def _choose_format(logs: list[LogFile], format_name: str, options: ImportOptions) -> str:
-    """Return the one format of all files; `auto` looks into each."""
+    """Return the common format of all files; `auto` detects the format of each."""
     if format_name not in (AUTO, *FORMATS):
         raise TraceError(
             f"{logs[0].path}: unknown format {format_name!r}; known: {', '.join((AUTO, *FORMATS))}"
         )
     if options.column_map and format_name not in (AUTO, *PLAIN_FORMATS):
         raise TraceError(
-            f"--map: {format_name} logs have columns of known meaning; leave --map out, or read "
+            f"--map: {format_name} logs have columns of known meaning; omit --map, or read "
             f"the file as one of {', '.join(PLAIN_FORMATS)}"
         )
     if format_name != AUTO:
@@ -247,7 +247,9 @@ def _choose_format(logs: list[LogFile], format_name: str, options: ImportOptions
         if name is not None:
             found.setdefault(name, log)
     if not found:
-        raise TraceError(f"{logs[0].path}: has no rows to tell its format from; check the file")
+        raise TraceError(
+            f"{logs[0].path}: has no rows from which to detect its format; check the file"
+        )
     if len(found) > 1:
         (one, one_log), (other, other_log) = list(found.items())[:2]
         raise TraceError(

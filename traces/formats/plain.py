@@ -1,14 +1,14 @@
-"""Rows of plain tables whose columns the user names: what CSV, JSONL and Parquet share.
+"""Plain tables with columns named by the user: CSV, JSON Lines and Parquet.
 
-A field of a request is taken from the column that `--map` gives it, else from the column of its own
-name. Times may be given in any of these fields:
+A field of a request is read from the column that `--map` assigns to it, otherwise from the column with
+the name of the field. Times may be in any of these fields:
 
     arrival_us  arrival_ms  arrival_s  arrival_ns   a number, from any zero
-    arrival_time                                    ISO 8601, UTC when it has no offset
-    cancel_us   ...   cancel_time                   when the client aborted; null: it did not
+    arrival_time                                    ISO 8601, UTC if it has no offset
+    cancel_us   ...   cancel_time                   when the client aborted; null if it did not
 
-and `block_hashes` (a list of integers; in CSV: integers separated by spaces) needs `--block-size`.
-A row without a request id, where no column holds one, becomes `request-<file>-<row from 0>`.
+`block_hashes` (a list of integers; in CSV: integers separated by spaces) requires `--block-size`. A row
+without a request id gets the id `request-<file>-<row from 0>`.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ FIELDS = (
 
 
 def matches_fields(names: Iterable[str]) -> bool:
-    """Whether columns of these names are a request without any `--map`."""
+    """Whether columns with these names form a request without `--map`."""
     found = set(names)
     return {"input_tokens", "output_tokens"} <= found and not found.isdisjoint(_ARRIVALS)
 
 
 class PlainColumns:
-    """Which column of a table is which field of a request."""
+    """The assignment of a table's columns to the fields of a request."""
 
     def __init__(self, reader: LogReader, block_size: int | None = None) -> None:
-        """Take the user's map, and the block size that the log itself declares.
+        """Use the user's map, and the block size that the log itself declares.
 
         Raises:
-            TraceError: it names an unknown field, or one field twice.
+            TraceError: the map has an unknown field, or one field twice.
         """
         self._reader = reader
         self._block_size = reader.options.block_size or block_size
@@ -70,10 +70,10 @@ class PlainColumns:
                 raise TraceError(f"--map: unknown field {field!r}; known: {', '.join(FIELDS)}")
             if field in mapped:
                 raise TraceError(
-                    f"--map: {field} is given to {mapped[field]!r} and to {column!r}; choose one"
+                    f"--map: {field} is assigned to {mapped[field]!r} and to {column!r}; choose one"
                 )
             mapped[field] = column
-        # A column that was given to another field is not also the field of its own name.
+        # A column assigned to another field is not also the field with its own name.
         for column in mapped.values():
             self._columns.pop(column, None)
         self._columns.update(mapped)
@@ -121,7 +121,7 @@ class PlainColumns:
 
     @staticmethod
     def _given(fields: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
-        """The first of some fields that holds a value."""
+        """Return the first of these fields that has a value."""
         return next((name for name in names if fields.get(name) not in (None, "")), None)
 
     def _hashes(self, values: Any, input_tokens: int) -> Any:
@@ -143,10 +143,10 @@ class PlainColumns:
 
 
 def _only_one(names: tuple[str, ...], mapped: Mapping[str, str]) -> tuple[str, ...]:
-    """The mapped one of several fields for one time; all when none was mapped."""
+    """Return the mapped one of several fields for the same time; all if none was mapped."""
     chosen = tuple(name for name in names if name in mapped)
     if len(chosen) > 1:
-        raise TraceError(f"--map: {' and '.join(chosen)} are one and the same time; choose one")
+        raise TraceError(f"--map: {' and '.join(chosen)} are the same time; choose one")
     return chosen or names
 
 

@@ -25,13 +25,13 @@ from traces.parquet_batches import DAMAGE, iter_bounded_batches, open_parquet
 from traces.schema import TIME_US_MAX, TraceRequest
 
 
-class RowSkipped(Exception):  # noqa: N818 - a row that is left out is no error
-    """A row cannot be a request; the message is the reason. Never leaves `traces.formats`."""
+class RowSkipped(Exception):  # noqa: N818 - a skipped row is not an error
+    """A row is not a usable request; the message is the reason. Raised only inside `traces.formats`."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowCount:
-    """How many rows share a reason, and where the first of them stands (`line 2`)."""
+    """The number of rows with a reason, and the place of the first of them (`line 2`)."""
 
     rows: int
     first_at: str
@@ -42,11 +42,11 @@ class ImportTally:
     """Counts of one import, over all its files.
 
     Attributes:
-        rows_read: rows seen, good and bad; blank lines and headers are not rows.
-        skipped: reason -> rows that were left out for it.
-        changed: reason -> rows that were kept, but not with everything the log said.
-        block_size: tokens one block hash covers, once a row has said so.
-        columns_seen: columns the user mapped that some log has.
+        rows_read: rows read, good and bad; blank lines and headers are not rows.
+        skipped: reason -> rows skipped for this reason.
+        changed: reason -> rows that were kept without some of their values.
+        block_size: tokens one block hash covers, as soon as a row gives it.
+        columns_seen: columns mapped by the user that occur in some log.
     """
 
     rows_read: int = 0
@@ -60,7 +60,7 @@ class ImportTally:
         _count(self.skipped, reason, place)
 
     def change(self, reason: str, place: str) -> None:
-        """Count one row that lost something on its way into the trace."""
+        """Count one row that was kept without some of its values."""
         _count(self.changed, reason, place)
 
 
@@ -79,12 +79,12 @@ _PARQUET_BATCH_ROWS = 1024
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What the user says about the logs.
+    """The user's options for an import.
 
     Attributes:
         column_map: for the plain formats: column of the log -> field of a request.
-        block_size: tokens one block hash covers, for formats that do not say so themselves.
-        skip_bad_lines: count and skip lines that cannot be read instead of stopping.
+        block_size: tokens one block hash covers, for formats that do not contain it.
+        skip_bad_lines: count and skip unreadable lines instead of stopping.
     """
 
     column_map: Mapping[str, str]
@@ -98,7 +98,7 @@ class LogReader:
     Attributes:
         log: the file.
         tally: counts over all files of the import.
-        options: what the user said.
+        options: the user's options.
     """
 
     def __init__(
@@ -114,10 +114,10 @@ class LogReader:
 
         Args:
             log: the file.
-            tally: where to count.
-            options: what the user said.
-            name_in_places: what tells this file from the others of the import, if there are any.
-            on_progress: told the bytes of this file read so far.
+            tally: the counts of the import.
+            options: the user's options.
+            name_in_places: name of this file in places, if the import has several files.
+            on_progress: called with the number of bytes read from this file.
         """
         self.log = log
         self.tally = tally
@@ -129,47 +129,47 @@ class LogReader:
         self._row = -1
         self._log_tag = cache(log.tag)
 
-    # What formats use.
+    # For the formats.
 
     @property
     def place(self) -> str:
-        """Where the reader is, such as `line 12`."""
+        """The position of the reader, such as `line 12`."""
         return f"{self._prefix}{self._unit} {self._number}"
 
     @property
     def row_key(self) -> int:
-        """A number of the current row that no row of another log has, but a copy of this log."""
+        """A number that identifies the current row among all logs, and is the same in a copy of this log."""
         return int(self._log_tag(), 16) << 32 | self._row
 
     def make_id(self, prefix: str) -> str:
-        """Return an id for a request that has none: `<prefix>-<log>-<row of the log, from 0>`.
+        """Return an id for a request without one: `<prefix>-<log>-<row of the log, from 0>`.
 
-        It differs from those of other logs, and is the same in a copy of this one.
+        It differs from the ids of other logs, and is the same in a copy of this log.
         """
         return f"{prefix}-{self._log_tag()}-{self._row:06d}"
 
     def see_columns(self, names: Iterable[str]) -> None:
-        """Note that the log has these columns; see `ImportTally.columns_seen`."""
+        """Record that the log has these columns; see `ImportTally.columns_seen`."""
         if len(self.tally.columns_seen) < len(self.options.column_map):
             self.tally.columns_seen.update(self.options.column_map.keys() & set(names))
 
     def requests(
         self, rows: Iterable[_Row], to_request: Callable[[_Row], TraceRequest]
     ) -> Iterator[TraceRequest]:
-        """Convert every row, counting it, and the reason when it is skipped."""
+        """Convert and count every row, and count the reasons for skipped rows."""
         for row in rows:
             self.tally.rows_read += 1
             self._row += 1
             try:
                 request = to_request(row)
                 if max(request.arrival_us, request.cancel_us or 0) > TIME_US_MAX:
-                    raise RowSkipped("a time of it is out of range")
+                    raise RowSkipped("one of its times is out of range")
                 yield request
             except RowSkipped as reason:
                 self.tally.skip(str(reason), self.place)
 
     def note(self, change: str) -> None:
-        """Count the current row as kept, but changed."""
+        """Count the current row as changed."""
         self.tally.change(change, self.place)
 
     def fail(self, problem: str, how_to_fix: str) -> NoReturn:
@@ -177,13 +177,13 @@ class LogReader:
         raise TraceError(f"{self.log.path}: {self._unit} {self._number} {problem}; {how_to_fix}")
 
     def use_block_size(self, block_size: int) -> bool:
-        """Whether hashes of that block size fit into the trace; the first size seen decides."""
+        """Whether hashes of that block size fit into the trace, which has the first block size seen."""
         if self.tally.block_size is None:
             self.tally.block_size = block_size
         return self.tally.block_size == block_size
 
     def numbered(self, rows: Iterable[_Row], unit: str) -> Iterator[_Row]:
-        """Yield `rows`, calling them `unit` 1, 2, ... in messages."""
+        """Yield `rows`, numbered as `unit` 1, 2, ... in messages."""
         self._unit, self._number = unit, 0
         for row in rows:
             self._number += 1
@@ -192,11 +192,11 @@ class LogReader:
     # Rows by kind of file.
 
     def open(self) -> AbstractContextManager[io.BufferedReader]:
-        """Open the decompressed bytes, for formats that are not made of rows; see `LogFile.open`."""
+        """Open the decompressed bytes, for formats without rows; see `LogFile.open`."""
         return self.log.open(self._on_progress)
 
     def json_rows(self) -> Iterator[dict[str, Any]]:
-        """Yield the JSON object of every line; blank lines are passed over.
+        """Yield the JSON object of every line; blank lines are skipped.
 
         Raises:
             TraceError: a line is not a JSON object (see the module's docstring).
@@ -223,18 +223,18 @@ class LogReader:
             self._bad_line(problem, is_cut=not line.is_complete, wanted="one JSON object per line")
 
     def csv_rows(self, used_columns: Collection[str] | None = None) -> Iterator[dict[str, str]]:
-        """Yield every row of a CSV file by the names in its first line.
+        """Yield every row of a CSV file as a dict with the names of the header.
 
-        The separator is whichever of comma, semicolon and tab the header has most of.
+        The separator is the most frequent of comma, semicolon and tab in the header.
 
         Args:
-            used_columns: columns whose cells hold no line end; in all others a quoted cell may
-                (a prompt, say). None: no cell does. So one stray quote cannot swallow the rows
-                after it.
+            used_columns: columns whose cells contain no line end; quoted cells of other columns may
+                (a prompt, for example). None: no cell contains one. This prevents a stray quote from
+                swallowing the rows after it.
 
         Raises:
-            TraceError: the header repeats a name, or a row cannot be read or has other cells than
-                the header.
+            TraceError: the header repeats a name, a row cannot be read, or the number of its cells
+                differs from the header.
         """
         self._unit = "line"
         records = iter_records(self.log.iter_lines(self._on_progress), used_columns)
@@ -259,7 +259,7 @@ class LogReader:
             )
 
     def parquet_rows(self, columns: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """Yield every row of a Parquet file, with those of `columns` that it has.
+        """Yield every row of a Parquet file, with the existing ones of `columns`.
 
         Raises:
             TraceError: the file cannot be decoded.
@@ -292,7 +292,7 @@ class LogReader:
             self._on_progress(int(self.log.size_bytes * share))
         if not batch.num_columns:
             return [{} for _ in range(batch.num_rows)]
-        # Python's times have no nanoseconds, and time zones would need a database: UTC will do.
+        # Python times have no nanoseconds, and time zones would need a database, so UTC is used.
         columns = [
             column.cast(pa.timestamp("us"), safe=False)
             if pa.types.is_timestamp(column.type)
@@ -313,7 +313,7 @@ class LogReader:
                 raise
             raise TraceError(
                 f"{self.log.path}: cannot be read as Parquet after row {self._number} "
-                f"({first_line(problem)}); it is cut short or damaged, copy it again"
+                f"({first_line(problem)}); it is truncated or damaged, copy it again"
             ) from problem
 
     def _bad_line(self, problem: str, *, is_cut: bool, wanted: str) -> None:
@@ -321,7 +321,7 @@ class LogReader:
         if is_cut:
             self._row += 1
             self.tally.rows_read += 1
-            self.tally.skip("the last line is cut short", self.place)
+            self.tally.skip("the last line is truncated", self.place)
         elif self.options.skip_bad_lines:
             self._row += 1
             self.tally.rows_read += 1

@@ -1,16 +1,16 @@
-"""A reader of pickles that cannot run anything: it knows plain data, and inert records by name.
+"""A reader of pickles that cannot execute code: it builds plain data, and inert records by name.
 
-A pickle is a program for a stack machine, and Python's own machine imports and calls whatever the
-program names. This one has neither an import nor a call in it. It builds None, booleans, numbers,
-text, bytes, lists, tuples, dicts, sets and frozensets; a class or function that the program names
-is either in the caller's list, and then becomes a `Record` that only keeps the state it is given,
-or is refused by its name. Extension codes, persistent ids and buffers kept elsewhere are refused.
+A pickle is a program for a stack machine, and Python's own machine imports and calls everything that the
+program names. This machine neither imports nor calls. It builds None, booleans, numbers, text, bytes,
+lists, tuples, dicts, sets and frozensets. A class or function named by the program either is allowed by
+the caller, and becomes a `Record` that only stores the state it is given, or is refused by name.
+Extension codes, persistent ids and out-of-band buffers are refused.
 
-Memory and time are bounded by the size of the data and by `MEMORY_BYTES_MAX`: sizes that a pickle
-claims are compared with what is there before anything is allocated, the memo is a dict (so that no
-index makes it grow), and keys of dicts and sets are text, bytes and small integers only (hashing
-nested tuples that share their parts takes exponential time). What comes back may still share parts
-with itself, or contain itself: whoever reads it must not compare, copy or print it as a whole.
+Memory and time are bounded by the size of the data and by `MEMORY_BYTES_MAX`: sizes claimed by a pickle
+are checked against the data before anything is allocated, the memo is a dict (so a large index does not
+allocate memory), and keys of dicts and sets are only text, bytes and small integers (hashing nested
+tuples with shared parts takes exponential time). The result may still share parts or contain itself: the
+caller must not compare, copy or print it as a whole.
 
     safe_pickle   the loop       safe_pickle_machine   the stack, the memo, the bytes and the opcodes
 """
@@ -34,15 +34,15 @@ from traces.formats.safe_pickle_machine import (
 
 
 def load_plain(data: bytes | bytearray, place: str, is_allowed: Callable[[str, str], bool]) -> Any:
-    """Return what a pickle holds.
+    """Return the content of a pickle.
 
     Args:
-        data: the whole pickle.
+        data: the complete pickle.
         place: the file, for messages.
-        is_allowed: whether a module and a name may occur; they become inert records.
+        is_allowed: whether a module and a name are allowed; they become inert records.
 
     Raises:
-        TraceError: the pickle names anything else, or is damaged or too large.
+        TraceError: the pickle has another name in it, or is damaged or too large.
     """
     machine = Machine(data, place, is_allowed)
     try:
@@ -52,12 +52,12 @@ def load_plain(data: bytes | bytearray, place: str, is_allowed: Callable[[str, s
     except CorruptError as problem:
         reason = str(problem)
     except (LookupError, ValueError):
-        # The stack or the memo lacks what an opcode takes, or a text is none.
+        # The stack or the memo lacks an operand, or a text is invalid.
         reason = "it does not follow the rules of pickles"
     except MemoryError:
         reason = "it does not fit into memory"
     raise TraceError(
-        f"{place}: is no pickle that can be read ({reason} at byte {machine.at}); it is cut short "
+        f"{place}: is not a readable pickle ({reason} at byte {machine.at}); it is truncated "
         "or damaged, copy it again"
     )
 

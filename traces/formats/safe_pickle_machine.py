@@ -13,16 +13,16 @@ from typing import Any
 from traces.errors import TraceError
 from traces.text import shortened
 
-#: What the objects of one pickle may take, by the estimates in `COST_BYTES`.
+#: Memory limit for the objects of one pickle, by the estimates in `COST_BYTES`.
 MEMORY_BYTES_MAX = 2**30
 
 
 class Record:
-    """An object of a named class, of which only the state is known.
+    """The state of an object of a named class.
 
     Attributes:
         name: module and class, such as `sglang.srt.managers.io_struct.GenerateReqInput`.
-        fields: what the pickle sets as its attributes.
+        fields: the attributes set by the pickle.
     """
 
     __slots__ = ("fields", "name")
@@ -33,7 +33,7 @@ class Record:
 
 
 class Name:
-    """A class or function that a pickle names and may name."""
+    """An allowed class or function named by a pickle."""
 
     __slots__ = ("name",)
 
@@ -42,26 +42,26 @@ class Name:
 
 
 class CorruptError(Exception):
-    """The pickle is not one; the message says why."""
+    """The data is not a valid pickle; the message says why."""
 
 
 class Machine:
-    """What the opcodes work on.
+    """The state that the opcodes work on.
 
     Attributes:
         data: the pickle.
         at: position of the next byte.
         stack: values since the last mark.
-        marked: the stacks below it, one a mark.
-        memo: values to use again, by number.
-        integers: integers that were met, each kept once.
-        is_allowed: whether a module and a name may occur.
+        marked: the stacks below it, one for each mark.
+        memo: memoized values, by number.
+        integers: integers seen so far, each stored once.
+        is_allowed: whether a module and a name are allowed.
     """
 
     def __init__(
         self, data: bytes | bytearray, place: str, is_allowed: Callable[[str, str], bool]
     ) -> None:
-        """Stand before the first opcode of the pickle of a file, `place`."""
+        """Start at the first opcode of the pickle of a file, `place`."""
         self.data = data
         self.at = 0
         self.stack: list[Any] = []
@@ -73,7 +73,7 @@ class Machine:
         self._left_bytes = MEMORY_BYTES_MAX
 
     def charge(self, cost_bytes: int) -> None:
-        """Count memory; stop when too much of it is used."""
+        """Count memory; raise `TraceError` beyond the limit."""
         self._left_bytes -= cost_bytes
         if self._left_bytes < 0:
             raise TraceError(
@@ -82,7 +82,7 @@ class Machine:
             )
 
     def refusal(self, what: str) -> TraceError:
-        """The error for what is not plain data."""
+        """Return the error for anything but plain data."""
         return TraceError(
             f"{self._place}: refused to build {what} (at byte {self.at}); a request dump needs "
             "plain data and the engine's own records only: do not load this file with Python's "
@@ -92,7 +92,7 @@ class Machine:
     # Bytes.
 
     def take(self, size: int) -> bytes | bytearray:
-        """Read so many bytes."""
+        """Read `size` bytes."""
         start, end = self.at, self.at + size
         if end > len(self.data):
             raise CorruptError("it ends early")
@@ -100,7 +100,7 @@ class Machine:
         return self.data[start:end]
 
     def take_size(self, width: int) -> int:
-        """Read an unsigned integer of so many bytes."""
+        """Read an unsigned integer of `width` bytes."""
         return int.from_bytes(self.take(width), "little")
 
     def take_line(self) -> str:
@@ -119,7 +119,7 @@ class Machine:
         self.stack.append(value)
 
     def pop(self, count: int) -> list[Any]:
-        """Take the last values off the stack, the lowest first."""
+        """Remove the last values from the stack and return them, lowest first."""
         if len(self.stack) < count:
             raise CorruptError("it takes more than there is")
         values = self.stack[len(self.stack) - count :]
@@ -127,24 +127,24 @@ class Machine:
         return values
 
     def pop_marked(self) -> list[Any]:
-        """Take everything since the last mark off the stack."""
+        """Remove all values since the last mark from the stack and return them."""
         values = self.stack
         self.stack = self.marked.pop()
         return values
 
 
-#: Longer integers are no measurements.
+#: Longer integers are not measurements.
 _INTEGER_BYTES_MAX = 128
 
 #: Integers read before their memory is counted.
 _INTEGERS_AT_ONCE = 4096
 
-#: Below the modulus of Python's integer hash: no two such keys have the same hash.
+#: Below the modulus of Python's integer hash, so that no two keys have the same hash.
 _KEY_MAX = 2**61 - 2
 
 _PROTOCOL_MAX = 5
 
-#: Protocols 0 to 2 call modules as Python 2 did; messages should not.
+#: Protocols 0 to 2 use the module names of Python 2; messages use those of Python 3.
 _MODULES_BEFORE_3 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
 
 STOP, _BININT1, _BININT2, _BININT = b".KMJ"
@@ -276,7 +276,7 @@ def _add(machine: Machine, values: list[Any]) -> None:
     target.update(map(_as_key, values))
 
 
-# Names, and what Python would call.
+# Names, and the calls that Python would make.
 
 
 def _name(machine: Machine, module: Any, name: Any) -> None:
@@ -293,7 +293,7 @@ def _refuse_instance(machine: Machine) -> None:
 
 
 def _record(machine: Machine, argument_count: int) -> None:
-    """Push what Python would get by calling a class or function; the arguments are dropped."""
+    """Push a record for a call of a class or function; the arguments are dropped."""
     called = machine.pop(argument_count + 1)[0]
     if type(called) is not Name:
         raise CorruptError(f"it calls a {type(called).__name__}")
@@ -372,7 +372,7 @@ OPERATIONS: dict[int, Callable[[Machine], Any]] = {
     ord("b"): _build,
 }
 
-#: What stands behind the opcodes that are refused.
+#: The meaning of the opcodes that are refused.
 REFUSED_CODES = {
     **dict.fromkeys(b"PQ", "an object with a persistent id"),
     **dict.fromkeys(b"\x82\x83\x84", "an object of the extension registry"),
@@ -382,7 +382,7 @@ REFUSED_CODES = {
     0x96: "a bytearray",
 }
 
-#: What the object of an opcode takes, its place in a list included; 16 where nothing stands here.
+#: Memory of an opcode's object, including its place in a list; 16 for other opcodes.
 COST_BYTES = {
     **dict.fromkeys(b"FG", 40),
     **dict.fromkeys(b"ILVXCB\x8a\x8b\x8c\x8d\x8e", 80),

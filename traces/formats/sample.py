@@ -1,4 +1,4 @@
-"""The beginning of a file: enough for a format to know its own."""
+"""The beginning of a file, from which its format is detected."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _SAMPLE_LINES = 32
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a format looks at to tell whether a file is its own.
+    """The data by which a format recognizes its files.
 
     Attributes:
         head: first bytes, decompressed.
-        objects: JSON objects of the first lines, when the first line is one.
-        header: cells of the first line, when that is text but not JSON.
-        parquet_columns: column names, when the file is Parquet.
+        objects: JSON objects of the first lines, if the first line is one.
+        header: cells of the first line, if it is text but not JSON.
+        parquet_columns: column names, if the file is Parquet.
     """
 
     head: bytes
@@ -48,8 +48,8 @@ def take_sample(log: LogFile) -> Sample:
                 return Sample(head, parquet_columns=tuple(parquet.schema_arrow.names))
         except DAMAGE as problem:
             raise TraceError(
-                f"{log.path}: starts like a Parquet file but has no readable footer; it is cut "
-                "short or damaged, copy it again"
+                f"{log.path}: starts like a Parquet file but has no readable footer; it is "
+                "truncated or damaged, copy it again"
             ) from problem
     objects = []
     header: tuple[str, ...] = ()

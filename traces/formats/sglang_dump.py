@@ -9,15 +9,15 @@ A server dumps after `POST /configure_logging` with `dump_requests_folder`, a fi
     request      a `GenerateReqInput` (its fields: see `sglang_metrics`), or an `EmbeddingReqInput`,
                  which generates nothing and is skipped
     output       {"text": ..., "meta_info": {"id", "finish_reason", "prompt_tokens", ...}}, as in
-                 `sglang_metrics`; none, or one without finish_reason, for what was still running
-                 when the server crashed, which is skipped
+                 `sglang_metrics`; missing, or without finish_reason, for requests that were still
+                 running when the server crashed, which are skipped
     start, end   seconds since 1970; end is when an aborted request is cancelled. (When a streaming
                  client disconnects, SGLang aborts 2 s later.)
 
-`traces.formats.safe_pickle` reads the file: it can run nothing. Besides plain data it takes the
-names in `_is_allowed`, as records that hold their state: the two requests, and what a server's
-arguments are made of (0.5.23 pickles them with the model's configuration, whose classes are of
-SGLang and of transformers). Everything else is refused by its name.
+`traces.formats.safe_pickle` reads the file and cannot execute anything. Besides plain data it accepts
+the names in `_is_allowed`, as inert records of their state: the two requests, and the classes in a
+server's arguments (0.5.23 pickles them with the model's configuration, whose classes are from SGLang and
+transformers). All other names are refused.
 
 Source: SGLang 0.4.6.post4 and 0.5.23, `srt/managers/tokenizer_manager.py` (`dump_requests`; 0.5.23:
 `_dump_data_to_file`, `dump_requests_before_crash`), `srt/managers/io_struct.py`; 0.5.23:
@@ -39,10 +39,10 @@ from traces.formats.sglang_metrics import finished_request
 from traces.formats.values import read_mapping, read_time_us
 from traces.schema import TraceRequest
 
-#: Larger dumps, decompressed, are refused: a dump is read as a whole.
+#: Dumps that are larger after decompression are refused, because a dump is read into memory.
 DUMP_BYTES_MAX = 256 * 2**20
 
-#: How often the tokens of a dump may be shared by its requests, on average.
+#: Maximum average number of requests that share the tokens of a dump.
 _SHARING_MAX = 16
 
 _CHUNK_BYTES = 2**20
@@ -50,7 +50,7 @@ _CHUNK_BYTES = 2**20
 _GENERATE = "sglang.srt.managers.io_struct.GenerateReqInput"
 _EMBEDDING = "sglang.srt.managers.io_struct.EmbeddingReqInput"
 
-#: Packages whose classes a server's arguments hold.
+#: Packages of the classes in a server's arguments.
 _PACKAGES = frozenset({"sglang", "transformers", "transformers_modules"})
 
 _NAMES = frozenset(
@@ -69,7 +69,7 @@ _NAMES = frozenset(
 def _is_allowed(module: str, name: str) -> bool:
     if (module, name) in _NAMES:
         return True
-    # No dots in the name: they lead from a class to anything that it can reach.
+    # A dotted name could reach anything from a class.
     return module.partition(".")[0] in _PACKAGES and name.isidentifier()
 
 
@@ -80,7 +80,7 @@ def _matches(sample: Sample) -> bool:
 def _read(reader: LogReader) -> Iterator[TraceRequest]:
     data = _read_bytes(reader)
     entries = _entries(reader, data)
-    # In a pickle one list can stand in any number of requests. Real prompts take a byte a token,
+    # In a pickle, one list can occur in any number of requests. Real prompts take a byte per token
     # and hardly ever share a list.
     tokens_left = _SHARING_MAX * len(data)
     del data
@@ -88,7 +88,7 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
     def to_request(entry: object) -> TraceRequest:
         nonlocal tokens_left
         if not (isinstance(entry, tuple) and len(entry) == 4):
-            raise RowSkipped("it is no tuple of request, output, start and end")
+            raise RowSkipped("it is not a tuple of request, output, start and end")
         request, output, start, end = entry
         times = {"start": start, "end": end}
         arrival_us = read_time_us(times, "start", 1)
@@ -120,7 +120,7 @@ def _fields(request: object) -> Mapping[str, Any]:
         raise RowSkipped("it is an EmbeddingReqInput: it generates nothing")
     if isinstance(request, Record) and name == _GENERATE:
         return request.fields
-    raise RowSkipped("its request is no GenerateReqInput")
+    raise RowSkipped("its request is not a GenerateReqInput")
 
 
 def _entries(reader: LogReader, data: bytearray) -> list[object]:
@@ -129,8 +129,8 @@ def _entries(reader: LogReader, data: bytearray) -> list[object]:
         dump = dump.get("requests")
     if not isinstance(dump, list):
         raise TraceError(
-            f"{reader.log.path}: is a pickle but no request dump (it is neither a list of requests "
-            "nor a dict that has one); check the file and --format"
+            f"{reader.log.path}: is a pickle but not a request dump (it is neither a list of requests "
+            "nor a dict with one); check the file and --format"
         )
     return dump
 

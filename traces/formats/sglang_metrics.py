@@ -1,4 +1,4 @@
-r"""SGLang request metrics: what a server started with `--export-metrics-to-file` writes.
+r"""SGLang request metrics: the files of a server started with `--export-metrics-to-file`.
 
 Files `sglang-request-metrics-<date>_<hour>.log`, one JSON object a line, written as requests end:
 
@@ -17,9 +17,9 @@ Files `sglang-request-metrics-<date>_<hour>.log`, one JSON object a line, writte
                          which is right because a row without request_received_ts has the first of
                          them only when the whole answer was sent at once
 
-An abort with a `status_code` was the server's doing: a failed request, skipped. Any other came from
-`/abort_request`; it becomes a request with `cancel_us`, its end. (A client that just disconnects
-leaves no row.) Rows with no tokens, such as those of the warm-up of `n` > 1, are skipped.
+An abort with a `status_code` was made by the server: the request failed and is skipped. Other aborts came
+from `/abort_request`; `cancel_us` is then the end of the request. (A client that only disconnects leaves
+no row.) Rows without tokens, such as those of the warm-up of `n` > 1, are skipped.
 
 Source: SGLang 0.5.23, `srt/observability/request_metrics_exporter.py`
 (`RequestMetricsExporter._format_output_data`), `srt/managers/tokenizer_manager.py`
@@ -47,10 +47,10 @@ from traces.formats.values import (
 )
 from traces.schema import TraceRequest
 
-#: Requests that differ in one of these share no prefix.
+#: Requests that differ in one of these fields share no prefix.
 _CACHE_KEYS = ("extra_key", "cache_salt", "lora_path")
 
-#: Longer ids are none. (One text can be the id of every request of a pickle.)
+#: Longer values are not accepted as ids. (In a pickle, one text can be the id of every request.)
 _ID_CHARACTERS_MAX = 1024
 
 
@@ -74,7 +74,9 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
             lambda: _end_us(row, arrival_us),
         )
         if parameters is None:
-            reader.note("request_parameters is no JSON object: kept without session and priority")
+            reader.note(
+                "request_parameters is not a JSON object: kept without session and priority"
+            )
         return request
 
     return reader.requests(reader.json_rows(), to_request)
@@ -88,18 +90,18 @@ def finished_request(
     arrival_us: int,
     read_end_us: Callable[[], int],
 ) -> TraceRequest:
-    """Make a request of what SGLang says about one that ended; its dumps say it alike.
+    """Make a request from SGLang's data about a finished one; its dumps have the same data.
 
     Args:
-        reader: where the row stands.
-        default_id: the request's id if it has none.
+        reader: the reader, at this row.
+        default_id: the id if the request has none.
         parameters: fields of its `GenerateReqInput`.
-        meta_info: what the server found out.
-        arrival_us: when it arrived.
-        read_end_us: gives its end, for aborts only.
+        meta_info: the server's data about the request.
+        arrival_us: time of arrival.
+        read_end_us: returns the end; only called for aborts.
 
     Raises:
-        RowSkipped: it failed, generated nothing, or lacks a field.
+        RowSkipped: the request failed, generated nothing, or lacks a field.
     """
     cancel_us = None
     finish_reason = read_mapping(meta_info, "finish_reason")

@@ -1,7 +1,7 @@
-"""The bytes of a log file: decompressed by content, in lines of bounded length, with progress.
+"""The bytes of a log file: decompressed, split into lines of bounded length, with progress.
 
-gzip and zstd are recognised by their first bytes, whatever the file is called, and may hold any
-format, Parquet and pickles included.
+gzip and zstd are detected by their first bytes, not by the name of the file, and may contain any
+format, including Parquet and pickles.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from traces.errors import TraceError, first_line, unreadable
 from traces.files.place import scratch
 from traces.files.writing import create
 
-#: Called now and then with how much was done so far.
+#: Called from time to time with the amount of work done.
 OnProgress = Callable[[int], None]
 
-#: A longer line stops the import: whatever has no line ends is no log. (JSON grows to some 25
-#: times its size in memory.)
+#: A longer line stops the import, because a file without line ends is not a log. (In memory, JSON
+#: takes about 25 times its size.)
 LINE_BYTES_MAX = 16 * 2**20
 
 _CHUNK_BYTES = 2**20
-#: A log shorter than this that grows changes its tag.
+#: A log that grows keeps its tag if it was at least this long.
 _TAG_BYTES = 4096
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
@@ -41,7 +41,7 @@ class Line:
     Attributes:
         number: from 1.
         data: its bytes, line end included.
-        is_complete: False for a last line that no line end follows.
+        is_complete: False for a last line without a line end.
     """
 
     number: int
@@ -59,11 +59,10 @@ class LogFile:
 
     @contextmanager
     def open(self, on_progress: OnProgress | None = None) -> Iterator[io.BufferedReader]:
-        """Open the decompressed bytes for reading from the start; a text with a mark as UTF-8.
+        """Open the decompressed bytes from the start; text with a byte order mark becomes UTF-8.
 
         Raises:
-            TraceError: on entering or from the block, when the bytes cannot be read or
-                decompressed.
+            TraceError: on entering or from the block, if the bytes cannot be read or decompressed.
         """
         try:
             with self.path.open("rb") as raw:
@@ -77,7 +76,7 @@ class LogFile:
             raise self.unreadable(problem) from problem
 
     def iter_lines(self, on_progress: OnProgress | None = None) -> Iterator[Line]:
-        """Yield every line, blank ones included.
+        """Yield every line, including blank ones.
 
         Raises:
             TraceError: a line is longer than `LINE_BYTES_MAX`, or as `open`.
@@ -96,7 +95,7 @@ class LogFile:
 
     @contextmanager
     def as_seekable(self) -> Iterator[Path]:
-        """Give a path to the decompressed bytes: the file itself, or a temporary copy."""
+        """Yield a path to the decompressed bytes: the file itself, or a temporary copy."""
         if self.compression is None:
             yield self.path
             return
@@ -112,9 +111,9 @@ class LogFile:
                 yield chunk
 
     def tag(self) -> str:
-        """Return eight hexadecimal digits that tell this log from others by how it begins.
+        """Return eight hexadecimal digits derived from the beginning of the log, to identify it.
 
-        A log that has grown, was renamed or compressed keeps its tag.
+        The tag does not change if the log grows, is renamed or is compressed.
 
         Raises:
             TraceError: the bytes cannot be read.
@@ -123,20 +122,20 @@ class LogFile:
             return hashlib.blake2b(stream.read(_TAG_BYTES), digest_size=4).hexdigest()
 
     def unreadable(self, problem: Exception) -> TraceError:
-        """Say that the bytes cannot be had."""
+        """Return the error of bytes that cannot be read."""
         if self.compression is not None and getattr(problem, "strerror", None) is None:
             return TraceError(
                 f"{self.path}: cannot be decompressed as {self.compression} "
-                f"({first_line(problem)}); it is cut short or damaged, copy it again"
+                f"({first_line(problem)}); it is truncated or damaged, copy it again"
             )
         return unreadable(self.path, problem)
 
 
 def find_log_file(path: Path) -> LogFile:
-    """Look at a log file's size and first bytes.
+    """Read the size and the first bytes of a log file.
 
     Raises:
-        TraceError: it is missing, not a regular file or cannot be read.
+        TraceError: the file is missing, not a regular file or cannot be read.
     """
     try:
         if path.is_dir():
@@ -157,8 +156,8 @@ def find_log_file(path: Path) -> LogFile:
 
 
 class _Counted(io.RawIOBase):
-    """A readable stream that tells the progress of the raw file beneath it after every read, and
-    gives a text with a byte order mark as UTF-8.
+    """A readable stream that reports the position in the underlying raw file after every read, and
+    converts text with a byte order mark to UTF-8.
     """
 
     def __init__(self, stream: Any, raw: IO[bytes], on_progress: OnProgress | None) -> None:
@@ -166,7 +165,7 @@ class _Counted(io.RawIOBase):
         self._raw = raw
         self._on_progress = on_progress
         self._text = AsUtf8()
-        #: What was read and had no room yet.
+        #: Bytes that were read and did not fit into the buffer.
         self._left = b""
 
     def readable(self) -> bool:

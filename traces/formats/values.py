@@ -15,7 +15,7 @@ from typing import Any
 from traces.formats.reader import LogReader, RowSkipped
 from traces.schema import TIME_US_MAX, TOKENS_MAX
 
-#: Numbers longer than this as text are no measurements.
+#: Numbers with longer text are not measurements.
 _NUMBER_CHARACTERS_MAX = 64
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,10 +28,10 @@ def read_tokens(fields: Mapping[str, Any], name: str, *, if_zero: str | None = N
     Args:
         fields: the row.
         name: which field.
-        if_zero: the reason to give when the count is 0, in the words of the format.
+        if_zero: the reason if the count is 0, in the terms of the format.
 
     Raises:
-        RowSkipped: it is missing, no whole number, 0, negative or too large for int32.
+        RowSkipped: it is missing, not a whole number, 0, negative or too large for int32.
     """
     value = read_whole_number(fields, name)
     if value == 0:
@@ -47,7 +47,7 @@ def read_whole_number(fields: Mapping[str, Any], name: str) -> int:
     """Return an integer of any size; `7`, `7.0` and `"7"` are the same.
 
     Raises:
-        RowSkipped: it is missing or no whole number.
+        RowSkipped: it is missing or not a whole number.
     """
     value = fields.get(name)
     if type(value) is int:
@@ -67,7 +67,7 @@ def read_time_us(fields: Mapping[str, Any], name: str, units_per_s: int) -> int:
         units_per_s: 1 for seconds, 1000 for milliseconds, 10**9 for nanoseconds.
 
     Raises:
-        RowSkipped: it is missing, no number, negative or out of range.
+        RowSkipped: it is missing, not a number, negative or out of range.
     """
     value = fields.get(name)
     if type(value) is int and units_per_s <= 1_000_000:
@@ -83,12 +83,12 @@ def read_time_us(fields: Mapping[str, Any], name: str, units_per_s: int) -> int:
 
 
 def read_date_time_us(fields: Mapping[str, Any], name: str) -> int:
-    """Return an ISO 8601 date and time as microseconds since 1970, UTC where no offset is given.
+    """Return an ISO 8601 date and time as microseconds since 1970, in UTC if it has no offset.
 
     Digits beyond microseconds are cut off.
 
     Raises:
-        RowSkipped: it is missing, no date and time, or before 1970.
+        RowSkipped: it is missing, not a date and time, or before 1970.
     """
     value = fields.get(name)
     if isinstance(value, str) and value.strip():
@@ -109,10 +109,10 @@ def read_date_time_us(fields: Mapping[str, Any], name: str) -> int:
 
 
 def read_identity(value: object) -> str | None:
-    """Return an id as text, or None when there is none.
+    """Return an id as text, or None if there is none.
 
-    Text, whole numbers (as other tools write them: 7.0) and UTF-8 bytes are ids; null, empty text
-    and anything else are not.
+    Text, whole numbers (also written as 7.0) and UTF-8 bytes are ids; null, empty text and all other
+    values are not.
     """
     if isinstance(value, bytes):
         try:
@@ -120,7 +120,7 @@ def read_identity(value: object) -> str | None:
         except UnicodeDecodeError:
             return None
     if isinstance(value, str):
-        # JSON can spell half of a surrogate pair, which no file can hold.
+        # JSON can contain half of a surrogate pair, which cannot be written to a file.
         return value.encode("utf-8", "backslashreplace").decode("utf-8") or None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -133,7 +133,7 @@ def read_mapping(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return a nested JSON object.
 
     Raises:
-        RowSkipped: it is missing or something else.
+        RowSkipped: it is missing or not an object.
     """
     value = fields.get(name)
     if value is None:
@@ -151,7 +151,7 @@ def _number(value: object, name: str, wanted: str) -> Decimal:
         raise RowSkipped(f"{name} is not {wanted}")
     if isinstance(value, float) and not math.isfinite(value):
         raise RowSkipped(f"{name} is not {wanted}")
-    # repr of a float is the shortest text that is that float: what the log said.
+    # repr of a float is the shortest text with that value, as in the log.
     text = repr(value) if isinstance(value, float) else str(value).strip()
     if len(text) > _NUMBER_CHARACTERS_MAX:
         raise RowSkipped(f"{name} is not {wanted}")
@@ -167,31 +167,31 @@ def _number(value: object, name: str, wanted: str) -> Decimal:
 def read_planned_tokens(
     reader: LogReader, fields: Mapping[str, Any], generated: str, limit: object
 ) -> int:
-    """Return what an aborted request would have generated, so that its abort cuts it short.
+    """Return the number of tokens that an aborted request would have generated without the abort.
 
-    That is its limit where the log has it; else what it did generate, at least 1, and the row is
-    counted as changed. Read everything else of the row before.
+    This is its limit, if the log has one. Otherwise it is the number of tokens generated, at least 1, and
+    the row is counted as changed. Call this after reading all other fields of the row.
 
     Args:
-        reader: where the row stands.
+        reader: the reader, at this row.
         fields: the row.
-        generated: which field has the tokens generated until the abort; it may be missing or 0.
-        limit: what the log has as the most tokens to generate, if anything.
+        generated: the field with the tokens generated before the abort; it may be missing or 0.
+        limit: the maximum number of tokens to generate, if the log has it.
 
     Raises:
-        RowSkipped: the tokens generated are no token count.
+        RowSkipped: the number of generated tokens is not a token count.
     """
     tokens = 1
     if fields.get(generated) not in (None, 0, "0"):
         tokens = read_tokens(fields, generated)
     if type(limit) is int and tokens <= limit <= TOKENS_MAX:
         return limit
-    reader.note("aborted, and nothing says how much it would have generated: kept as far as it got")
+    reader.note("aborted, and its planned output is unknown: kept with the tokens generated so far")
     return tokens
 
 
 def check_cancel_us(cancel_us: int, arrival_us: int) -> int:
-    """Return the time of an abort, once it is one.
+    """Return the time of an abort after checking it.
 
     Raises:
         RowSkipped: it is before the arrival, or out of range.

@@ -1,4 +1,4 @@
-"""vLLM OpenTelemetry spans: OTLP JSON lines, as the OpenTelemetry collector's `file` exporter writes.
+"""vLLM OpenTelemetry spans: OTLP JSON lines written by the OpenTelemetry collector's `file` exporter.
 
 vLLM started with `--otlp-traces-endpoint` sends one span per request, when it ends. A line is a
 batch of spans, of any service that sends to the collector:
@@ -16,10 +16,10 @@ batch of spans, of any service that sends to the collector:
     gen_ai.response.finish_reasons   JSON in a string, such as `["stop"]`; not in older versions,
                                      which have no spans of aborted requests either
 
-A row is a span. A span is a request when it is named `llm_request` or has a request id and prompt
-tokens (SGLang's `--enable-trace` names its spans otherwise); any other is skipped. A request that
-ends with `abort` becomes one with `cancel_us`, its end; with `error`, or a span with the status of
-an error, it failed and is skipped. vLLM drops spans when its export queue is full.
+A row is a span. A span is a request if it is named `llm_request` or has a request id and prompt tokens
+(SGLang's `--enable-trace` uses other names); other spans are skipped. For a request that ends with
+`abort`, `cancel_us` is its end. A request that ends with `error`, or whose span has an error status,
+failed and is skipped. vLLM drops spans if its export queue is full.
 
 Source: vllm-project/vllm, `vllm/v1/engine/output_processor.py` (`OutputProcessor.do_tracing`) at
 commit bef65387 and `vllm/tracing/utils.py` (`SpanAttributes`) at 0bf3270f; SGLang 0.5.23,
@@ -63,10 +63,10 @@ def _matches(sample: Sample) -> bool:
 def _read(reader: LogReader) -> Iterator[TraceRequest]:
     def to_request(span: object) -> TraceRequest:
         if not isinstance(span, dict):
-            raise RowSkipped("it is no span")
+            raise RowSkipped("it is not a span")
         values = _attributes(span)
         if span.get("name") != "llm_request" and not {_REQUEST_ID, _PROMPT_TOKENS} <= values.keys():
-            raise RowSkipped("the span is no LLM request")
+            raise RowSkipped("the span is not an LLM request")
         arrival_us = read_time_us(span, "startTimeUnixNano", 10**9)
         if arrival_us == 0:
             raise RowSkipped("startTimeUnixNano is 0: the span has no start")
@@ -97,7 +97,7 @@ def _read(reader: LogReader) -> Iterator[TraceRequest]:
 
 
 def _spans(batches: Iterable[Mapping[str, Any]]) -> Iterator[object]:
-    """Yield every span; what stands where spans should, but is none, comes as None."""
+    """Yield every span; anything else in the place of a span is yielded as None."""
     for batch in batches:
         if "resourceSpans" not in batch:
             yield None
@@ -107,7 +107,7 @@ def _spans(batches: Iterable[Mapping[str, Any]]) -> Iterator[object]:
 
 
 def _items(fields: object, name: str) -> list[object]:
-    """The items of a repeated field, which is left out when there are none."""
+    """Return the items of a repeated field, which is absent if it has none."""
     if not isinstance(fields, dict):
         return [None]
     items = fields.get(name)
@@ -117,7 +117,7 @@ def _items(fields: object, name: str) -> list[object]:
 
 
 def _attributes(span: Mapping[str, Any]) -> dict[str, Any]:
-    """A span's attributes by name; values that are no text and no number are None."""
+    """Return a span's attributes by name; values other than text and numbers become None."""
     values = {}
     for attribute in _items(span, "attributes"):
         if not isinstance(attribute, dict) or not isinstance(attribute.get("key"), str):

@@ -1,1 +1,1 @@
-"""New traces of any size that resemble a given one: fit a model, generate from it."""
+"""Generate traces of any size that resemble a given trace: fit a model, then draw from it."""

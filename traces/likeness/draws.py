@@ -1,4 +1,4 @@
-"""The numbers of a trace that resembles another: arrivals, lengths, reused blocks and aborts."""
+"""Draw the numbers of a trace that resembles another: arrivals, lengths, reused blocks, aborts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from traces.likeness.options import LikenessOptions
 
 _Integers = npt.NDArray[np.int64]
 
-#: Moments (requests that arrive together) copied in one go: long enough to keep bursts, short
-#: enough that a source of a few hundred moments is mixed.
+#: Moments (groups of requests that arrive together) copied in one block: long enough to keep bursts,
+#: short enough to mix a source of a few hundred moments.
 MOMENTS_MAX = 256
 _BLOCKS_MIN = 16
 
-#: A row comes later by up to this share of all rows.
+#: A row is moved back by up to this share of all rows.
 SHUFFLE_SHARE = 1.0 / 32
 
 #: A drawn value moves by up to this share of all ranks.
@@ -26,11 +26,12 @@ RANK_JITTER = 1.0 / 512
 
 
 class BlockArrivals:
-    """An endless sequence of gaps between arrivals, made of blocks of a source's own gaps.
+    """An endless sequence of gaps between arrivals, composed of blocks of the source's gaps.
 
-    Block number b starts where the source was after as many moments, give or take a block. So
-    every part of the source is used equally often, its rate over time comes back cycle after cycle,
-    and bursts and ties shorter than a block stay what they were (a moving-block bootstrap).
+    Each block starts at about the place that the source had reached after the same number of moments
+    (plus or minus one block). Every part of the source is therefore used equally often, its rate over
+    time repeats in every cycle, and bursts and ties shorter than a block are preserved (a moving-block
+    bootstrap).
     """
 
     def __init__(
@@ -41,8 +42,8 @@ class BlockArrivals:
         Args:
             gaps_us: gap before each sampled request, shape (n,); the first one is > 0 unless all
                 are 0.
-            source_count: requests of the whole source, of which the gaps may be a sample.
-            generator: where chance comes from.
+            source_count: requests of the complete source; the gaps may be a sample of it.
+            generator: the source of randomness.
         """
         self._gaps_us = gaps_us
         self._generator = generator
@@ -50,13 +51,13 @@ class BlockArrivals:
         self._starts = np.append(np.flatnonzero(gaps_us) if gaps_us.any() else 0, gaps_us.size)
         self._moments = self._starts.size - 1
         self._block_moments = min(max(self._moments // _BLOCKS_MIN, 1), MOMENTS_MAX)
-        # A sampled part of the source stands for its neighbours and lasts as long as they did.
+        # A sampled part of the source represents its neighbours and lasts as long as they did.
         self._moments_step = self._block_moments * gaps_us.size / source_count
         self._block = 0
         self._left = np.empty(0, np.int64)
 
     def take(self, count: int) -> _Integers:
-        """Return the next `count` gaps in microseconds, the one before the first request included."""
+        """Return the next `count` gaps in microseconds, including the gap before the first request."""
         pieces, size = [self._left], self._left.size
         while size < count:
             pieces.extend(self._next_block())
@@ -138,12 +139,12 @@ class Draws:
     """The numbers of some requests, arrays of one shape (n,).
 
     Attributes:
-        rows: rows of the model (`traces.likeness.fitting.ROW`) that the requests are modelled on.
+        rows: the model's rows (`traces.likeness.fitting.ROW`) on which the requests are based.
         arrival_us: sorted, from 0.
         input_tokens: prompt lengths.
         output_tokens: answer lengths.
         abort_after_us: from the arrival to the client's abort, or `NO_ABORT`.
-        blocks_taken: leading blocks to take from an earlier prompt; at most those the prompt fills.
+        blocks_taken: leading blocks to copy from an earlier prompt, at most the full blocks of the prompt.
     """
 
     rows: Rows
@@ -172,7 +173,7 @@ class DrawStream:
         """Prepare the model's columns.
 
         Raises:
-            TraceError: the rate cannot be had, or the trace would last too long.
+            TraceError: the rate is impossible, or the trace would last too long.
         """
         self._rows = model.rows
         self._block_size = model.block_size
@@ -222,7 +223,7 @@ class DrawStream:
         return delays_us
 
     def _blocks_taken(self, rows: Rows, input_tokens: _Integers) -> _Integers:
-        """Scale the blocks that the model's rows found with the length of the prompts."""
+        """Scale the number of reused blocks of the model's rows with the length of the prompts."""
         if self._block_size is None:
             return np.zeros(rows.size, np.int64)
         full_blocks = input_tokens // self._block_size
@@ -233,19 +234,19 @@ class DrawStream:
 
 
 def _time_scale(model: TraceModel, options: LikenessOptions) -> float:
-    """Return by what all gaps are multiplied."""
+    """Return the factor by which all gaps are multiplied."""
     scale = 1.0
     if options.rate_per_s is not None:
         if not model.duration_us:
             raise TraceError(
                 f"synthesis: all requests of {model.name} arrive at once, so there is no rate to "
-                "change; leave out --rate"
+                "change; omit --rate"
             )
         gap_us = model.duration_us / (model.request_count - 1)
         scale = 1e6 / options.rate_per_s / gap_us
     if options.requests * float(model.rows["gap_us"].mean()) * scale > _TIME_US_MAX / 4:
         raise TraceError(
-            f"synthesis: {options.requests} requests at this pace take too long for microseconds; "
+            f"synthesis: {options.requests} requests at this rate take too long for microseconds; "
             "give a higher --rate"
         )
     return scale

@@ -1,6 +1,6 @@
-"""Fit a model of a trace: rows sampled evenly over it, each with what it reused of earlier ones.
+"""Fit a model of a trace: evenly sampled rows, each with the blocks it reused from earlier requests.
 
-`traces.likeness.generation` makes new traces of any size from the model; it says what is modelled.
+`traces.likeness.generation` makes new traces of any size from the model and describes what is modelled.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from traces.statistics.inspection import session_fingerprints
 from traces.statistics.prefix_reuse import flat_hashes
 from traces.statistics.spill import SpilledRecords
 
-#: Rows a model holds at most; of a longer trace, segments spread evenly over it.
+#: Maximum number of rows in a model; for longer traces, segments spread evenly over the trace.
 SAMPLE_ROWS_MAX = 2**20
 
-#: Neighbouring rows that are kept, or left out, together.
+#: Neighbouring rows that are kept or omitted together.
 SEGMENT_ROWS = 1024
 
 #: In `ROW.abort_after_us`: the client did not abort.
@@ -55,11 +55,11 @@ _Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class TraceModel:
-    """What was learnt of one trace.
+    """The model of one trace.
 
     Attributes:
-        name: file name of the source, for people.
-        source_sha256: digest of the source; keeps the identities of every new trace its own.
+        name: file name of the source, for display.
+        source_sha256: digest of the source, which makes the identities of new traces unique.
         request_count: requests of the source, at least 1.
         duration_us: from its first arrival to its last.
         block_size: tokens a block hash covers, or None.
@@ -75,20 +75,20 @@ class TraceModel:
 
     @property
     def is_sampled(self) -> bool:
-        """Whether the source was too long to keep every row."""
+        """Whether the source was too long for keeping every row."""
         return self.rows.size < self.request_count
 
 
 def fit_trace(path: str | Path, on_progress: Callable[[int], None] | None = None) -> TraceModel:
-    """Fit a model in one pass and bounded memory; what requests reused is counted over all of them.
+    """Fit a model in one pass and bounded memory; reuse is counted over all requests.
 
     Args:
         path: trace to learn from.
-        on_progress: called now and then with the requests read so far.
+        on_progress: called from time to time with the number of requests read.
 
     Raises:
-        TraceError: the file is no trace, a row is wrong, it is empty, or there is no room for
-            temporary files.
+        TraceError: the file is not a trace, a row is invalid, the trace is empty, or there is no room
+            for temporary files.
     """
     trace = open_trace(path)
     if not trace.request_count:
@@ -115,7 +115,7 @@ def fit_trace(path: str | Path, on_progress: Callable[[int], None] | None = None
         _fill_context(rows, sample, blocks)
         _fill_sessions(rows, sample, sessions)
     if rows["gap_us"].any():
-        # The first request has no gap: take a usual one, that the source has.
+        # The first request has no gap: use the median gap of the source.
         gaps_us = rows["gap_us"]
         rows["gap_us"][0] = np.quantile(gaps_us[gaps_us > 0], 0.5, method="lower")
     return TraceModel(
@@ -129,7 +129,7 @@ def fit_trace(path: str | Path, on_progress: Callable[[int], None] | None = None
 
 
 class _RowSample:
-    """Keeps every `stride`-th segment of rows; the stride doubles when there are too many."""
+    """Keeps every `stride`-th segment of rows; the stride doubles whenever there are too many rows."""
 
     def __init__(self) -> None:
         self._stride = 1
@@ -148,7 +148,7 @@ class _RowSample:
         return np.concatenate(self._pieces)
 
     def places(self, rows: _Integers) -> tuple[npt.NDArray[np.bool_], _Integers]:
-        """Return which of these row numbers were kept, and where those are among the kept ones."""
+        """Return a mask of the kept row numbers, and the positions of those among all kept rows."""
         segments = rows // SEGMENT_ROWS
         is_kept = segments % self._stride == 0
         places = segments // self._stride * SEGMENT_ROWS + rows % SEGMENT_ROWS
@@ -160,7 +160,7 @@ class _RowSample:
 
 
 def _describe_rows(batch: Any, first_row: int, last_us: int) -> Rows:
-    """Copy from a batch what a row says by itself."""
+    """Copy the values of a batch that do not depend on other rows."""
     arrival_us = batch.column("arrival_us").to_numpy()
     rows = np.zeros(batch.num_rows, ROW)
     rows["row"] = np.arange(first_row, first_row + batch.num_rows)
@@ -180,7 +180,7 @@ def _describe_rows(batch: Any, first_row: int, last_us: int) -> Rows:
 
 
 def _spill_blocks(batch: Any, first_row: int, block_size: int, blocks: SpilledRecords) -> None:
-    """Add a record per block: its hash; twice its row, plus 1 for a partial last block."""
+    """Add a record per block: the hash, and twice the row number, plus 1 for a partial last block."""
     hashes, counts = flat_hashes(batch.column("block_hashes"))
     values = np.repeat(np.arange(first_row, first_row + counts.size) * 2, counts).astype(np.uint32)
     is_partial = (counts > 0) & (batch.column("input_tokens").to_numpy() % block_size > 0)
@@ -195,9 +195,9 @@ def _spill_sessions(batch: Any, first_row: int, sessions: SpilledRecords) -> Non
 
 
 def _fill_context(rows: Rows, sample: _RowSample, blocks: SpilledRecords) -> None:
-    """Count for every sampled row the blocks an infinite cache would have found, and their age.
+    """Count, for every sampled row, the blocks an infinite cache would have found, and their age.
 
-    Using a block uses all before it, so the block of a prompt that waited longest is the deepest.
+    Using a block uses all blocks before it, so the oldest block of a prompt is the deepest one.
     """
     for hashes, values in blocks.groups():
         later, before = _repeats(hashes)
@@ -219,7 +219,7 @@ def _fill_sessions(rows: Rows, sample: _RowSample, sessions: SpilledRecords) -> 
 
 
 def _repeats(keys: npt.NDArray[np.uint64]) -> tuple[_Integers, _Integers]:
-    """Return the places of keys that occurred before, and of their occurrence just before."""
+    """Return the positions of repeated keys, and the position of each key's previous occurrence."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     again = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1

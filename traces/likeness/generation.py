@@ -1,28 +1,28 @@
-"""New traces of any size that resemble a real one (`kvreplay trace synth --like`).
+"""Generate traces of any size that resemble a real one (`kvreplay trace synth --like`).
 
-Every request is modelled on a row of the source. All rows get their turn, about in order, and then
-again: a longer trace repeats the source with other chances, a shorter one is like its beginning.
-What is modelled:
+Every request is based on a row of the source. All rows are used in roughly their order, repeatedly: a
+longer trace repeats the source with other random choices, a shorter one resembles its beginning.
+The model covers
 
-- arrivals: blocks of the source's own gaps, taken from nearby places, so that the rate over time,
-  bursts and ties stay (`traces.likeness.draws`);
-- lengths: input and output jointly, each moved a little in rank;
-- prefix reuse: the row says how much of its prompt an infinite cache would have found, and how many
-  requests ago that was last used; the new prompt begins with exactly as many blocks of a prompt
-  generated about that long ago, and goes on with fresh ones. A row that repeats another one's
-  whole prompt makes a request that does so too;
-- sessions, where the source has them: how many requests have one and how many go on with one; those
-  take up the last prompt of a session of about the right age and size;
-- aborts (share, delay, what they have to do with lengths), priorities, the block size.
+- arrivals: blocks of the source's gaps, taken from nearby places, so that the rate over time, bursts
+  and ties are preserved (`traces.likeness.draws`);
+- lengths: input and output jointly, each moved slightly in rank;
+- prefix reuse: a row gives the part of its prompt that an infinite cache would have found, and how many
+  requests ago that part was last used. The new prompt begins with exactly as many blocks of a prompt
+  generated about that long ago, and continues with fresh blocks. A row that repeats a complete prompt
+  gives a request that does the same;
+- sessions, if the source has them: the number of requests with a session, and of those that continue
+  one; these continue the last prompt of a session of about the right age and size;
+- aborts (share, delay, correlation with lengths), priorities, the block size.
 
-What is not: what one request has to do with the next, beyond its gap and the prompt it takes up;
-how many prompts share one prefix; contexts older than the prompts that memory holds
+It does not cover relations between consecutive requests beyond the gap and the reused prompt, the
+number of prompts that share one prefix, and contexts older than the prompts kept in memory
 (`traces.likeness.prompts`).
 
-This is no anonymiser. No id and no hash of the source is in the new trace, but stretches of its
-arrival gaps are, to the microsecond and in order; lengths and abort delays are within a fraction
-of a per cent of the source's, the longest ones exact; those of one request stay together, with its
-priority, and come at about its time. Of a short source nearly all of that can be read back.
+This does not anonymize. The new trace contains no id and no hash of the source, but it contains sequences
+of its arrival gaps, in order and exact to the microsecond. Lengths and abort delays are within a fraction
+of a percent of those of the source, the longest ones exact. Those of one request stay together, with
+its priority, at about its time. From a short source nearly all of that can be recovered.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ def write_trace_like(
     """Write a new trace to `path`, atomically, and return its number of requests.
 
     Args:
-        model: what `traces.likeness.fitting.fit_trace` learnt.
+        model: the result of `traces.likeness.fitting.fit_trace`.
         options: size, seed and rate.
-        path: Parquet file to make or replace, or its place.
-        on_progress: called now and then with the requests written so far.
-        force: whether a trace made from something else is replaced too.
+        path: Parquet file to create or replace, or its place.
+        on_progress: called from time to time with the number of requests written.
+        force: replace a trace that was made from something else, too.
 
     Raises:
-        TraceError: the file cannot be written, the rate cannot be had, or the trace would last
-            too long.
+        TraceError: the file cannot be written, the rate is impossible, or the trace would last too
+            long.
     """
     count = 0
     source = options.describe(model.name)
@@ -93,7 +93,7 @@ def synthesize_like(model: TraceModel, options: LikenessOptions) -> Iterator[dic
     """Yield the new trace as batches of columns for `TraceWriter.write_columns`.
 
     Raises:
-        TraceError: the rate cannot be had, or the trace would last too long.
+        TraceError: the rate is impossible, or the trace would last too long.
     """
     stream = DrawStream(model, options)
     maker = _RequestMaker(model, options.seed)
@@ -114,11 +114,11 @@ def _pieces(input_tokens: _Integers, block_size: int | None) -> Iterator[tuple[i
 
 
 class _RequestMaker:
-    """Turns draws into requests: names them and weaves their prompts from earlier ones."""
+    """Turns draws into requests: names them and composes their prompts from earlier ones."""
 
     def __init__(self, model: TraceModel, seed: int) -> None:
         self._block_size = model.block_size
-        # The source's digest is in every name and hash, so that none of them is the source's.
+        # Every name and hash depends on the source's digest, so none of them equals the source's.
         digest = hashlib.blake2b(f"{model.source_sha256} {seed}".encode(), digest_size=16).digest()
         self._tag = digest[:6].hex()
         self._hash_key = np.uint64(int.from_bytes(digest[8:]))
@@ -153,11 +153,11 @@ class _RequestMaker:
         return columns
 
     def _choose_contexts(self, draws: Draws) -> tuple[list[int], list[int], list[int], list[int]]:
-        """Choose for every request the earlier prompt it takes up.
+        """Choose, for every request, the earlier prompt that it continues.
 
         Returns:
             Four lists with an element per request: prompt length, number of the earlier request
-            (or `_NO_CONTEXT`), hashes to take from it, and session (or `NO_SESSION`).
+            (or `_NO_CONTEXT`), number of hashes to copy from it, and session (or `NO_SESSION`).
         """
         reservoir, size = self._reservoir, self._block_size or 1
         lengths: list[int] = draws.input_tokens.tolist()
@@ -202,8 +202,8 @@ class _RequestMaker:
     ) -> tuple[_Hashes, _Integers]:
         """Return the hashes of the requests in one array, and the bounds of each.
 
-        A fresh hash names its request and its place in the prompt, and with them all that is
-        before it, because a request takes up one context only.
+        A fresh hash identifies its request and its position in the prompt, and thereby everything before
+        it, because a request continues only one context.
         """
         bounds = np.concatenate(([0], np.cumsum(counts)))
         places = np.arange(bounds[-1]) - np.repeat(bounds[:-1], counts) + 1
@@ -218,7 +218,7 @@ class _RequestMaker:
         return hashes, bounds
 
     def _names(self, kind: str, numbers: _Integers) -> Any:
-        """Return `<tag>-<kind><number>` for every number, null where it is `NO_SESSION`."""
+        """Return `<tag>-<kind><number>` for every number, null for `NO_SESSION`."""
         texts = pa.array(numbers, mask=numbers == NO_SESSION).cast(pa.string())
         return pc.binary_join_element_wise(f"{self._tag}-{kind}", texts, "")
 

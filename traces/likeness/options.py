@@ -1,4 +1,4 @@
-"""What a trace that resembles another depends on: plain data, importing the standard library only."""
+"""Options of a trace that resembles another: plain data; imports only the standard library."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from traces.errors import TraceError
 
 @dataclass(frozen=True, slots=True)
 class LikenessOptions:
-    """Size, seed and rate of a new trace; with the same model, equal ones give equal bytes.
+    """Size, seed and rate of a new trace; with the same model, equal options give equal bytes.
 
     Attributes:
         requests: number of requests, at least 1.
-        seed: any integer >= 0; everything random derives from it.
-        rate_per_s: mean arrivals per second, all gaps scaled alike; None for the source's.
+        seed: any integer >= 0; the source of all randomness.
+        rate_per_s: mean arrivals per second, by scaling all gaps; None for the rate of the source.
     """
 
     requests: int
@@ -23,7 +23,7 @@ class LikenessOptions:
     rate_per_s: float | None = None
 
     def __post_init__(self) -> None:
-        """Raise `TraceError` when a number makes no trace."""
+        """Raise `TraceError` for invalid options."""
         if not 1 <= self.requests < 2**31:
             self._refuse("requests", f"between 1 and {2**31 - 1}")
         if not 0 <= self.seed < 2**128:

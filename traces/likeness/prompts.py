@@ -1,4 +1,4 @@
-"""The last prompts that a synthesis made, in bounded memory, to take up again by age and size."""
+"""The most recent generated prompts, in bounded memory, to be continued by age and size."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from bisect import bisect_left, insort
 import numpy as np
 import numpy.typing as npt
 
-#: What is kept: 32 MiB of hashes, and about as much again for the prompts themselves.
+#: Limits: 32 MiB of hashes, and about as much for the prompts themselves.
 HASHES_MAX = 2**22
 PROMPTS_MAX = 2**17
 
 #: Session of a prompt that has none.
 NO_SESSION = -1
 
-#: Prompts of each size looked at on either side of the wanted age.
+#: Prompts of each size to examine on either side of the wanted age.
 _LOOK_AROUND = 4
 
-#: How much a relative error in size weighs against one in age.
+#: Weight of a relative error in size compared with one in age.
 _SIZE_WEIGHT = 4.0
 
 _SIZE_CLASSES = 33
@@ -26,10 +26,10 @@ _Hashes = npt.NDArray[np.uint64]
 
 
 class PromptReservoir:
-    """Remembers prompts by their row number, oldest first, and finds one of a given age and size.
+    """Stores prompts by row number, oldest first, and finds one of a given age and size.
 
-    A prompt is announced with `add`, in row order, and may be found from then on; its hashes follow
-    with `keep_hashes`. `trim` forgets the oldest ones. Ages count prompts, 1 for the last one.
+    `add` announces a prompt, in row order, and makes it available; `keep_hashes` adds its hashes.
+    `trim` forgets the oldest prompts. Ages count prompts, 1 for the last one.
     """
 
     def __init__(self) -> None:
@@ -39,14 +39,14 @@ class PromptReservoir:
         self._sessions: list[int] = []
         self._hashes: list[_Hashes] = []
         self._hash_count = 0
-        # Prompts that can be taken up, by the bit length of their number of full blocks: rows of
-        # such a size, ascending. A prompt that a later one took whole is replaced by that one.
+        # Prompts that can be continued, by the bit length of their number of full blocks: rows of
+        # that size, ascending. A prompt that a later one contains completely is replaced by it.
         self._by_size: list[list[int]] = [[] for _ in range(_SIZE_CLASSES)]
         # (full blocks, row) of the last prompt of every session, ascending.
         self._open_sessions: list[tuple[int, int]] = []
 
     def add(self, input_tokens: int, full_blocks: int, session: int, has_hashes: bool) -> None:
-        """Announce the next prompt: its length, the blocks it fills, and its session."""
+        """Announce the next prompt: its length, its full blocks, and its session."""
         row = self._first_row + len(self._full_blocks)
         self._input_tokens.append(input_tokens)
         self._full_blocks.append(full_blocks)
@@ -66,7 +66,7 @@ class PromptReservoir:
         return self._input_tokens[row - self._first_row]
 
     def full_blocks(self, row: int) -> int:
-        """Return how many blocks a kept prompt fills: those another prompt can begin with."""
+        """Return the number of full blocks of a kept prompt, which another prompt can begin with."""
         return self._full_blocks[row - self._first_row]
 
     def session(self, row: int) -> int:
@@ -78,9 +78,9 @@ class PromptReservoir:
         return self._hashes[row - self._first_row]
 
     def find(self, age: int, full_blocks: int) -> int | None:
-        """Return a prompt with hashes of about this age that fills so many blocks, or more.
+        """Return a prompt with hashes of about this age and with at least `full_blocks` full blocks.
 
-        When no prompt is long enough, the longest must do; None when there is none.
+        If no prompt is long enough, return the longest; None if there is none.
         """
         first = self._first_row
         wanted = first + len(self._full_blocks) - age
@@ -100,13 +100,13 @@ class PromptReservoir:
         for size in (full_blocks, full_blocks + 1, full_blocks + 2, full_blocks + 4):
             place = bisect_left(self._open_sessions, (size, wanted))
             near += self._open_sessions[max(place - _LOOK_AROUND, 0) : place + 2 * _LOOK_AROUND]
-        # Of a long prompt nothing is lost if a hundredth is missing.
+        # For a long prompt, one percent less makes no difference.
         shortest = full_blocks - full_blocks // 100
         longer = [row for size, row in near if size >= shortest]
         return self._best(longer or [row for _, row in near], age, full_blocks)
 
     def take_up(self, row: int, blocks: int, *, in_session: bool) -> None:
-        """Note that a new prompt begins with so many blocks of a kept one, or goes on with it."""
+        """Record that a new prompt begins with `blocks` blocks of a kept one, or continues its session."""
         full_blocks = self.full_blocks(row)
         if 0 < full_blocks <= blocks:
             rows = self._by_size[full_blocks.bit_length()]

@@ -1,1 +1,1 @@
-"""De-identified copies of traces: other names, other hashes, the same shape."""
+"""De-identified copies of traces, with new names and hashes and the same structure."""

@@ -1,10 +1,10 @@
-"""Anonymise a trace: pseudonyms for identities, re-keyed block hashes, coarser times.
+"""Anonymize a trace: pseudonyms for identities, re-keyed block hashes, coarser times.
 
-What a replay needs survives: lengths, order, which requests belong to one session or tenant, which
-prompts share a prefix. So this does NOT hide how long prompts and answers are, when requests arrive
-and are cancelled (unless quantised, and then only within a quantum), priorities, how many segments
-an id has, how many requests a session or tenant has, nor who shares a prefix with whom: somebody who
-knows such facts of a request can recognise it.
+Everything that a replay needs stays: lengths, order, the requests of each session and tenant, shared
+prefixes. So this does NOT hide the lengths of prompts and answers, the times of arrivals and
+cancellations (unless quantized, and then only within a quantum), priorities, the number of segments of
+an id, the number of requests of a session or tenant, nor which requests share a prefix. Somebody who
+knows such facts about a request can recognize it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _IDENTITY_KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class AnonymizeKeys:
-    """Independent keys, one per purpose; they never show in a representation.
+    """Independent keys, one per purpose; they never appear in a `repr`.
 
     Attributes:
         identities: 32 bytes, for `traces.pseudonyms.keyed_names`.
@@ -52,19 +52,19 @@ class AnonymizeKeys:
 
 
 def derive_keys(secret: bytes, origin: str = "the secret") -> AnonymizeKeys:
-    """Derive the keys from a secret, the same every time (scrypt, 32 MiB for a moment).
+    """Derive the keys from a secret, deterministically (scrypt, which briefly uses 32 MiB).
 
     Args:
         secret: at least `SECRET_BYTES_MIN` bytes.
-        origin: what the message calls it.
+        origin: name of the secret in error messages.
 
     Raises:
         TraceError: the secret is too short.
     """
     if len(secret) < SECRET_BYTES_MIN:
         raise TraceError(
-            f"{origin}: has {len(secret)} bytes where a secret needs at least "
-            f"{SECRET_BYTES_MIN}; make one with `openssl rand -hex 32`"
+            f"{origin}: has {len(secret)} bytes, but a secret needs at least "
+            f"{SECRET_BYTES_MIN}; create one with `openssl rand -hex 32`"
         )
     keys = hashlib.scrypt(
         secret,
@@ -87,22 +87,22 @@ def anonymize_trace(
     on_progress: Callable[[int], None] | None = None,
     force: bool = True,
 ) -> int:
-    """Write `source`, anonymised, to `output`; return its number of requests.
+    """Write an anonymized copy of `source` to `output`; return its number of requests.
 
-    Same trace, keys and quantum, same bytes (with the same libraries). The schema's columns, the
-    block size and the request count pass, nothing else of the input.
+    The same trace, keys and quantum give the same bytes (with the same libraries). Only the columns of
+    the schema, the block size and the request count are copied.
 
     Args:
         source: trace to read, as a stream.
-        output: Parquet file to make or replace, atomically.
+        output: Parquet file to create or replace, atomically.
         keys: from `derive_keys`.
-        quantum_us: arrivals and cancels are floored to multiples of so many microseconds.
-        on_progress: called now and then with the requests written so far.
-        force: whether a trace made from something else is replaced too.
+        quantum_us: arrivals and cancellations are floored to multiples of this, in microseconds.
+        on_progress: called from time to time with the number of requests written.
+        force: replace a trace that was made from something else, too.
 
     Raises:
-        TraceError: the trace is unsound, or the quantum is not from 1 to `QUANTUM_US_MAX`.
-        OutputError: `output` is the same file, is not ours or cannot be written.
+        TraceError: the trace is invalid, or the quantum is not from 1 to `QUANTUM_US_MAX`.
+        OutputError: `output` is the input file, was not made by kvreplay or cannot be written.
     """
     if not 1 <= quantum_us <= QUANTUM_US_MAX:
         raise TraceError(
@@ -128,7 +128,7 @@ def anonymize_trace(
 
 
 def _named(batch: Any, pseudonyms: Pseudonyms) -> dict[str, Any]:
-    # Bytes, because that is what digests are made of.
+    # Bytes, because digests are computed from bytes.
     requests, sessions = (
         batch.column(name).cast(pa.binary()).to_pylist() for name in ("request_id", "session_id")
     )
@@ -142,15 +142,15 @@ def _named(batch: Any, pseudonyms: Pseudonyms) -> dict[str, Any]:
 
 
 def _rekeyed(hashes: Any, key: bytes) -> Any:
-    """Replace every hash of a list<uint64> column; equal ones stay equal.
+    """Replace every hash of a list<uint64> column; equal hashes stay equal.
 
-    Of n different hashes any two become equal with probability n**2 / 2**65 (3e-4 for 10**8), as
-    is true of any 64-bit hash, the originals included.
+    The probability that any two of n different hashes become equal is n**2 / 2**65 (3e-4 for 10**8), as
+    for any 64-bit hash, including the originals.
     """
     if hashes.null_count == len(hashes):
         return hashes
     is_null = hashes.is_null().to_numpy(zero_copy_only=False)
-    # `flatten` leaves out what may lie hidden under a null.
+    # `flatten` omits values hidden under a null.
     lengths = np.where(is_null, 0, np.diff(hashes.offsets.to_numpy()))
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
     values = pa.array(siphash_words(hashes.flatten().to_numpy(), key))
@@ -158,7 +158,7 @@ def _rekeyed(hashes: Any, key: bytes) -> Any:
 
 
 def _floored(times: Any, quantum_us: int) -> Any:
-    """Floor the times of an int64 column; nulls stay null. Flooring keeps every order."""
+    """Floor the times of an int64 column; nulls stay null. Flooring preserves the order."""
     if quantum_us == 1 or times.null_count == len(times):
         return times
     is_null = times.is_null().to_numpy(zero_copy_only=False)

@@ -1,8 +1,9 @@
 """Stable, readable pseudonyms for identities that are paths, such as `acme/bob-17/3`.
 
-Every segment is named under the path before it, `smith-0f3a...` for `acme`, by a keyed digest. So
-equal paths get equal names and share them up to where they part, as tenants, sessions and turns do,
-while equal segments of different parents (turn 3 of two sessions) get unrelated ones.
+The name of a segment, such as `smith-0f3a...` for `acme`, depends on the path before it, through a keyed
+digest. Equal paths therefore get equal names, and paths with a common prefix (tenants, sessions, turns)
+share the names of that prefix, while equal segments of different parents (turn 3 of two sessions) get
+unrelated names.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from hashlib import blake2b
 
 from faker import Faker
 
-#: Segments of a path named one by one; what is beyond is named as one, so that names stay short.
+#: Segments of a path that are named individually; the rest gets one name, so that names stay short.
 SEGMENTS_MAX = 8
 
-#: Bytes of a digest that a name shows, as hexadecimal digits after its word.
+#: Bytes of the digest in a name, as hexadecimal digits after its word.
 TAG_BYTES = 12
 
 _DIGEST_BYTES = 32
@@ -35,11 +36,11 @@ _ROOT: _Name = ("", b"")
 
 
 class Pseudonyms:
-    """Names for identities, one to one for one key, unrelated between two keys.
+    """Names for identities, one to one for each key, and unrelated between keys.
 
-    Two of 100,000,000 different identities share a name with probability below 7e-14: a name ends
-    in 96 bits of a digest, and n of those collide with probability n**2 / 2**97. If it happens to
-    two requests, `TraceWriter` refuses the repeated id.
+    The probability that any two of 100,000,000 different identities share a name is below 7e-14: a name
+    ends in 96 bits of a digest, and n of those collide with probability n**2 / 2**97. If two requests
+    collide, `TraceWriter` refuses the repeated id.
 
     The words come from Faker's lists: another release of Faker may give other words (never other
     digits) for the same key.
@@ -58,8 +59,8 @@ class Pseudonyms:
     def of_request(self, request_id: bytes, session_id: bytes | None) -> str:
         """Return the pseudonym of a request of that session, both given as UTF-8.
 
-        It begins with the session's pseudonym and a slash where the id begins with the session's
-        and a slash, however many segments that has.
+        If the id begins with the session's id and a slash, the pseudonym begins with the session's
+        pseudonym and a slash, regardless of the number of segments.
         """
         if session_id is not None and request_id.startswith(session_id + b"/"):
             session = self._session_name(session_id)
@@ -81,7 +82,7 @@ class Pseudonyms:
         text, digest = parent
         for segment in path.split(b"/", segments_max - 1):
             hasher = self._hasher.copy()
-            # The digest before the segment has one length, so no two (parent, segment) read alike.
+            # The parent's digest has a fixed length, so no two (parent, segment) pairs look the same.
             hasher.update(digest + segment)
             digest = hasher.digest()
             word = self._words[int.from_bytes(digest[:4], "little") % len(self._words)]

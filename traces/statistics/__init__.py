@@ -1,1 +1,1 @@
-"""What is in a trace, in numbers, and how alike two traces are."""
+"""Statistics of a trace, and the similarity of two traces."""

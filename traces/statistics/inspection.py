@@ -1,7 +1,7 @@
-"""What a trace contains, in numbers: sizes, rates, ties, shared prefixes, sessions, aborts; and two compared.
+"""Statistics of a trace: sizes, rates, ties, shared prefixes, sessions, aborts; and a comparison of two.
 
-`inspect_trace` and `compare_traces` make one pass over the checked batches. Memory hardly grows with
-the trace: eight bytes a request for the check that ids are unique, whatever the prompts are.
+`inspect_trace` and `compare_traces` make one pass over the checked batches of each trace. Memory hardly
+grows with the trace: eight bytes a request for the check that ids are unique.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from traces.statistics.prefix_reuse import PrefixReuse
 from traces.statistics.spill import SpilledRecords
 from traces.statistics.value_counts import RunLengths, ValueCounts, kolmogorov_smirnov
 
-#: Columns whose values are counted, by the name they have in the facts.
+#: Columns whose values are counted, by their names in the facts.
 COUNTED = ("input_tokens", "output_tokens", "inter_arrival_us", "after_us")
 
 _WINDOWS_S = (1, 60)
@@ -29,11 +29,11 @@ _PRIORITIES = 256
 
 @dataclass(frozen=True, slots=True)
 class TraceMeasurements:
-    """What one pass over a trace found.
+    """The result of one pass over a trace.
 
     Attributes:
-        facts: the plain JSON values that `inspect_trace` documents.
-        counts: how often each value occurs, by the names in `COUNTED`.
+        facts: the plain JSON values documented at `inspect_trace`.
+        counts: the frequency of each value, by the names in `COUNTED`.
     """
 
     facts: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Which prompt blocks an earlier request had already, as an infinite prefix cache would find them."""
+"""Count the prompt blocks that an infinite prefix cache would find from earlier requests."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from traces.statistics.spill import SpilledRecords
 class PrefixReuse(ExitStack):
     """Context manager that counts seen blocks and tokens of a trace, in bounded memory.
 
-    A block is seen when its hash occurred before, in an earlier request or earlier in its own. The
-    count is exact whatever the size of the trace: hashes beyond a run wait in a temporary file.
+    A block is seen if its hash occurred before, in an earlier request or earlier in the same request. The
+    count is exact for traces of any size: hashes that do not fit in memory go to a temporary file.
     """
 
     def __init__(self, block_size: int) -> None:
@@ -39,7 +39,7 @@ class PrefixReuse(ExitStack):
         has_hashes = counts > 0
         lengths, counts = input_tokens[has_hashes].astype(np.int64), counts[has_hashes]
         tokens = np.full(hashes.size, self._block_size, np.uint32)
-        # The last block of a prompt may be partial and then counts for the tokens it has.
+        # The last block of a prompt may be partial; it counts with its number of tokens.
         tokens[np.cumsum(counts) - 1] = lengths - (counts - 1) * self._block_size
         self._records.add(hashes, tokens)
         self._requests += counts.size
@@ -47,7 +47,7 @@ class PrefixReuse(ExitStack):
         self._tokens += int(lengths.sum())
 
     def result(self) -> dict[str, int | float] | None:
-        """Return the counts under their names in `inspect_trace`; None when there was no block.
+        """Return the counts under their names in `inspect_trace`; None if there was no block.
 
         Raises:
             TraceError: a temporary file cannot be read.

@@ -1,9 +1,9 @@
-"""Group records by a 64-bit key in bounded memory: what does not fit waits in a temporary file.
+"""Group records by a 64-bit key in bounded memory, using a temporary file if necessary.
 
-Records are gathered into runs. A full run is sorted by *bucket* (some bits of the mixed key) and
-appended to one unnamed temporary file, which the operating system removes however the process
-ends. Reading back takes neighbouring buckets of all runs at a time, so that all records of one key
-come together, in the order in which they were added.
+Records are collected in runs. A full run is sorted by *bucket* (some bits of the mixed key) and
+appended to one unnamed temporary file, which the operating system removes when the process ends in any
+way. Neighbouring buckets of all runs are read back together, so all records of one key come together,
+in the order in which they were added.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from traces.errors import TraceError
 from traces.files.writing import unnamed
 from traces.hashing import mix_words
 
-#: Records of a run: 12 bytes each are kept, about 60 while a run is sorted.
+#: Records in a run; 12 bytes are stored for each, and about 60 while a run is sorted.
 RUN_RECORDS = 2**21
 
-#: Records given back at once, unless one bucket alone holds more.
+#: Records returned at once, unless a single bucket holds more.
 GROUP_RECORDS = 2**18
 
 _BUCKET_BITS = 12
@@ -36,7 +36,7 @@ Values = npt.NDArray[np.uint32]
 
 
 class SpilledRecords(ExitStack):
-    """Context manager that gathers (key, value) records and gives them back by key.
+    """Context manager that collects (key, value) records and returns them grouped by key.
 
     Example:
         with SpilledRecords() as records:
@@ -46,12 +46,12 @@ class SpilledRecords(ExitStack):
     """
 
     def __init__(self) -> None:
-        """Start empty; a temporary file is made when the first run is full."""
+        """Start empty; the temporary file is created when the first run is full."""
         super().__init__()
         self._pending: list[tuple[Keys, Values]] = []
         self._pending_records = 0
         self._file: IO[bytes] | None = None
-        #: Of each run: where it starts in the file, and the record at which each bucket starts.
+        #: For each run: its position in the file, and the first record of each bucket.
         self._runs: list[tuple[int, npt.NDArray[np.int64]]] = []
 
     def add(self, keys: Keys, values: Values) -> None:
@@ -66,7 +66,7 @@ class SpilledRecords(ExitStack):
             self._spill()
 
     def groups(self) -> Iterator[tuple[Keys, Values]]:
-        """Yield groups of records, each key in one group only, in the order they were added.
+        """Yield groups of records in the order they were added, with each key in one group only.
 
         Raises:
             TraceError: the temporary file cannot be written or read.
@@ -97,14 +97,14 @@ class SpilledRecords(ExitStack):
         keys, values = self._take_pending()
         if not keys.size:
             return
-        # numpy sorts 16-bit keys by radix: several times faster than the 64-bit keys themselves.
+        # numpy uses a radix sort for 16-bit keys, several times faster than sorting the 64-bit keys.
         buckets = (mix_words(keys) >> np.uint64(64 - _BUCKET_BITS)).astype(np.uint16)
         order = np.argsort(buckets, kind="stable")
         starts = np.zeros(_BUCKETS + 1, np.int64)
         np.cumsum(np.bincount(buckets, minlength=_BUCKETS), out=starts[1:])
         try:
             if self._file is None:
-                # Without a name nothing is left behind even by a kill.
+                # Unnamed, so even a killed process leaves nothing behind.
                 self._file = self.enter_context(unnamed())
             self._runs.append((self._file.seek(0, os.SEEK_END), starts))
             self._file.write(keys[order].data)
@@ -136,5 +136,5 @@ class SpilledRecords(ExitStack):
 def _unusable(problem: OSError) -> TraceError:
     return TraceError(
         f"{tempfile.gettempdir()}: a temporary file cannot be used "
-        f"({problem.strerror or problem}); set TMPDIR to a folder that is writable and has room"
+        f"({problem.strerror or problem}); set TMPDIR to a writable folder with free space"
     )

@@ -1,4 +1,4 @@
-"""How often each value occurs, in bounded memory: quantiles, distances, and runs of equal values."""
+"""Frequencies of values in bounded memory: quantiles, distances, and runs of equal values."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
-#: Distinct values counted one by one; with more, values that agree in their leading bits count
-#: together.
+#: Distinct values that are counted individually; beyond that, values with equal leading bits are
+#: counted together.
 DISTINCT_MAX = 2**20
 
-#: Largest relative error of a value that was counted together with its neighbours.
+#: Largest relative error of a value counted together with its neighbours.
 RELATIVE_ERROR_MAX = 2.0**-11
 
 _LEADING_BITS = 11
@@ -23,7 +23,7 @@ _Integers = npt.NDArray[np.int64]
 
 
 class Spread(TypedDict):
-    """Where the values of a column lie; None where there are none."""
+    """The distribution of a column; None if it has no values."""
 
     min: int | None
     p50: float | None
@@ -34,14 +34,14 @@ class Spread(TypedDict):
 
 
 class ValueCounts:
-    """Counts of non-negative int64 values, exact up to `DISTINCT_MAX` different ones.
+    """Counts of non-negative int64 values, exact for up to `DISTINCT_MAX` different values.
 
-    Beyond that a value stands for its neighbours with a relative error of at most
+    Beyond that, a value represents its neighbours with a relative error of at most
     `RELATIVE_ERROR_MAX`; minimum, maximum and mean stay exact.
 
     Attributes:
         count: values added.
-        is_exact: whether every value is still counted by itself.
+        is_exact: whether every value is still counted individually.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class ValueCounts:
         self.count += fresh.size
         self._pending.append(fresh)
         self._pending_values += fresh.size
-        # Merging costs as much as the values known so far: wait until it is worth it.
+        # Merging costs as much as all known values, so wait until there are enough new ones.
         if self._pending_values > max(_PENDING_VALUES, self._values.size // 2):
             self._merge()
 
@@ -117,9 +117,9 @@ class ValueCounts:
 def kolmogorov_smirnov(one: ValueCounts, other: ValueCounts) -> float | None:
     """Return the largest difference of two distribution functions, 0 to 1; None if one is empty.
 
-    Exact when both counts are: the functions only step at values that occur, so the largest
-    difference is found right after one of them. When one of the two is not exact, both are taken
-    with the leading bits of their values only.
+    The result is exact if both counts are: the functions only step at values that occur, so the largest
+    difference is right after one of them. If one of the two is not exact, only the leading bits of the
+    values are compared.
     """
     if not one.count or not other.count:
         return None
@@ -154,13 +154,14 @@ def _add_up(values: _Integers, counts: _Integers) -> tuple[_Integers, _Integers]
 
 
 class RunLengths:
-    """Follows a sorted stream of int64 that arrives in pieces; memory does not grow.
+    """Counts runs in a sorted stream of int64, given in pieces; memory does not grow.
 
-    Arrival times give ties; arrival times divided by a window give the requests of each window.
+    Applied to arrival times, it counts ties; applied to arrival times divided by a window, the requests
+    in each window.
 
     Attributes:
         distinct: different values so far.
-        longest: occurrences of the most frequent value, 0 when there is none.
+        longest: occurrences of the most frequent value, 0 if there is none.
     """
 
     def __init__(self) -> None:
@@ -173,13 +174,13 @@ class RunLengths:
         self._last_run = 0
 
     def add(self, values: npt.NDArray[np.int64]) -> None:
-        """Go on with sorted values of shape (n,), none smaller than the last one before."""
+        """Add sorted values of shape (n,), none smaller than the last one added before."""
         if not values.size:
             return
         starts = np.flatnonzero(np.concatenate(([True], values[1:] != values[:-1])))
         runs = np.diff(np.concatenate((starts, [values.size])))
         if self._count and values[0] == self._last:
-            # The first run goes on where the last one of the former piece ended.
+            # The first run continues the last run of the previous piece.
             self._squares -= self._last_run**2
             self.distinct -= 1
             runs[0] += self._last_run
@@ -195,8 +196,8 @@ class RunLengths:
     def dispersion(self) -> float | None:
         """Return variance / mean of the occurrences per value from the first to the last value.
 
-        Values in between that never occur count as 0 occurrences. 1 for Poisson arrivals counted
-        in windows, more for bursts, 0 for perfectly even ones; None when there are no values.
+        Values in between that never occur count as 0 occurrences. The result is 1 for Poisson arrivals
+        counted in windows, more for bursts, 0 for perfectly even arrivals, and None without values.
         """
         if not self._count:
             return None

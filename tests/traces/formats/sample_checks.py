@@ -81,7 +81,7 @@ def check_compressed(folder, name, table, blob):
     for codec in ("gzip", "zstd"):
         check_table(folder, name, table, compress(blob, codec))
     check_table(folder, name, table, compress(blob[:5000], "gzip") + compress(blob[5000:], "gzip"))
-    with pytest.raises(TraceError, match="it is cut short or damaged"):
+    with pytest.raises(TraceError, match="it is truncated or damaged"):
         import_bytes(folder, [compress(blob, "zstd")[:-20]], name)
 
 
@@ -95,7 +95,7 @@ def check_text(folder, name, table, blob, crlf_blob, cut_bytes):
     assert rows == wanted
     assert {reason: count.rows for reason, count in report.skipped.items()} == {
         **skipped,
-        "the last line is cut short": 1,
+        "the last line is truncated": 1,
     }
     check_without_rows(folder, name, [b"", b"\n\r\n", compress(b"", "gzip")])
 

@@ -134,7 +134,7 @@ BAILIAN = [
     (_chat(66, 66, 81, 16, 2, [907]), kept("66", 81_000_000, 16, 2, chained(907), "66")),
     (_chat(67, 68, 82, 16, 2, [908]), kept("67", 82_000_000, 16, 2, chained(908), "68")),
     (_chat(68, 67, 83, 16, 2, [909]), kept("68", 83_000_000, 16, 2, chained(909), "68")),
-    (_chat(12, -1, 84, 16, 2, [910]), "its request id was there before"),
+    (_chat(12, -1, 84, 16, 2, [910]), "its request id occurred before"),
     (
         _without(_chat(0, -1, 85, 16, 2, [911]), "chat_id", "type", "turn"),
         kept(None, 85_000_000, 16, 2, chained(911)),

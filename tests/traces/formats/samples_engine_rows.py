@@ -17,7 +17,7 @@ T0 = 1_790_000_000
 #: Stands for a field to leave out.
 GONE = object()
 
-REPEATED = "its request id was there before"
+REPEATED = "its request id occurred before"
 
 
 def token_hashes(token_ids, block_size=64, salt=(None, None, None)):

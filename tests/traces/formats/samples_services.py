@@ -79,13 +79,13 @@ DYNAMO = [
     (_sunk(_end("e", 4100, 64, 0, [6])), "output_tokens is 0: nothing was generated"),
     (
         _sunk(_other("tool_start", tool={"tool_call_id": "t"})),
-        "event_type is tool_start: no request",
+        "event_type is tool_start: not a request",
     ),
-    (_other("tool_end", tool={"status": "succeeded"}), "event_type is tool_end: no request"),
-    (_sunk(_other("tool_error")), "event_type is tool_error: no request"),
+    (_other("tool_end", tool={"status": "succeeded"}), "event_type is tool_end: not a request"),
+    (_sunk(_other("tool_error")), "event_type is tool_error: not a request"),
     (
         _sunk(_other("request_payload", payload={"request_id": "a", "request": "secret"})),
-        "event_type is request_payload: no request",
+        "event_type is request_payload: not a request",
     ),
     (_sunk(_other("surprise")), "event_type is not request_end"),
     (_sunk(_other(["tool_end"])), "event_type is not request_end"),
@@ -93,7 +93,7 @@ DYNAMO = [
     (_sunk(None), "event is missing"),
     (_sunk(_other("request_end")), "request is missing"),
     (_sunk(_other("request_end", request=[])), "request is not an object"),
-    (_sunk(_end("a", 4200, 64, 3, [6])), "its request id was there before"),
+    (_sunk(_end("a", 4200, 64, 3, [6])), "its request id occurred before"),
     # Multimodal: no replay.
     (_end("f", 4300, 1, 3, [], replay=None, input_tokens=70), kept("f", 4_300_000, 70, 3)),
     (_end("g", 4400, 1, 3, [], replay="gone"), "input_tokens is missing"),
@@ -209,9 +209,9 @@ AIPERF = [
     (_call("l", 108 * _MS, 109 * _MS, {}, "odd"), "the request failed"),
     (
         _call("m", -(10**10), 0, _CLIENT, benchmark_phase="warmup"),
-        "benchmark_phase is warmup: not of the measured load",
+        "benchmark_phase is warmup: not part of the measured load",
     ),
-    (_call("a", 110 * _MS, 10**9, _CLIENT), "its request id was there before"),
+    (_call("a", 110 * _MS, 10**9, _CLIENT), "its request id occurred before"),
     (
         _call("n", 111 * _MS, 10**9, {}),
         "usage_prompt_tokens, input_sequence_length, error_isl are missing",

@@ -6,7 +6,7 @@ from samples_engine_rows import GONE, REPEATED, T0, json_lines, kept, present
 
 # vLLM OpenTelemetry spans.
 
-OTHER_SPAN = "the span is no LLM request"
+OTHER_SPAN = "the span is not an LLM request"
 NO_TOKENS = "gen_ai.usage.completion_tokens is 0: nothing was generated"
 FAILED_SPAN = "the request failed: the span or its finish reason is an error"
 
@@ -97,7 +97,7 @@ VLLM_OTLP = [
         span("a6", 2, 5, 6, attributes=[None, {"key": [1]}, 7]),
         "gen_ai.usage.prompt_tokens is missing",
     ),
-    ("a span", "it is no span"),
+    ("a span", "it is not a span"),
     (span({"intValue": "77"}, 0, 5, 6), kept("77", 0, 5, 6)),
 ]
 

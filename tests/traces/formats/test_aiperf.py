@@ -16,7 +16,7 @@ from trace_helpers import without_rows
 def test_every_row_becomes_what_it_was(tmp_path):
     report = check_table(tmp_path, "aiperf", AIPERF, aiperf())
     assert {reason: (count.rows, count.first_at) for reason, count in report.changed.items()} == {
-        "cancelled, and nothing says what it would have generated: kept with 1 token": (1, "line 4")
+        "cancelled, and its planned output is unknown: kept with 1 token": (1, "line 4")
     }
     assert report.shifted_us == 1_790_000_000_000_000
 

@@ -61,7 +61,7 @@ def test_an_untidy_log_is_counted_row_by_row(import_text):
 
 def test_a_row_cut_short_at_the_end_is_counted(import_text):
     report, requests = import_text(HEADER + "2023-11-16 18:15:46,374,44\n2023-11-16 18:1")
-    assert report.skipped == {"the last line is cut short": RowCount(1, "line 3")}
+    assert report.skipped == {"the last line is truncated": RowCount(1, "line 3")}
     assert len(requests) == 1
 
 

@@ -150,7 +150,7 @@ def test_chained_hashes_are_equal_where_all_before_is_equal(one, other):
 def test_a_row_cut_in_the_middle_of_the_file_stops_the_import(tmp_path):
     blob = bailian() + b'{"chat_id": 1,\n' + json.dumps(BAILIAN[0][0]).encode()
     report, _ = import_bytes(tmp_path, [bailian() + b'{"chat_id": 1,'])
-    assert report.skipped["the last line is cut short"].first_at == f"line {len(BAILIAN) + 1}"
+    assert report.skipped["the last line is truncated"].first_at == f"line {len(BAILIAN) + 1}"
     (tmp_path / "out.parquet").unlink()
     with pytest.raises(TraceError, match=f"log0: line {len(BAILIAN) + 1} is not JSON"):
         import_bytes(tmp_path, [blob])

@@ -31,7 +31,7 @@ def test_every_row_becomes_what_it_was(tmp_path):
         f"block_size is missing{kept}": (1, "row 6"),
         f"block_size is 0{kept}": (1, "row 7"),
         f"total_hashes are not one per 128 tokens of the prompt{kept}": (1, "row 8"),
-        f"total_hashes are of blocks of another size than the first{kept}": (1, "row 9"),
+        f"total_hashes have another block size than the first{kept}": (1, "row 9"),
         f"total_hashes is not a list of whole numbers{kept}": (1, "row 11"),
     }
     assert report.shifted_us == 1_790_000_000_000_000
@@ -152,6 +152,6 @@ def test_files_without_rows(tmp_path):
 def test_a_file_cut_short_is_refused_and_nothing_is_left(tmp_path, name):
     blob = baseten()
     for length in (4, 5, len(blob) // 2, len(blob) - 1):
-        with pytest.raises(TraceError, match=r"cut short or damaged, copy it again"):
+        with pytest.raises(TraceError, match=r"truncated or damaged, copy it again"):
             import_bytes(tmp_path, [blob[:length]], name)
     assert [path.name for path in tmp_path.iterdir()] == ["log0"]

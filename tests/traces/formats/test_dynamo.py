@@ -21,7 +21,7 @@ def test_every_row_becomes_what_it_was(tmp_path):
     assert {reason: (count.rows, count.first_at) for reason, count in report.changed.items()} == {
         f"trace_block_size is missing{kept}": (1, "line 17"),
         f"{hashes} are not one per 64 tokens of the prompt{kept}": (1, "line 21"),
-        f"{hashes} are of blocks of another size than the first{kept}": (1, "line 22"),
+        f"{hashes} have another block size than the first{kept}": (1, "line 22"),
         f"trace_block_size is 0{kept}": (1, "line 23"),
         f"trace_block_size is not a whole number{kept}": (1, "line 24"),
         f"{hashes} is not a list of whole numbers{kept}": (1, "line 25"),

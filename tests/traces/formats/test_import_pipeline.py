@@ -66,7 +66,7 @@ def test_gzip_members_that_follow_each_other_are_one_log(save, tmp_path):
     log = save("log.gz", compressed(line(request_id="a").encode(), "gzip") * 2)
     report = import_logs([log], tmp_path / "out.parquet")
     assert report.rows_read == 2
-    assert report.skipped == {"its request id was there before": RowCount(1, "line 2")}
+    assert report.skipped == {"its request id occurred before": RowCount(1, "line 2")}
 
 
 @pytest.mark.parametrize("codec", ["gzip", "zstd"])
@@ -90,7 +90,7 @@ def test_several_logs_are_merged_by_time_and_repeats_across_them_are_counted(sav
         ("a", 5_000_000),
     ]
     assert (report.files, report.rows_read, report.rows_written) == (3, 4, 3)
-    assert report.skipped == {"its request id was there before": RowCount(1, f"{two} line 2")}
+    assert report.skipped == {"its request id occurred before": RowCount(1, f"{two} line 2")}
     assert report.rows_reordered == 2
 
 
@@ -117,7 +117,7 @@ def test_what_is_no_log_is_refused_and_nothing_is_written(save, tmp_path):
         ([log], out, "xml", "unknown format 'xml'; known: auto, mooncake,"),
         ([log], tmp_path / "no" / "out", "auto", "cannot be written"),
         ([save("binary", b"\x00\x01\x02" * 99)], out, "auto", "is of no known format"),
-        ([save("blank", b" \n\n")], out, "auto", "has no rows to tell its format from"),
+        ([save("blank", b" \n\n")], out, "auto", "has no rows from which to detect its format"),
         ([save("text", "hello\n")], out, "auto", "is of no known format (it starts with b'hello"),
         ([save("list", "[1]\n")], out, "jsonl", "line 1 is not a JSON object"),
         ([save("odd", '{"a": 1}\n' * 2)], out, "jsonl", "2 x arrival_us is missing"),
@@ -152,7 +152,7 @@ def test_bad_lines_stop_the_import_or_are_counted(save, tmp_path):
     assert report.skipped == {
         "the line is not JSON": RowCount(1, "line 2"),
         "the line is not a JSON object": RowCount(1, "line 3"),
-        "the last line is cut short": RowCount(1, "line 6"),
+        "the last line is truncated": RowCount(1, "line 6"),
     }
     assert (report.rows_read, report.rows_written) == (5, 2)
 
@@ -213,7 +213,7 @@ def test_a_log_shipped_three_times_counts_once(save, tmp_path):
         report = import_logs(logs, tmp_path / "out.parquet")
         rows = data.count("\n")
         assert report.rows_written == rows
-        assert report.skipped["its request id was there before"].rows == 2 * rows
+        assert report.skipped["its request id occurred before"].rows == 2 * rows
 
 
 def test_rows_without_ids_of_different_logs_are_different_requests(save, tmp_path):
@@ -291,7 +291,7 @@ def test_ids_of_other_types_are_kept_or_counted(save, tmp_path):
 
 
 def test_a_block_size_that_means_nothing_is_refused(save, tmp_path):
-    with pytest.raises(TraceError, match="--block-size: mooncake logs say themselves"):
+    with pytest.raises(TraceError, match="--block-size: mooncake logs contain the block size"):
         import_logs(
             [save("log", mooncake())], tmp_path / "out.parquet", options=ImportOptions({}, 16)
         )

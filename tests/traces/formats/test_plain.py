@@ -41,7 +41,7 @@ def test_one_table_is_one_trace_in_every_kind_of_file(import_bytes, name, data):
     assert report.skipped == {
         "output_tokens is 0": RowCount(1, f"{place} {8 + first}"),
         "cancel_ms is before the arrival": RowCount(1, f"{place} {10 + first}"),
-        "its request id was there before": RowCount(1, f"{place} {3 + first}"),
+        "its request id occurred before": RowCount(1, f"{place} {3 + first}"),
     }
     assert [as_plain(request)[:2] for request in requests[:3]] == [
         ("réquest/0", 0),
@@ -123,9 +123,9 @@ ROW = "arrival_s,input_tokens,output_tokens\n1,2,3\n"
     [
         ("a,b\n1,2\n", {}, "is of no known format"),
         (ROW, {"arrival_s": "arrival"}, "--map: unknown field 'arrival'; known: request_id,"),
-        ("a,b,c\n1,2,3\n", {"a": "input_tokens", "b": "input_tokens"}, "is given to 'a' and to"),
-        (ROW, {"arrival_s": "arrival_ms", "x": "arrival_s"}, "one and the same time; choose one"),
-        (ROW, {"format_name": "mooncake", "a": "b"}, "leave --map out"),
+        ("a,b,c\n1,2,3\n", {"a": "input_tokens", "b": "input_tokens"}, "is assigned to 'a' and to"),
+        (ROW, {"arrival_s": "arrival_ms", "x": "arrival_s"}, "are the same time; choose one"),
+        (ROW, {"format_name": "mooncake", "a": "b"}, "omit --map"),
         ("arrival_s,arrival_s\n1,2\n", {"format_name": "csv"}, "line 1 repeats a column name"),
         (ROW + "4,5\n", {}, "line 3 has 2 cells where the header has 3"),
         (ROW + '"4\n' + "x" * 200_000 + "\n", {}, "line 3 is not CSV (unexpected end of data)"),

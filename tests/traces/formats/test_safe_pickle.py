@@ -288,7 +288,9 @@ def test_allowed_names_are_records_that_hold_state_only():
 def test_what_is_no_pickle_is_one_sentence(program):
     tracemalloc.start()
     try:
-        with pytest.raises(TraceError, match=r"^dump.pkl: is no pickle .* copy it again$"):
+        with pytest.raises(
+            TraceError, match=r"^dump.pkl: is not a readable pickle .* copy it again$"
+        ):
             load(program)
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:

@@ -53,7 +53,7 @@ def test_two_files_are_one_trace_and_what_both_hold_counts_once(tmp_path):
     blobs = [dumped(requests[:20]), new_dump(requests[10:])]
     report, rows = import_bytes(tmp_path, blobs)
     assert rows == [row for row in ROWS if row[0] != "sglang-dump-000008"]
-    assert report.skipped["its request id was there before"].rows == 1
+    assert report.skipped["its request id occurred before"].rows == 1
     assert report.skipped["id is longer than 1024 characters"].first_at.endswith("log1 request 14")
 
 
@@ -63,7 +63,9 @@ def test_every_cut_of_a_dump_is_one_sentence(tmp_path):
     log = tmp_path / "dump.pkl"
     for size in range(1, len(blob)):
         log.write_bytes(blob[:size])
-        with pytest.raises(TraceError, match=r"dump.pkl: is no pickle .*copy it again$"):
+        with pytest.raises(
+            TraceError, match=r"dump.pkl: is not a readable pickle .*copy it again$"
+        ):
             import_logs([log], tmp_path / "out.parquet", "sglang-dump")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dump.pkl"]
 
@@ -71,14 +73,14 @@ def test_every_cut_of_a_dump_is_one_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("blob", "message"),
     [
-        (b"", "is no pickle that can be read .it ends early at byte 0"),
+        (b"", "is not a readable pickle .it ends early at byte 0"),
         (dumped([]), "no row that can be imported as sglang-dump .there are no rows"),
         (new_dump([]), "no row that can be imported as sglang-dump .there are no rows"),
-        (new_dump(None), "is a pickle but no request dump"),
-        (dumped({"requests": ()}), "is a pickle but no request dump"),
-        (dumped("requests"), "is a pickle but no request dump"),
-        (dumped([1]) + dumped([2]), "is no pickle that can be read .17 bytes follow its end"),
-        (dumped([None, [1]]), "2 x it is no tuple of request, output, start and end"),
+        (new_dump(None), "is a pickle but not a request dump"),
+        (dumped({"requests": ()}), "is a pickle but not a request dump"),
+        (dumped("requests"), "is a pickle but not a request dump"),
+        (dumped([1]) + dumped([2]), "is not a readable pickle .17 bytes follow its end"),
+        (dumped([None, [1]]), "2 x it is not a tuple of request, output, start and end"),
     ],
 )
 def test_what_is_no_dump_is_one_sentence(tmp_path, blob, message):

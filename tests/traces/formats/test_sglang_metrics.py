@@ -31,9 +31,9 @@ def test_every_row_becomes_what_it_was(tmp_path):
     assert report.skipped["completion_tokens is missing"].first_at == "line 11"
     assert report.shifted_us == T0 * 10**6
     assert reasons(report.changed) == {
-        "aborted, and nothing says how much it would have generated: kept as far as it got": 1,
+        "aborted, and its planned output is unknown: kept with the tokens generated so far": 1,
         "priority is not from -128 to 127: kept without it": 1,
-        "request_parameters is no JSON object: kept without session and priority": 2,
+        "request_parameters is not a JSON object: kept without session and priority": 2,
     }
 
 
@@ -41,7 +41,7 @@ def test_line_ends_blank_lines_and_a_cut_last_line(tmp_path):
     blob = b"\xef\xbb\xbf" + json_lines(inputs(SGLANG_METRICS), "\r\n\r\n") + LOG[:300]
     report, rows = import_bytes(tmp_path, [blob])
     assert rows == ROWS
-    assert reasons(report.skipped) == {**SKIPPED, "the last line is cut short": 1}
+    assert reasons(report.skipped) == {**SKIPPED, "the last line is truncated": 1}
 
 
 def test_raw_unicode_is_read_as_well_as_escapes(tmp_path):
@@ -63,7 +63,7 @@ def test_two_files_are_one_trace(tmp_path):
 
 
 def test_files_without_rows_are_one_sentence(tmp_path):
-    with pytest.raises(TraceError, match="has no rows to tell its format from"):
+    with pytest.raises(TraceError, match="has no rows from which to detect its format"):
         import_bytes(tmp_path, [b"\n"])
     with pytest.raises(TraceError, match=r"no row that can be imported as sglang-metrics \(there"):
         import_bytes(tmp_path, [b""], "sglang-metrics")

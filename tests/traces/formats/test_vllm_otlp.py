@@ -29,10 +29,10 @@ def test_every_span_becomes_what_it_was(tmp_path, per_line):
     assert rows == ROWS
     assert (report.format, report.rows_read) == ("vllm-otlp", len(VLLM_OTLP))
     assert reasons(report.skipped) == SKIPPED
-    assert report.skipped["the span is no LLM request"].first_at == f"line {1 + 2 // per_line}"
+    assert report.skipped["the span is not an LLM request"].first_at == f"line {1 + 2 // per_line}"
     assert report.shifted_us == T0 * 10**6
     assert reasons(report.changed) == {
-        "aborted, and nothing says how much it would have generated: kept as far as it got": 1
+        "aborted, and its planned output is unknown: kept with the tokens generated so far": 1
     }
 
 
@@ -40,7 +40,7 @@ def test_line_ends_blank_lines_and_a_cut_last_line(tmp_path):
     blob = b"\xef\xbb\xbf" + batches(inputs(VLLM_OTLP), 3, "\r\n\r\n") + LOG[:300]
     report, rows = import_bytes(tmp_path, [blob])
     assert rows == ROWS
-    assert reasons(report.skipped) == {**SKIPPED, "the last line is cut short": 1}
+    assert reasons(report.skipped) == {**SKIPPED, "the last line is truncated": 1}
 
 
 @pytest.mark.parametrize("blob", compressed(LOG))
@@ -65,15 +65,15 @@ def test_what_is_no_list_of_spans_is_counted(tmp_path):
     ]
     report, rows = import_bytes(tmp_path, [json_lines([good, *odd, {"resourceSpans": None}])])
     assert rows == [kept("a", 0, 5, 6)]
-    assert reasons(report.skipped) == {"it is no span": 7}
+    assert reasons(report.skipped) == {"it is not a span": 7}
 
 
 def test_files_without_requests_are_one_sentence(tmp_path):
-    with pytest.raises(TraceError, match="has no rows to tell its format from"):
+    with pytest.raises(TraceError, match="has no rows from which to detect its format"):
         import_bytes(tmp_path, [b""])
     with pytest.raises(TraceError, match=r"\(there are no rows\)"):
         import_bytes(tmp_path, [b'{"resourceSpans": []}\n'])
-    with pytest.raises(TraceError, match="2 x the span is no LLM request"):
+    with pytest.raises(TraceError, match="2 x the span is not an LLM request"):
         import_bytes(tmp_path, [batches([{"name": "GET /"}, {}])])
 
 
