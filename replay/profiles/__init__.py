@@ -1,1 +1,1 @@
-"""What differs between engines: fields, versions, known bugs, and who talks to whom."""
+"""Differences between engines: fields, versions, known bugs, and the parties of a transfer."""

@@ -1,8 +1,8 @@
-"""The built-in engine profiles: what each does otherwise than the defaults of `EngineProfile`.
+"""The built-in engine profiles, as differences from the defaults of `EngineProfile`.
 
-Where a version has a known bug, its profile is built from the same switch that `--defect` turns on.
-Facts behind the values: measured on the real packages or read in their source, as each field of
-`replay.profiles.profile.EngineProfile` and each defect of `replay.profiles.defects` says.
+The known bugs of a version are applied with the same switches as `--defect`. All values were measured on
+the real packages or read in their source; see the fields of `replay.profiles.profile.EngineProfile` and
+the defects in `replay.profiles.defects`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from replay.profiles.profile import EngineProfile
 
 
 def builtin_profiles() -> dict[str, EngineProfile]:
-    """Every built-in profile by name."""
+    """Return every built-in profile by name."""
     post4 = _sglang_0_4_6_post4()
     profiles = (
         _sglang_0_4_6_post3(post4),
@@ -30,10 +30,10 @@ def builtin_profiles() -> dict[str, EngineProfile]:
 
 
 def find_profile(name: str) -> EngineProfile:
-    """The built-in profile of that name.
+    """Return the built-in profile with that name.
 
     Raises:
-        ProfileError: there is none.
+        ProfileError: there is no such profile.
     """
     profiles = builtin_profiles()
     if name in profiles:
@@ -43,7 +43,7 @@ def find_profile(name: str) -> EngineProfile:
     raise ProfileError(f"--profile {name}: no profile of that name; {hint}")
 
 
-#: What every 0.4.6 does wrong.
+#: Bugs of all 0.4.6 versions.
 _BUGS_OF_0_4_6 = (
     "completion-never-times-out",
     "abort-in-waiting-leaks",
@@ -85,7 +85,7 @@ def _sglang_0_4_6_post4() -> EngineProfile:
 
 
 def _sglang_0_4_6_post3(post4: EngineProfile) -> EngineProfile:
-    """What post4 changed: the check raises, and a transfer's status only goes up."""
+    """Undo the changes of post4: the check raises, and a transfer's status can only increase."""
     return dataclasses.replace(
         post4,
         name="sglang-0.4.6.post3",
@@ -97,7 +97,7 @@ def _sglang_0_4_6_post3(post4: EngineProfile) -> EngineProfile:
 
 
 def _sglang_0_4_6_post5(post4: EngineProfile) -> EngineProfile:
-    """What post5 changed: failed transfers and rejected requests are released."""
+    """Apply the changes of post5: failed transfers and rejected requests are released."""
     return dataclasses.replace(
         post4,
         name="sglang-0.4.6.post5",

@@ -1,14 +1,14 @@
-"""How much memory the pools of a profile take, and the one sentence for when there is too little.
+"""Memory of the pools of a profile, and the error message if there is too little.
 
-Of a pool's parts three are allocated whole when it is made:
+The first three parts of a pool are allocated completely when it is created:
 
     contents      8 bytes x words of a page x (pages + 1)
-    writers       8 bytes x (pages + 1)      who brought each page
-    ledger        4 bytes x (pages + 1)      who owns it
+    writers       8 bytes x (pages + 1)      the writer of each page
+    ledger        4 bytes x (pages + 1)      its owner
     block table   8 bytes x 32 x 256         grows with the requests held and with the longest one
-    free list     next to nothing            grows with the pages given back
+    free list     almost nothing             grows with the pages released
 
-On a CPU the system gives out their memory only as it is written; a CUDA device does so at once.
+On a CPU, the system provides the memory only as it is written; a CUDA device provides it at once.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ import torch
 from replay.errors import DeviceError
 from replay.profiles.profile import EngineProfile
 
-#: What is kept for the device's own needs, for what grows, and for copies under way.
+#: Share of memory reserved for the device itself, for growing tables and for copies in progress.
 MARGIN = 0.1
-#: The request that block tables are reckoned with, in tokens.
+#: Length of the request for which block tables are estimated, in tokens.
 LONGEST_REQUEST = 131_072
 
 _TABLE_ROWS, _TABLE_COLUMNS = 32, 256
-#: Beyond it NumPy and torch refuse a size before they ask for memory.
+#: Beyond this size, NumPy and torch fail before they request memory.
 _ABSURD_BYTES = 1 << 60
-#: Bytes a page at most, in each order of free pages (`replay.pool.free_lists`) with its own needs
-#: while it grows or merges: int32 pieces, two of them begun and one spare; an int64 stack that is
-#: copied when it doubles; pieces, the list, and all that a sort of both has in hand.
+#: Maximum bytes per page of each order of free pages (`replay.pool.free_lists`), including temporary
+#: memory while it grows or merges: int32 pieces, two of them in use and one spare; an int64 stack that is
+#: copied when it doubles; pieces, the list, and the temporary arrays of a sort of both.
 _FIFO_BYTES, _STACK_BYTES, _SORTED_BYTES = 12, 24, 52
 
 
@@ -51,23 +51,23 @@ class PoolFootprint:
     writers_bytes: int
     ledger_bytes: int
     block_table_bytes: int
-    #: At most, once many and long requests have been held.
+    #: Maximum, after many and long requests have been held.
     block_table_grown_bytes: int
     free_list_grown_bytes: int
 
     @property
     def pool_bytes(self) -> int:
-        """One pool when it is made."""
+        """Bytes of one new pool."""
         return self.contents_bytes + self.writers_bytes + self.ledger_bytes + self.block_table_bytes
 
     @property
     def all_bytes(self) -> int:
-        """All pools of this side when they are made."""
+        """Bytes of all new pools of this side."""
         return self.pools * self.pool_bytes
 
 
 def footprints(profile: EngineProfile) -> tuple[PoolFootprint, PoolFootprint]:
-    """The pools of the prefill and of the decode side of a profile."""
+    """Return the footprint of the prefill and of the decode side of a profile."""
     prefills = profile.prefill_instances * profile.prefill_dp
     decodes = profile.decode_instances * profile.decode_dp
     return (
@@ -77,15 +77,15 @@ def footprints(profile: EngineProfile) -> tuple[PoolFootprint, PoolFootprint]:
 
 
 def total_bytes(profile: EngineProfile) -> int:
-    """All pools of a profile when they are made."""
+    """Return the bytes of all new pools of a profile."""
     return sum(side.all_bytes for side in footprints(profile))
 
 
 def memory_of(device: torch.device) -> tuple[int, int]:
-    """Bytes of memory that a device has, and that are free for pools now."""
+    """Return the total memory of a device in bytes, and the memory that is free for pools."""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        # What torch has kept of pools that are gone can be used again.
+        # Memory that torch has kept from released pools can be reused.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return total, free + kept
     return _host_memory()
@@ -93,20 +93,19 @@ def memory_of(device: torch.device) -> tuple[int, int]:
 
 @contextmanager
 def enough_memory(profile: EngineProfile, device: torch.device) -> Iterator[None]:
-    """Turn running out of memory in the block into one sentence that says how to go on.
+    """Convert an out-of-memory error in the block to a message that says how to proceed.
 
     Raises:
-        DeviceError: the device has too little memory for the pools, or for what they grew to.
+        DeviceError: the device has too little memory for the pools or their growth.
     """
     if device.type == "cuda":
-        # The pools of an earlier replay hang together in cycles, and a replay collects none.
+        # The pools of an earlier replay are in reference cycles, which a replay does not collect.
         gc.collect()
     needed, (_, free) = total_bytes(profile), memory_of(device)
     too_little = DeviceError(
         f"device {device}: out of memory; the pools of profile {profile.name} need "
-        f"{show_bytes(needed)} to start with, {show_bytes(free)} were free; make total_tokens, "
-        "prefill_total_tokens or kv_bytes_per_token smaller with --set (kvreplay doctor says what "
-        "fits)"
+        f"{show_bytes(needed)} to start with, {show_bytes(free)} were free; reduce total_tokens, "
+        "prefill_total_tokens or kv_bytes_per_token with --set (kvreplay doctor shows what fits)"
     )
     if needed > _ABSURD_BYTES:
         raise too_little
@@ -117,7 +116,7 @@ def enough_memory(profile: EngineProfile, device: torch.device) -> Iterator[None
 
 
 def show_bytes(count: int) -> str:
-    """A size as a person reads it, in powers of 1000: "987 B", "1.48 GB"."""
+    """Format a size in powers of 1000: "987 B", "1.48 GB"."""
     size, unit = float(count), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if size < 999.5:
@@ -143,7 +142,7 @@ def _footprint(profile: EngineProfile, side: str, pools: int, tokens: int) -> Po
         writers_bytes=8 * (pages + 1),
         ledger_bytes=4 * (pages + 1),
         block_table_bytes=8 * _TABLE_ROWS * _TABLE_COLUMNS,
-        # Half as much again, since a table is copied when it doubles.
+        # One and a half times, because a table is copied when it doubles.
         block_table_grown_bytes=8 * grown * 3 // 2,
         free_list_grown_bytes=free_list * pages,
     )
@@ -156,7 +155,7 @@ def _doubled(start: int, needed: int) -> int:
 
 
 def _host_memory() -> tuple[int, int]:
-    """Total and free bytes of this machine, or of the container that this process runs in."""
+    """Return the total and free bytes of this machine, or of the container of this process."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     free = total
     meminfo = Path("/proc/meminfo")

@@ -1,4 +1,4 @@
-"""Profile fields set from text, as `--set FIELD=VALUE` gives them."""
+"""Set profile fields from text, as in `--set FIELD=VALUE`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Literal
 from replay.errors import ProfileError
 from replay.profiles.profile import EngineProfile
 
-#: What a profile is, and not what it does.
+#: Fields that describe a profile rather than its behaviour.
 _NOT_SET = ("name", "description", "defects")
 
 
 def override(profile: EngineProfile, changes: dict[str, str]) -> EngineProfile:
-    """A copy of a profile with some fields set from text.
+    """Return a copy of a profile with some fields set from text.
 
     Raises:
-        ProfileError: no such field, a value of the wrong type, or an inconsistent result.
+        ProfileError: an unknown field, a value of the wrong type, or an inconsistent result.
     """
     hints = typing.get_type_hints(EngineProfile)
     for name in _NOT_SET:
@@ -35,7 +35,7 @@ def override(profile: EngineProfile, changes: dict[str, str]) -> EngineProfile:
 
 
 def as_text(value: object) -> str:
-    """A field's value as `override` reads it back."""
+    """Return a field's value as text that `override` accepts."""
     if isinstance(value, tuple):
         return ",".join(value)
     if isinstance(value, bool):

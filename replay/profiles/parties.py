@@ -1,11 +1,11 @@
-"""Who takes part in one KV transfer, from the parallel mix of both sides.
+"""The parties of one KV transfer, from the parallel sizes of both sides.
 
-A decode DP rank has `decode_tp / decode_dp` TP ranks, each with a receiver of its own; a prefill DP
-rank likewise has senders. Source of the rule: sglang 0.4.6.post4, `disaggregation/mooncake/conn.py`
+A decode DP rank has `decode_tp / decode_dp` TP ranks, each with its own receiver; a prefill DP rank
+likewise has senders. Source of the rule: sglang 0.4.6.post4, `disaggregation/mooncake/conn.py`
 (MooncakeKVReceiver), and for several real senders sglang 0.5.23, `disaggregation/common/conn.py`:
 
     TP ranks per DP rank       senders a receiver waits for       dummies
-    equal                      1, its own counterpart             none
+    equal                      1, its counterpart                 none
     decode wider               1, shared by several receivers     none
     prefill wider, MLA         1 (KV is the same on all)          the other senders
     prefill wider, not MLA     prefill / decode, all real         none
@@ -20,12 +20,12 @@ from replay.errors import ProfileError
 
 @dataclass(frozen=True, slots=True)
 class TransferParties:
-    """The completions that one transfer must collect, as (prefill TP rank, decode TP rank)."""
+    """The completions required for one transfer, as (prefill TP rank, decode TP rank)."""
 
     completions: tuple[tuple[int, int], ...]
-    #: Senders that really send, each of which is acknowledged.
+    #: Senders that send bytes; each is acknowledged.
     real_senders: tuple[int, ...]
-    #: Senders that only take part in the handshake and are done at once.
+    #: Senders that only take part in the handshake and finish at once.
     dummy_senders: tuple[int, ...]
     #: Whether the two sides have different numbers of TP ranks per DP rank.
     is_mixed: bool

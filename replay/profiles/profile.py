@@ -1,9 +1,9 @@
-"""What differs between engines and their versions, as plain data.
+"""The differences between engines and their versions, as plain data.
 
-`EngineProfile` names every difference as one field, and every field says what it is for and where
-it was read; the schedulers read fields and never ask for a name. The defaults are the design that
-survives every fault: what a real engine does worse is stated in `replay.profiles.catalogue`, and
-known bugs are named bundles of fields in `replay.profiles.defects`. `--set FIELD=VALUE` overrides any.
+`EngineProfile` has one field for every difference, with its meaning and its source. The schedulers read
+fields and never check a name. The defaults are the design that survives every fault; the differences of
+real engines are in `replay.profiles.catalogue`, and known bugs are named bundles of fields in
+`replay.profiles.defects`. `--set FIELD=VALUE` overrides a field.
 
     SetupFields (replay.profiles.deployment_fields)  <--  BehaviourFields (replay.profiles.behaviour_fields)  <--  here
 """
@@ -22,15 +22,15 @@ from replay.profiles.parties import TransferParties, transfer_parties
 class EngineProfile(BehaviourFields):
     """One engine version and the deployment it runs in. Times are virtual microseconds.
 
-    What each field means and where its behaviour was read stands beside it, and is what
-    `kvreplay profiles NAME` and `kvreplay profiles --json` print.
+    Each field is declared with its meaning and source, which `kvreplay profiles NAME` and
+    `kvreplay profiles --json` print.
     """
 
     def __post_init__(self) -> None:
-        """Check every rule a profile must keep.
+        """Check all constraints.
 
         Raises:
-            ProfileError: a value is out of range or does not fit another one.
+            ProfileError: a value is out of range or inconsistent with another one.
         """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -75,11 +75,11 @@ class EngineProfile(BehaviourFields):
     def kv_words_per_page(self) -> int:
         """Words of 8 bytes stored for each page."""
         words = max(1, -(-self.page_size * self.kv_bytes_per_token // 8))
-        # Pairs that land at different times each bring at least a word of their own.
+        # Pairs that land at different times each transfer at least one word.
         return max(words, len(self.parties().completions)) if self.transfer_skew_us else words
 
     def parties(self) -> TransferParties:
-        """Who takes part in one transfer under this topology.
+        """Return the parties of one transfer under this topology.
 
         Raises:
             ProfileError: the parallel sizes do not fit together.
@@ -93,11 +93,11 @@ class EngineProfile(BehaviourFields):
         )
 
     def to_dict(self) -> dict[str, object]:
-        """Every field by name, ready for JSON."""
+        """Return every field by name, as JSON values."""
         return dataclasses.asdict(self)
 
 
-#: Microseconds, tokens, bytes: sums and products of these with what a trace has stay exact.
+#: Limit for microseconds, tokens and bytes; sums and products with the values of a trace stay exact.
 NUMBER_MAX = 10**15
 
 _SIZES = (

@@ -224,4 +224,4 @@ def test_a_hunt_that_finds_nothing_says_so(kvreplay, tmp_path):
         "hunt", "--profile", "vllm-0.33", "--defect", "late-completion-crashes", "-o", tmp_path
     )
     assert code == 2
-    assert "has it anyway" in err
+    assert "already has it" in err
