@@ -11,8 +11,9 @@ EXAMPLES ?= 500
 # Damaged logs for each importer; the nightly job's number.
 FUZZ_CASES ?= 10000
 
-# Random schedules against the hardened pair; the nightly job's number.
+# Random schedules against the hardened pair, and random plans on any engine; the nightly job's numbers.
 SCHEDULES ?= 10000
+PLANS ?= 2000
 
 # Labelled replays on which verdicts are tried.
 VERDICTS ?= 500
@@ -45,6 +46,7 @@ fuzz: $(STAMP)
 
 schedules: $(STAMP)
 	KVREPLAY_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest -n auto -k survives tests/replay/test_schedules.py
+	KVREPLAY_SWARM_SEEDS=$(PLANS) KVREPLAY_FUZZ_CASES=$(PLANS) $(BIN)/python -m pytest -n auto tests/replay/test_swarm.py tests/replay/test_fault_fuzz.py
 
 # Every writer cut off at every step; every verb on random places; a matrix killed at 20 moments.
 kills: $(STAMP)

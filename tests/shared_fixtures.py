@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+from made_once import made_once
 
 from replay.cli import run_command_line
 from traces.dataset import open_trace
@@ -81,17 +82,19 @@ def mooncake_log():
 @pytest.fixture(scope="session")
 def mooncake(mooncake_log, tmp_path_factory):
     """The same, imported."""
-    whole = tmp_path_factory.mktemp("mooncake") / "conv.parquet"
-    words = ["trace", "import", str(mooncake_log), "--format", "mooncake", "-o", str(whole)]
-    assert run_command_line(words) == 0
-    return whole
+
+    def make(folder):
+        words = ["trace", "import", str(mooncake_log), "--format", "mooncake"]
+        assert run_command_line([*words, "-o", str(folder / "conv.parquet")]) == 0
+
+    return made_once(tmp_path_factory, "mooncake", make) / "conv.parquet"
 
 
 @pytest.fixture(scope="session")
-def mooncake_500(mooncake):
+def mooncake_500(mooncake, tmp_path_factory):
     """Its first 500 requests."""
     trace = open_trace(mooncake)
-    path = mooncake.parent / "conv-500.parquet"
+    path = tmp_path_factory.mktemp("mooncake-500") / "conv-500.parquet"
     with TraceWriter(path, source="test", block_size=trace.block_size) as writer:
         for number, request in enumerate(trace.iter_requests()):
             if number == 500:

@@ -21,7 +21,7 @@ from replay.diagnosis.reading.blocks import BlockCutter
 from replay.diagnosis.reading.log_reader import WORDS, LineReader, ReadingTally
 from replay.server_lines.log_line import LINE_BYTES_MAX
 
-FUZZ_CASES = int(os.environ.get("KVREPLAY_FUZZ_CASES", "150"))
+FUZZ_CASES = int(os.environ.get("KVREPLAY_FUZZ_CASES", "50"))
 
 SECOND = st.integers(0, 59)
 MESSAGES = st.one_of(

@@ -7,23 +7,26 @@ from pathlib import Path
 import pytest
 from creatures_not_ours import make_foreign
 from file_helpers import fill_museum, use_drawn, use_small_ways
+from made_once import made_once
 from stages import Nursery, Stage, Writer
 
 
 @pytest.fixture(scope="session")
 def museum(tmp_path_factory) -> Path:
     """A folder with what commands read and with what they make; tests copy from it."""
-    root = tmp_path_factory.mktemp("museum")
-    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(root):
-        use_small_ways(patch)
-        fill_museum(root)
-    return root
+
+    def make(root):
+        with pytest.MonkeyPatch.context() as patch, contextlib.chdir(root):
+            use_small_ways(patch)
+            fill_museum(root)
+            make_foreign(root)
+
+    return made_once(tmp_path_factory, "museum", make)
 
 
 @pytest.fixture(scope="module")
 def zoo(museum) -> Iterator[Path]:
     """The museum, and verbs that do not draw what is drawn there already."""
-    make_foreign(museum)
     with pytest.MonkeyPatch.context() as patch:
         use_small_ways(patch)
         use_drawn(patch, museum)

@@ -53,8 +53,6 @@ def foreign_files(museum: Path, verb: Verb) -> list[bytes]:
 def make_foreign(museum: Path) -> None:
     """Parquet files that other tools have made, one of them of a trace of ours."""
     folder = museum / "foreign"
-    if folder.exists():
-        return
     folder.mkdir()
     table = pq.read_table(museum / "t.parquet")
     pq.write_table(table.filter(pc.greater(table["arrival_us"], 0)), folder / "filtered")

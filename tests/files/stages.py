@@ -159,17 +159,22 @@ class Stage:
     def killed(self, before: Sequence[int] = (), within: Sequence[int] = ()) -> Iterator[object]:
         """Put into place what it leaves if it is killed before each of these steps, or within them.
 
-        It runs once: what is on the disk then is copied, as it goes on.
+        It runs once: what is on the disk then is copied, as it goes on. What a step leaves as it was is
+        looked at once.
         """
         self.restore()
         keep = {"into": str(self.kept), "before": list(before), "within": list(within)}
         answer = self.run(keep=keep)
         assert answer["code"] in (0, 1, 3), answer
+        seen: list[dict[str, tuple]] = []
         for number in (*before, *within):
-            shutil.rmtree(self.root)
-            (self.kept / str(number)).rename(self.root)
-            yield number, self.steps[number - 1]
-        self.kept.rmdir()
+            found = tree(self.kept / str(number))
+            if found not in seen:
+                seen.append(found)
+                shutil.rmtree(self.root)
+                (self.kept / str(number)).rename(self.root)
+                yield number, self.steps[number - 1]
+        shutil.rmtree(self.kept)
 
     def others(self, root: Path) -> dict[str, tuple]:
         """All but the places, what is made besides, and temporary and hidden files."""

@@ -20,6 +20,15 @@ pytestmark = pytest.mark.slow
 KILLED = [name for name, writer in WRITERS.items() if EVERY_STEP or not writer.is_rare]
 
 
+#: What kills leave is the system's doing, not the writer's: some of those that write in different ways.
+REALLY_KILLED = (
+    "trace over another",
+    "recording over another",
+    "shrunk over another",
+    "merged over another",
+)
+
+
 @pytest.mark.parametrize("name", KILLED)
 def test_killed_before_any_step_it_leaves_the_old_or_the_new(stage, name):
     at = stage(WRITERS[name])
@@ -40,15 +49,16 @@ def test_killed_in_the_middle_of_a_write_it_leaves_the_old_or_the_new(stage, nam
 
 
 @pytest.mark.parametrize("act", ["kill", "half"])
-@pytest.mark.parametrize("name", KILLED)
+@pytest.mark.parametrize("name", REALLY_KILLED)
 def test_a_real_kill_leaves_what_was_on_the_disk(stage, name, act):
     at = stage(WRITERS[name])
     writes = [each for each in at.chosen() if at.steps[each - 1].startswith("write ")]
     numbers = writes if act == "half" else at.chosen()
     numbers = sorted({numbers[0], numbers[len(numbers) // 2], numbers[-1]})
     how = {"before" if act == "kill" else "within": numbers}
-    copied = [at.on_disk() for _ in at.killed(**how)]
-    for number, expected in zip(numbers, copied, strict=True):
+    copied = {told[0]: at.on_disk() for told in at.killed(**how)}
+    assert copied
+    for number, expected in copied.items():
         at.restore()
         assert at.run(act=act, at=number)["code"] == -9
         assert at.on_disk() == expected, (number, at.steps[number - 1])

@@ -20,7 +20,7 @@ from replay.watch.base import Observer
 from traces.dataset import open_trace
 from traces.writer import TraceWriter
 
-CASES = int(os.environ.get("KVREPLAY_FUZZ_CASES", "80"))
+CASES = int(os.environ.get("KVREPLAY_FUZZ_CASES", "40"))
 
 
 class Keeper(Observer):

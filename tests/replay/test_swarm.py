@@ -15,7 +15,7 @@ from replay.profiles.catalogue import builtin_profiles, find_profile
 from replay.run.swarm import SwarmBounds, draw_swarm
 
 #: Seeds replayed on the hardened profile; a nightly job sets more.
-SEEDS = int(os.environ.get("KVREPLAY_SWARM_SEEDS", "100"))
+SEEDS = int(os.environ.get("KVREPLAY_SWARM_SEEDS", "40"))
 PROFILES = builtin_profiles()
 SIZES = ("prefill_tp", "prefill_dp", "decode_tp", "decode_dp")
 

@@ -25,7 +25,7 @@ from traces.formats import AUTO, FORMATS, PLAIN_FORMATS
 from traces.formats.pipeline import import_logs
 from traces.formats.reader import ImportOptions
 
-CASES = int(os.environ.get("KVREPLAY_FUZZ_CASES", "100"))
+CASES = int(os.environ.get("KVREPLAY_FUZZ_CASES", "50"))
 
 SAMPLES = {
     **samples_tables.samples(),
@@ -175,5 +175,9 @@ def test_a_damaged_log_is_refused_clearly_or_imported(name):
 @pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_the_damage_is_of_both_kinds(name):
     # Else the fuzzing above would only ever see one side of the importers.
-    outcomes = {import_damaged(name, seed) is None for seed in range(40)}
-    assert outcomes == {True, False}
+    outcomes = set()
+    for seed in range(40):
+        outcomes.add(import_damaged(name, seed) is None)
+        if len(outcomes) == 2:
+            return
+    pytest.fail(f"all 40 damaged logs were {'imported' if outcomes == {True} else 'refused'}")
