@@ -34,9 +34,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from traces.formats.base import LogFormat
+from traces.formats.base import LogFormat, Sample
 from traces.formats.reader import LogReader, RowSkipped
-from traces.formats.sample import Sample
 from traces.formats.values import read_identity, read_mapping, read_time_us, read_tokens
 from traces.schema import TraceRequest
 

@@ -18,9 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from traces.formats.base import LogFormat
+from traces.formats.base import LogFormat, Sample
 from traces.formats.reader import LogReader
-from traces.formats.sample import Sample
 from traces.formats.values import read_date_time_us, read_tokens
 from traces.schema import TraceRequest
 

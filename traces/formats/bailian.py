@@ -33,10 +33,9 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
-from traces.formats.base import LogFormat
+from traces.formats.base import LogFormat, Sample
 from traces.formats.hashes import chain_hashes, read_block_hashes
 from traces.formats.reader import LogReader
-from traces.formats.sample import Sample
 from traces.formats.values import read_identity, read_time_us, read_tokens
 from traces.schema import TraceRequest
 

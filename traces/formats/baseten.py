@@ -30,10 +30,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from traces.formats.base import LogFormat
+from traces.formats.base import LogFormat, Sample
 from traces.formats.hashes import chain_hashes, read_block_hashes, read_block_size
 from traces.formats.reader import LogReader, RowSkipped
-from traces.formats.sample import Sample
 from traces.formats.values import (
     read_identity,
     read_time_us,

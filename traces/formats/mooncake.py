@@ -21,10 +21,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from traces.formats.base import LogFormat
+from traces.formats.base import LogFormat, Sample
 from traces.formats.hashes import read_block_hashes
 from traces.formats.reader import LogReader
-from traces.formats.sample import Sample
 from traces.formats.values import read_time_us, read_tokens
 from traces.schema import TraceRequest
 

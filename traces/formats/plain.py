@@ -13,10 +13,11 @@ without a request id gets the id `request-<file>-<row from 0>`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from traces.errors import TraceError
+from traces.formats.base import LogFormat, Sample
 from traces.formats.hashes import read_block_hashes
 from traces.formats.reader import LogReader, RowSkipped
 from traces.formats.values import (
@@ -26,7 +27,7 @@ from traces.formats.values import (
     read_tokens,
     read_whole_number,
 )
-from traces.schema import TraceRequest
+from traces.schema import METADATA_BLOCK_SIZE, TOKENS_MAX, TraceRequest
 
 _UNITS_PER_S = {"us": 1_000_000, "ms": 1000, "s": 1, "ns": 10**9}
 _TIME_SUFFIXES = (*_UNITS_PER_S, "time")
@@ -44,12 +45,6 @@ FIELDS = (
     *_CANCELS,
     "priority",
 )
-
-
-def matches_fields(names: Iterable[str]) -> bool:
-    """Whether columns with these names form a request without `--map`."""
-    found = set(names)
-    return {"input_tokens", "output_tokens"} <= found and not found.isdisjoint(_ARRIVALS)
 
 
 class PlainColumns:
@@ -164,3 +159,43 @@ def _priority(fields: Mapping[str, Any]) -> int | None:
     if not -128 <= value <= 127:
         raise RowSkipped("priority is not from -128 to 127")
     return value
+
+
+def _is_request(names: Iterable[str]) -> bool:
+    """Whether columns with these names form a request without `--map`."""
+    found = set(names)
+    return {"input_tokens", "output_tokens"} <= found and not found.isdisjoint(_ARRIVALS)
+
+
+def _read_csv(reader: LogReader) -> Iterator[TraceRequest]:
+    columns = PlainColumns(reader)
+    return reader.requests(reader.csv_rows(columns.names), columns.to_request)
+
+
+def _read_jsonl(reader: LogReader) -> Iterator[TraceRequest]:
+    return reader.requests(reader.json_rows(), PlainColumns(reader).to_request)
+
+
+def _read_parquet(reader: LogReader) -> Iterator[TraceRequest]:
+    # A trace of kvreplay declares the block size in its footer.
+    text = reader.parquet_metadata().get(METADATA_BLOCK_SIZE.encode(), b"").decode("latin-1")
+    is_block_size = text.isdecimal() and 1 <= int(text[:19]) <= TOKENS_MAX
+    columns = PlainColumns(reader, int(text) if is_block_size else None)
+    return reader.requests(reader.parquet_rows(columns.names), columns.to_request)
+
+
+def _format(
+    source: str,
+    matches: Callable[[Sample], bool],
+    read: Callable[[LogReader], Iterator[TraceRequest]],
+) -> LogFormat:
+    return LogFormat(source, matches, read, is_wall_clock=False, takes_block_size=True)
+
+
+def _has_request_objects(sample: Sample) -> bool:
+    return any(map(_is_request, sample.objects))
+
+
+CSV = _format("csv", lambda sample: _is_request(sample.header), _read_csv)
+JSONL = _format("jsonl", _has_request_objects, _read_jsonl)
+PARQUET = _format("parquet", lambda sample: _is_request(sample.parquet_columns), _read_parquet)

@@ -1,4 +1,4 @@
-"""The registry of log formats, and which of them a file is.
+"""The registry of log formats, and the detection of a file's format.
 
 A format is a module with a `FORMAT` (`traces.formats.base.LogFormat`). Formats are imported when a log
 is read. To add one, write its module and name it in `FORMATS` and in `load_format`.
@@ -35,10 +35,10 @@ FORMATS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-#: The format of a plain file by its kind, for columns that the user names.
+#: The formats whose columns the user may name.
 PLAIN_FORMATS = ("csv", "jsonl", "parquet")
 
-#: What `--format` takes beside the names: tell the format from the content.
+#: The value of `--format` that detects the format from the content.
 AUTO = "auto"
 
 
@@ -52,9 +52,7 @@ def load_format(name: str) -> LogFormat:
         burstgpt,
         dynamo,
         mooncake,
-        plain_csv,
-        plain_jsonl,
-        plain_parquet,
+        plain,
         sglang_dump,
         sglang_metrics,
         vllm_otlp,
@@ -71,9 +69,9 @@ def load_format(name: str) -> LogFormat:
         "sglang-metrics": sglang_metrics.FORMAT,
         "sglang-dump": sglang_dump.FORMAT,
         "vllm-otlp": vllm_otlp.FORMAT,
-        "csv": plain_csv.FORMAT,
-        "jsonl": plain_jsonl.FORMAT,
-        "parquet": plain_parquet.FORMAT,
+        "csv": plain.CSV,
+        "jsonl": plain.JSONL,
+        "parquet": plain.PARQUET,
     }[name]
 
 
@@ -87,7 +85,7 @@ def detect_format(log: LogFile, *, has_column_map: bool) -> str | None:
     Raises:
         TraceError: no format, or several, match; or the file cannot be read.
     """
-    from traces.formats.sample import take_sample
+    from traces.formats.base import take_sample
 
     sample = take_sample(log)
     if not sample.head.strip():

@@ -31,10 +31,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from traces.errors import TraceError
-from traces.formats.base import LogFormat
+from traces.formats.base import LogFormat, Sample
 from traces.formats.reader import LogReader, RowSkipped
 from traces.formats.safe_pickle import Record, load_plain
-from traces.formats.sample import Sample
 from traces.formats.sglang_metrics import finished_request
 from traces.formats.values import read_mapping, read_time_us
 from traces.schema import TraceRequest

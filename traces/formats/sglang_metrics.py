@@ -33,10 +33,9 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from traces.formats.base import LogFormat
+from traces.formats.base import LogFormat, Sample
 from traces.formats.hashes import hash_tokens
 from traces.formats.reader import LogReader, RowSkipped
-from traces.formats.sample import Sample
 from traces.formats.values import (
     check_cancel_us,
     read_identity,

@@ -33,9 +33,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from traces.formats.base import LogFormat
+from traces.formats.base import LogFormat, Sample
 from traces.formats.reader import LogReader, RowSkipped
-from traces.formats.sample import Sample
 from traces.formats.values import (
     check_cancel_us,
     read_identity,

@@ -15,10 +15,10 @@ from trace_helpers import as_plain
 
 from traces.dataset import open_trace
 from traces.errors import TraceError
+from traces.formats.base import take_sample
 from traces.formats.hashes import chain_hashes
 from traces.formats.pipeline import import_logs
 from traces.formats.registry import FORMATS, load_format
-from traces.formats.sample import take_sample
 from traces.formats.source import find_log_file
 
 

@@ -14,11 +14,10 @@ from traces.dataset import open_trace
 from traces.errors import OutputError, TraceError
 from traces.formats import FORMATS
 from traces.formats import source as log_source
-from traces.formats.base import LogFormat
+from traces.formats.base import LogFormat, Sample, take_sample
 from traces.formats.pipeline import import_logs
 from traces.formats.reader import ImportOptions, LogReader, RowCount
 from traces.formats.registry import load_format
-from traces.formats.sample import Sample, take_sample
 from traces.formats.source import find_log_file
 from traces.schema import TraceRequest
 from traces.writer import TraceWriter
