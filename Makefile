@@ -45,8 +45,8 @@ fuzz: $(STAMP)
 	KVREPLAY_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest -n auto --dist worksteal tests/traces/formats/test_fuzz_importers.py
 
 schedules: $(STAMP)
-	KVREPLAY_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest -n auto -k survives tests/replay/test_schedules.py
-	KVREPLAY_SWARM_SEEDS=$(PLANS) KVREPLAY_FUZZ_CASES=$(PLANS) $(BIN)/python -m pytest -n auto tests/replay/test_swarm.py tests/replay/test_fault_fuzz.py
+	KVREPLAY_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest -n auto -k survives tests/reproduce/test_schedules.py
+	KVREPLAY_SWARM_SEEDS=$(PLANS) KVREPLAY_FUZZ_CASES=$(PLANS) $(BIN)/python -m pytest -n auto tests/run/test_swarm.py tests/run/test_fault_fuzz.py
 
 # Every writer cut off at every step; every verb on random places; a matrix killed at 20 moments.
 kills: $(STAMP)
@@ -56,7 +56,7 @@ verdicts: $(STAMP)
 	$(BIN)/python tests/quality/measure_verdicts.py --cells $(VERDICTS)
 
 mooncake: $(STAMP)
-	KVREPLAY_MOONCAKE_REQUESTS=12031 $(BIN)/python -m pytest -n auto tests/replay/test_mooncake_topologies.py
+	KVREPLAY_MOONCAKE_REQUESTS=12031 $(BIN)/python -m pytest -n auto tests/run/test_mooncake_topologies.py
 
 cost: $(STAMP)
 	KVREPLAY_COST=1 $(BIN)/python -m pytest tests/pool/test_pool_cost.py

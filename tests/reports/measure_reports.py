@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # Folders under tests/ are called like the packages; the packages come first.
 sys.path[:0] = [str(ROOT)]
-sys.path.append(str(ROOT / "tests"))
+sys.path.append(str(ROOT / "tests" / "helpers"))
 
 from million_audits import make_long_recording
 from playwright.sync_api import sync_playwright

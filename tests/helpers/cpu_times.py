@@ -1,6 +1,6 @@
 """A pytest plugin that prints the CPU seconds of folders, modules and tests, child processes included.
 
-    PYTHONPATH=tests python -m pytest -q -p cpu_times tests/files
+    PYTHONPATH=tests/helpers python -m pytest -q -p cpu_times tests/files
 
 Wall time says nothing on a busy machine. `KVREPLAY_CPU_TIMES=FILE` keeps a line of JSON for each test. A
 process that ends after its parent is not counted.

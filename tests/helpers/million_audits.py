@@ -2,7 +2,7 @@
 
 Every time, audits, events, owners and requests get numbers, times and names of their own, so that
 every equation that held still holds, and the verdict is made anew from what comes out. From the
-command line: `python tests/million_audits.py OUT --audits 1000000 RECORDING [LAST]`.
+command line: `python tests/helpers/million_audits.py OUT --audits 1000000 RECORDING [LAST]`.
 """
 
 import argparse

@@ -72,7 +72,7 @@ def write_trace(tmp_path):
 @pytest.fixture(scope="session")
 def mooncake_log():
     """The log of the Mooncake conversation trace, as it was published."""
-    data = Path(os.environ.get("KVREPLAY_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    data = Path(os.environ.get("KVREPLAY_DATA", Path(__file__).parents[3] / "shared" / "data"))
     path = data / "traces" / "mooncake" / "conversation_trace.jsonl"
     if not path.is_file():
         pytest.skip(f"no real Mooncake log at {path}; set KVREPLAY_DATA to the folder of data sets")
