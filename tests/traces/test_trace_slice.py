@@ -18,7 +18,8 @@ import traces.dataset
 from traces.dataset import TraceWriter, open_trace
 from traces.errors import TraceError
 from traces.schema import TIME_US_MAX, TraceRequest
-from traces.slicing import SliceOptions, slice_trace
+from traces.slice_options import SliceOptions
+from traces.slicing import slice_trace
 
 SESSIONS = ["acme/bob-1", "acme/eve-2", "", "r3", "Ünï"]
 

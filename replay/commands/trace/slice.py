@@ -105,7 +105,7 @@ def slice_verb(
     Filters apply in this order: time, session, sample, head; then speed. If no request is left,
     nothing is written and the exit code is 2.
     """
-    from traces.slicing import SliceOptions
+    from traces.slice_options import SliceOptions
 
     options = SliceOptions(
         from_us=from_us,
