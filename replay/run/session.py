@@ -24,7 +24,7 @@ from replay.run.arrivals import Arrivals
 from replay.watch.audit import Auditor
 from replay.watch.base import Observer, Observers
 from replay.watch.contents import ContentOracle
-from replay.watch.ledger import LedgerOracle
+from replay.watch.oracles import counting_oracles
 from replay.watch.requests import PendingWork, RequestBook
 from replay.wires.aimed_faults import AimedFaults
 from replay.wires.link import TransferLink
@@ -122,7 +122,7 @@ class Session:
             ContentOracle(recorder, arrays, self._link.strays),
             self.auditor,
             self._requests,
-            LedgerOracle(),
+            *counting_oracles(),
         ]
         if self._injector.has_aimed_rules:
             members.append(AimedFaults(self._clock, self._injector, self._link))

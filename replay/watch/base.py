@@ -1,7 +1,7 @@
 """What an observer is: it looks at a running pair, and changes nothing about its course.
 
-A new oracle is an observer with a line in `replay.run.session`, and its reader with a line in
-`replay.verdict.rules`. What it sees it writes as rows of a table, or as numbers of run.json (`found`).
+A new oracle is an observer in `replay.watch.oracles`, and its reader with a line in
+`replay.verdict.rules`. It reports numbers of run.json (`found`), or writes rows of a table.
 Explanations and tests are observers too.
 """
 

@@ -1,4 +1,4 @@
-"""The ledger oracle: how many pages were handled as in no correct engine, counted by the pools' ledgers."""
+"""Oracles that say what they saw as numbers of run.json; each has its reader in `replay.verdict`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from replay.watch.base import Observer
 
 
 class LedgerOracle(Observer):
-    """Asks the ledgers of all pools when the replay is over."""
+    """Pages handled as no correct engine would, counted by the ledgers of all pools."""
 
     name = "ledger"
 
@@ -24,3 +24,8 @@ class LedgerOracle(Observer):
     def found(self) -> dict[str, Any]:
         """Pages of each kind of violation. Waits for the device."""
         return dataclasses.asdict(self._pair.ledger_violations())
+
+
+def counting_oracles() -> tuple[Observer, ...]:
+    """All of them, new ones of each replay."""
+    return (LedgerOracle(),)
