@@ -60,6 +60,7 @@ def test_without_the_wheel_the_reason_is_one_line_and_the_cache_stays_empty(cach
     assert [path.name for path in cache.iterdir()] == [".lock"]
 
 
+@pytest.mark.slow
 def test_tests_without_a_wheel_are_skipped_with_a_reason_unless_they_must_run(tmp_path):
     """Runs the conformance tests in a process of its own, where pip finds no index."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]

@@ -55,6 +55,7 @@ def read_in_pieces(data, cuts, **options):
     return [*records, *reader.finish()]
 
 
+@pytest.mark.slow
 @given(LOGS, st.lists(st.integers(0, 10**6), max_size=20), st.booleans())
 def test_how_the_bytes_come_does_not_matter(log, cuts, thins):
     data = log.encode("utf-8", "surrogatepass")
@@ -95,6 +96,7 @@ def examined(block):
     return [line[:LINE_BYTES_MAX] for line in block.split(b"\n")]
 
 
+@pytest.mark.slow
 @given(LOGS, st.data())
 @settings(max_examples=FUZZ_CASES)
 def test_damage_never_stops_the_reading(log, data):
@@ -192,6 +194,7 @@ def test_what_waits_comes_out_when_a_log_goes_quiet():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "filling",
     [

@@ -115,6 +115,7 @@ def test_a_log_that_breaks_off_within_a_character_is_read_up_to_there(tmp_path, 
     assert diagnosed(capsys, path)[0] == 3
 
 
+@pytest.mark.slow
 def test_it_takes_no_more_memory_however_long_the_log_is(tmp_path):
     path = tmp_path / "serve.log"
     with path.open("wb") as file:

@@ -34,6 +34,7 @@ def test_every_key_of_the_document_is_told(made):
     assert told["comparison"]["change"] == "gone"
 
 
+@pytest.mark.slow
 def test_every_key_that_is_printed_is_told(made, capsys, monkeypatch):
     monkeypatch.chdir(made)
     words = ["report", "before", "-o", "x.json", "--perfetto", "x.json.gz", "--json"]

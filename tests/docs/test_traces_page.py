@@ -59,6 +59,7 @@ def test_the_examples_make_traces(folder, name, rows):
     assert [(r.arrival_us, r.input_tokens, r.output_tokens) for r in requests] == rows
 
 
+@pytest.mark.slow
 def test_the_other_examples_make_what_they_say(folder):
     counts = {
         path.stem: open_trace(path).request_count

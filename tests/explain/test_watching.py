@@ -27,6 +27,7 @@ def recording(tmp_path):
     return record(tmp_path, "sglang-0.4.6.post4", requests, LOST, total_tokens=4_096)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [{"request_id": "q7"}, {"pool": "decode0/dp0", "page": 9}])
 def test_on_a_device_it_sees_the_same_and_waits_only_to_fetch(target, recording, monkeypatch):
     seen, hashes = [], []

@@ -4,6 +4,7 @@ The whole outcome is compared, rule by rule and event by event: what is lost, de
 each copy comes), misrouted, held, kept of a partial transfer, early, and which aborts are aimed when.
 """
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rule_strategies import REQUESTS, SESSIONS, rules
@@ -113,6 +114,7 @@ _counting = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(_plans | _counting, _streams, st.integers(0, 9), st.data())
 @settings(max_examples=200)
 def test_a_rule_taken_away_changes_no_decision_of_the_others(drawn, stream, seed, data):
@@ -125,6 +127,7 @@ def test_a_rule_taken_away_changes_no_decision_of_the_others(drawn, stream, seed
     )
 
 
+@pytest.mark.slow
 @given(_plans, _streams, st.integers(0, 9))
 def test_what_rules_do_together_is_what_each_does_alone(drawn, stream, seed):
     """The outcome for an event is composed of the outcomes that its rules have alone."""
@@ -195,6 +198,7 @@ def test_a_request_taken_away_changes_no_decision_on_the_others(drawn, stream, s
     _stays(named(drawn), stream, seed, lambda subject: subject.request_id == name)
 
 
+@pytest.mark.slow
 @given(_streams.filter(bool), st.integers(0, 9), st.data())
 @settings(max_examples=100)
 def test_counts_of_one_scope_do_not_depend_on_another(stream, seed, data):

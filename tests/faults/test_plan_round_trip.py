@@ -1,5 +1,6 @@
 """Every plan that a file can hold is written as text that reads back as the same plan."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rule_strategies import rules
@@ -15,6 +16,7 @@ names = st.lists(words.filter(bool), min_size=4, max_size=4, unique=True)
 drawn = st.lists(st.sampled_from(sorted(KINDS)).flatmap(rules), max_size=4)
 
 
+@pytest.mark.slow
 @given(drawn, names, words)
 @settings(max_examples=300)
 def test_a_plan_reads_back_as_itself(made, names, comment):

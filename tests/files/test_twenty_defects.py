@@ -250,6 +250,7 @@ def test_14_and_15_no_output_has_control_or_bidi_characters(here, kvreplay):
     assert "\\x1b[31mRED" in texts[2] and "\\u202e" in texts[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -187,6 +187,7 @@ def test_lives_of_all_requests_by_their_hostile_ids(worlds, shown):
     shown("explain", recording, "--page", "decode0/dp0:\x1b1", codes=(2,))
 
 
+@pytest.mark.slow
 def test_traces(worlds, shown, tmp_path, monkeypatch):
     monkeypatch.setenv("KVREPLAY_ANONYMIZE_KEY", "k" * 32)
     world = worlds[0]
@@ -340,6 +341,7 @@ def test_whatever_report_makes_shows(drawn):
         assert "\\x1b" in text or "\\u001b" in text or path.suffix == ".svg", path.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["one.html", "two.html"])
 def test_pages_have_the_elements_of_harmless_ones(drawn, name):
     (tags, data), (wanted, _) = (

@@ -19,6 +19,7 @@ def run(jobs, count=2, **limits):
         return {ended.key: ended for ended in pool.run(jobs.items())}
 
 
+@pytest.mark.slow
 def test_every_job_is_answered_and_no_more_workers_are_used_than_asked_for():
     ended = run({str(number): {"value": number} for number in range(30)}, count=2)
     assert {key: each.value["echo"] for key, each in ended.items()} == {

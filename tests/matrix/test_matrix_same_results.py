@@ -49,6 +49,7 @@ def test_one_job_two_jobs_and_merged_shards_give_the_same_table(here, kvreplay):
         assert len(list(Path(name, "cells").glob("*/run.json"))) == 8
 
 
+@pytest.mark.slow
 def test_a_merged_matrix_replaces_a_finished_one_only_when_it_can_be_made(here, kvreplay):
     assert kvreplay("matrix", "merge", "s1", "s2", "s3", "--out", "M")[0] == 0
     before = Path("M/results.parquet").read_bytes()

@@ -156,6 +156,7 @@ def test_a_retracted_request_resumes_with_its_contents(tmp_path, victims, page_s
     assert run.verdict == "clean"
 
 
+@pytest.mark.slow
 @given(
     shapes=st.lists(
         st.tuples(st.integers(20, 60), st.integers(5, 50), st.integers(0, 400_000)),

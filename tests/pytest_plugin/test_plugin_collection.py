@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HARDENED_LOSSY = "trace=tiny profile=hardened topology=tp1:tp1 total_tokens=65536 plan=lossy"  # the name of one cell
 
 
+@pytest.mark.slow
 def test_one_item_per_cell_called_like_the_cell(matrix_folder):
     code, ids, _ = matrix_folder.collect()
     assert code == 0
@@ -16,6 +17,7 @@ def test_one_item_per_cell_called_like_the_cell(matrix_folder):
     assert f"faults.kvmatrix.toml::{HARDENED_LOSSY}" in ids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "count"),
     [
@@ -48,6 +50,7 @@ def test_files_outside_of_testpaths_are_tests_only_when_they_are_named(folder):
     assert len(folder.collect("outside/faults.kvmatrix.toml")[1]) == 4
 
 
+@pytest.mark.slow
 def test_a_wrong_file_is_an_error_that_names_the_line(folder):
     folder.write("good.kvmatrix.toml", MATRIX)
     folder.write("bad.kvmatrix.toml", MATRIX.replace('["none", "lossy"]', '["none", "losy"]'))
@@ -60,6 +63,7 @@ def test_a_wrong_file_is_an_error_that_names_the_line(folder):
     assert len(ids) == 4
 
 
+@pytest.mark.slow
 def test_a_profile_that_cannot_be_made_is_found_before_any_cell_runs(folder):
     folder.write("bad.kvmatrix.toml", MATRIX.replace("[65536]", "[65537]"))
     code, _, text = folder.collect()
@@ -68,6 +72,7 @@ def test_a_profile_that_cannot_be_made_is_found_before_any_cell_runs(folder):
     assert ".py:" not in text
 
 
+@pytest.mark.slow
 def test_what_has_no_effect_in_a_file_is_a_warning(folder):
     folder.write("odd.kvmatrix.toml", MATRIX + '\n[[exclude]]\nplan = "nothing"\n')
     line = 2 + MATRIX.count("\n")

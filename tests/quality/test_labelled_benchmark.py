@@ -39,6 +39,7 @@ RIGHT = Outcome(
 )
 
 
+@pytest.mark.slow
 def test_cells_meet_every_engine_defect_and_fault() -> None:
     cells = [draw_cell(0, number) for number in range(500)]
     assert {cell.engine for cell in cells} == set(builtin_profiles())
@@ -53,6 +54,7 @@ def test_cells_meet_every_engine_defect_and_fault() -> None:
     assert {cell.profile.check_strictness for cell in cells} == {"none", "warn", "error"}
 
 
+@pytest.mark.slow
 def test_the_bounds_hold() -> None:
     outcomes = list(run_cells(0, range(CELLS), jobs=2))
     assert [each.number for each in outcomes] == list(range(CELLS))
@@ -104,6 +106,7 @@ def test_shares_are_of_the_right_cells() -> None:
     assert logs["with_three_quiet_lines_of_any_pool"]["cells"] == 3
 
 
+@pytest.mark.slow
 def test_the_command_tells_and_repeats_one_cell(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -158,6 +158,7 @@ def test_a_thousand_cells_are_a_small_page_made_quickly(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_the_results_of_a_matrix_are_drawn_without_torch(tmp_path):
     write_matrix(tmp_path, [row()])
     program = (

@@ -47,6 +47,7 @@ def test_it_says_how_to_draw_them(recordings, tmp_path):
     assert "charts are left out" not in render_report([recordings["leak"]])
 
 
+@pytest.mark.slow
 def test_it_needs_no_library_that_draws(recordings, tmp_path):
     program = (
         "import sys; from pathlib import Path; from reports.page import write_report; "

@@ -23,6 +23,7 @@ def test_subset_sum_agrees_with_trying_every_subset(weights, target):
         assert sum(weights[index] for index in found) == target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("available", "total", "page_size", "persistence"),
     [

@@ -103,6 +103,7 @@ def rule_of(kind, name, **conditions):
     return FaultRule(name, kind, probability=0.6, **KINDS[kind], **conditions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @SOME
 @given(requests, st.sampled_from(sorted(KINDS)), st.integers(0, 99))
@@ -119,6 +120,7 @@ def test_a_rule_taken_away(kind, trace, other, seed):
     assert the_same_in_both(both, without, {"kept", "per request"}) or not without
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @SOME
 @given(requests, st.integers(0, 99), st.data())

@@ -99,6 +99,7 @@ def use_every_operation(pool, upload):
         pool.ledger.acquire(upload(np.array([1])), FIRST_OWNER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", [CPU, META], ids=str)
 @pytest.mark.parametrize("sorts_pages", [False, True])
 @pytest.mark.parametrize("page_size", [1, 64])

@@ -9,6 +9,7 @@ from reports.parts.findings.part import check_findings
 from reports.section import make_section
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defect", [None, *all_defects()])
 def test_findings_explain_the_verdict_and_add_up(defect, tmp_path):
     for seed in (10, 24):
