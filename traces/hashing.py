@@ -47,7 +47,8 @@ def chain_blocks(
         count: number of blocks; the hashes are uint64 of shape (count,).
 
     A hash is the mixed running sum (mod 2**64) of the mixed contents of all blocks up to it, so it
-    identifies its block together with everything before it. The content of a block is its (key, number).
+    identifies its block together with everything before it. The content of a block is its (key,
+    number).
     """
     if count <= _FEW_BLOCKS:
         # The same arithmetic on Python integers: a numpy call costs at least 40 us.

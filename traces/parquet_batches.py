@@ -40,9 +40,9 @@ def open_parquet(path: Path) -> Any:
 def iter_bounded_batches(parquet: Any, columns: Sequence[str], rows_max: int) -> Iterator[Any]:
     """Yield record batches of some columns, of at most `rows_max` rows, never across row groups.
 
-    Batches of rows with long lists have fewer rows, so memory does not depend on their length. The size
-    of a row is found by decoding some rows: reading the footer's sizes of column chunks aborts the whole
-    process if the footer is damaged (pyarrow 26).
+    Batches of rows with long lists have fewer rows, so memory does not depend on their length. The
+    size of a row is found by decoding some rows: reading the footer's sizes of column chunks aborts
+    the whole process if the footer is damaged (pyarrow 26).
 
     Raises:
         DAMAGE: the file is damaged.

@@ -1,7 +1,8 @@
 """Cut a trace down by time, session, sample and count, and make it arrive faster or slower.
 
 The filters apply in this order: time range, sessions, sample, head. The remaining requests are then
-shifted so that the range starts at 0, and their arrivals are divided by the speed. Everything streams.
+shifted so that the range starts at 0, and their arrivals are divided by the speed. Everything
+streams.
 """
 
 from __future__ import annotations

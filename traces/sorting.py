@@ -3,9 +3,10 @@
     add()     buffer --(half of it, sorted)--> run 0, run 1, ...   temporary files, each sorted
     sorted()  the runs, merged a batch at a time --> batches in order of arrival
 
-A run continues as long as the rows leaving the buffer are not earlier than its end. A log that is only
-locally out of order (for example, written when requests end) is therefore one run, and a sorted log
-needs no merging. Memory is limited to a few buffers; a log that fits into one buffer uses no disk.
+A run continues as long as the rows leaving the buffer are not earlier than its end. A log that is
+only locally out of order (for example, written when requests end) is therefore one run, and a
+sorted log needs no merging. Memory is limited to a few buffers; a log that fits into one buffer
+uses no disk.
 """
 
 from __future__ import annotations

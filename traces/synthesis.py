@@ -1,9 +1,9 @@
 """Synthetic traces of any size from one seed: tenants, multi-turn sessions, shared prefixes, aborts.
 
 `numpy.random.Generator` (PCG64, one stream per purpose) draws the numbers and a Faker instance the
-names, so the same options give the same bytes with the same versions of numpy and Faker, and changing
-the abort rate, for example, does not change any arrival. Everything streams: memory grows with the
-tenants and their open sessions, not with the requests.
+names, so the same options give the same bytes with the same versions of numpy and Faker, and
+changing the abort rate, for example, does not change any arrival. Everything streams: memory grows
+with the tenants and their open sessions, not with the requests.
 """
 
 from __future__ import annotations

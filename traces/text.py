@@ -1,15 +1,15 @@
 r"""Make strings from external files safe to display: printable, bounded, and quoted for JSON and TOML.
 
-Ids, names, comments, paths and log lines come from files that others wrote. Every such string that is
-shown in a terminal, a page, a picture or a file goes through this module:
+Ids, names, comments, paths and log lines come from files that others wrote. Every such string that
+is shown in a terminal, a page, a picture or a file goes through this module:
 
-    ESC, BEL, NUL, DEL, C1        \x1b \x07 \x00 \x7f \x9b     would control a terminal
-    bidi, zero width, U+2028      \u202e \u200b \u2028         would display a different text
-    surrogates, unassigned        \ud800 \ufffe                cannot be encoded, or have no known glyph
+    ESC, BEL, NUL, DEL, C1        \x1b \x07 \x00 \x7f \x9b     would control a terminal bidi, zero
+    width, U+2028      \u202e \u200b \u2028         would display a different text surrogates,
+    unassigned        \ud800 \ufffe                cannot be encoded, or have no known glyph
 
-Letters of every script, combining marks, emoji and all spaces stay. Zero-width joiners are escaped: a
-family emoji is shown as its members, and nothing can hide between two letters. Backslashes stay, so
-escaping a string twice gives the same result, although two different strings may look alike.
+Letters of every script, combining marks, emoji and all spaces stay. Zero-width joiners are escaped:
+a family emoji is shown as its members, and nothing can hide between two letters. Backslashes stay,
+so escaping a string twice gives the same result, although two different strings may look alike.
 """
 
 from __future__ import annotations

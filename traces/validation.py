@@ -1,7 +1,8 @@
 """The rules for rows of a trace, checked batch by batch when reading and when writing.
 
-One `TraceValidator` checks one trace from its first row to its last. It stores only the last arrival
-and eight bytes a request (a fingerprint of its id), so it needs little memory compared with the trace.
+One `TraceValidator` checks one trace from its first row to its last. It stores only the last
+arrival and eight bytes a request (a fingerprint of its id), so it needs little memory compared with
+the trace.
 """
 
 from __future__ import annotations

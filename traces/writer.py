@@ -79,8 +79,8 @@ def _another(place: Place) -> OutputError:
 class TraceWriter:
     """Context manager that writes one trace file.
 
-    The file appears complete or not at all (also after KeyboardInterrupt), and only replaces a trace.
-    The same rows, source and block size give the same bytes, regardless of batching.
+    The file appears complete or not at all (also after KeyboardInterrupt), and only replaces a
+    trace. The same rows, source and block size give the same bytes, regardless of batching.
 
     Example:
         with TraceWriter("out.parquet", source="my log", block_size=None) as writer:

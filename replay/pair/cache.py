@@ -1,15 +1,16 @@
 """Prefix caches of the prefill side: a radix tree over prompt blocks, or none (chunk cache).
 
-A node is a run of cache units: the smallest stretch of tokens that is both whole blocks of the trace
-and whole pages. Who may free a node's pages is decided by its locks:
+A node is a run of cache units. A cache unit is the smallest number of tokens that is a multiple of
+both the trace's block size and the page size. The locks of a node decide whether its pages can be
+freed:
 
                      lock (a request uses it)
        evictable  --------------------------->  protected
     (oldest leaf   <---------------------------  (counted by the engine's check)
      is evicted)    unlock (its transfer is acknowledged)
 
-While a lock's owner waits for an acknowledgement that is overdue, the node is protected for nobody's
-good: the audit counts it as held in the cache (`stall`, `resume`).
+While a lock's owner waits for an overdue acknowledgement, the node is protected unnecessarily: the
+audit counts it as held in the cache (`stall`, `resume`).
 
 Source of the behaviour: sglang 0.4.6.post4, `mem_cache/radix_cache.py` (match with node splits,
 `inc_lock_ref` and `dec_lock_ref` counting only the step between 0 and 1, eviction of least recently
@@ -66,7 +67,7 @@ class RadixCache:
         self._queued = 0
 
     def match(self, keys: Sequence[int]) -> RadixNode:
-        """The node at which the longest cached prefix of `keys` ends; the root when none is."""
+        """Return the node at which the longest cached prefix of `keys` ends; the root if there is none."""
         self._accesses += 1
         node, at = self._root, 0
         node.last_access = self._accesses
@@ -82,19 +83,19 @@ class RadixCache:
         return node
 
     def path(self, node: RadixNode) -> list[RadixNode]:
-        """The nodes from below the root down to `node`."""
+        """Return the nodes from below the root down to `node`."""
         return list(self._upwards(node))[::-1]
 
     def prefix_units(self, node: RadixNode) -> int:
-        """How many cache units end at `node`."""
+        """Return the number of cache units from the root to the end of `node`."""
         return sum(len(each.keys) for each in self._upwards(node))
 
     def insert(self, ordinal: int, keys: Sequence[int], row_pages: Array) -> RadixNode:
-        """Hand a request's units over to the tree and return the node at which they end.
+        """Transfer a request's units to the tree and return the node at which they end.
 
         `row_pages` is the request's row, int64 [len(keys) * unit_pages]. Units that another request
-        has cached meanwhile stay that request's; this one's copies are released, and its row must
-        be read again from the tree (`path`).
+        has cached in the meantime stay in the tree; this request's copies are released, and its row
+        must be read again from the tree (`path`).
         """
         node = self.match(keys)
         cached = self.prefix_units(node)
@@ -120,7 +121,7 @@ class RadixCache:
             each.locks += 1
 
     def unlock(self, node: RadixNode) -> None:
-        """Take one lock back. Once too often drifts below zero, as the real counter does."""
+        """Remove one lock. A surplus unlock drifts below zero, as in the real counter."""
         for each in self._upwards(node):
             if each.locks == 1:
                 self.evictable_pages += _size(each)
@@ -129,9 +130,9 @@ class RadixCache:
             self._queue_if_evictable(each)
 
     def nodes(self, locked_only: bool = False) -> Iterator[RadixNode]:
-        """All nodes, or those that are locked or were by a transfer that is overdue.
+        """Return all nodes, or those that are locked or were locked by an overdue transfer.
 
-        A node that is locked is below none that is not.
+        A locked node is never below an unlocked one.
         """
         below = list(self._root.children.values())
         while below:
@@ -141,14 +142,14 @@ class RadixCache:
                 below.extend(node.children.values())
 
     def stall(self, ordinal: int, node: RadixNode) -> None:
-        """Note that the lock of this request is held by an overdue transfer."""
+        """Record that the lock of this request is held by an overdue transfer."""
         for each in self._upwards(node):
             if not each.stalled_by:
                 self.pool.account.hold_in_cache(ordinal, _size(each))
             each.stalled_by.append(ordinal)
 
     def resume(self, ordinal: int, node: RadixNode) -> None:
-        """Note that the overdue transfer was acknowledged after all."""
+        """Record that the overdue transfer was acknowledged after all."""
         for each in self._upwards(node):
             was_first = each.stalled_by[0] == ordinal
             each.stalled_by.remove(ordinal)
@@ -158,7 +159,7 @@ class RadixCache:
                     self.pool.account.hold_in_cache(each.stalled_by[0], _size(each))
 
     def evict(self, pages: int) -> None:
-        """Free at least `pages` pages of least recently used leaves, or all that can be freed."""
+        """Free at least `pages` pages of the least recently used leaves, or as many as possible."""
         freed = 0
         while freed < pages and self._queue:
             last_access, _, node = heapq.heappop(self._queue)
@@ -189,7 +190,7 @@ class RadixCache:
         heapq.heappush(self._queue, (node.last_access, self._queued, node))
 
     def _split(self, child: RadixNode, at: int) -> RadixNode:
-        """Cut a node in two; the node itself stays the lower part, so references to it hold."""
+        """Split a node in two. The node itself becomes the lower part, so references to it stay valid."""
         parent, pages = child.parent, child.pages
         assert parent is not None
         assert pages is not None
@@ -212,7 +213,7 @@ class RadixCache:
 
 
 class ChunkCache:
-    """No prefix cache: every prompt page stays its request's own until it is released."""
+    """No prefix cache: every prompt page belongs to its request until it is released."""
 
     def __init__(self) -> None:
         self.evictable_pages = 0

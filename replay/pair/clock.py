@@ -1,9 +1,9 @@
-"""Virtual time: one queue of things to happen, in integer microseconds, and nothing else.
+"""Virtual time: a queue of events, in integer microseconds.
 
-Events are ordered by (time, priority, sequence), so that equal times have one order on every
-machine. An event is *work* when a healthy pair has it ahead of it anyway (an arrival, an iteration,
-bytes that land); what only a fault or a timer brings about is not. When no work is left, nothing
-healthy can happen any more: that is how a replay knows that its inject phase is over.
+Events are ordered by (time, priority, sequence), so events at equal times have the same order on
+every machine. An event is *work* if it would also happen in a run without faults (an arrival, an
+iteration, the landing of bytes); events caused only by a fault or a timer are not work. The inject
+phase of a replay ends when no work is left.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from enum import IntEnum
 
 from replay.errors import BoundExceededError, ClockError
 
-#: Columns of times are int64; this leaves room for what is reckoned from a time of the clock.
+#: Columns of times are int64; this leaves room for arithmetic with times of the clock.
 TIME_US_MAX = 2**63 - 2**60
-#: Iterations of one instance at one instant; more means a loop that does not advance time.
+#: Maximum number of events at one time; more indicates a loop that does not advance time.
 _EVENTS_AT_ONE_INSTANT_MAX = 5_000_000
 
 
 class Priority(IntEnum):
-    """Who goes first at equal times: what arrives, then what it made overdue, then the engines."""
+    """Order at equal times: arrivals, then checks for overdue events, then the engines."""
 
     DELIVERY = 0
     HARNESS = 1
@@ -29,7 +29,7 @@ class Priority(IntEnum):
 
 
 class Timer:
-    """A scheduled event; `Clock.cancel` takes it back."""
+    """A scheduled event; `Clock.cancel` cancels it."""
 
     __slots__ = ("action", "at_us", "is_work", "priority", "sequence")
 
@@ -66,10 +66,10 @@ class Clock:
         *,
         is_work: bool = True,
     ) -> Timer:
-        """Have `action` called at `at_us`, which must not lie in the past.
+        """Schedule `action` at `at_us`, which must not be in the past.
 
         Raises:
-            ClockError: it lies so far ahead that it cannot be written down.
+            ClockError: the time is too large for a recording.
         """
         if at_us < self.now_us:
             raise BoundExceededError(f"event at {at_us} us lies before now, {self.now_us} us")
@@ -85,13 +85,13 @@ class Clock:
         return timer
 
     def cancel(self, timer: Timer) -> None:
-        """Take an event back; it leaves no trace in time."""
+        """Cancel an event; it does not affect the time."""
         if timer.action is not None:
             timer.action = None
             self.pending_work -= timer.is_work
 
     def run_next(self, until_us: int | None = None) -> bool:
-        """Run the next event not later than `until_us`; False when there is none."""
+        """Run the next event, if it is not later than `until_us`; return False if there is none."""
         while self._queue:
             at_us, _, _, timer = self._queue[0]
             if timer.action is None:
@@ -108,7 +108,7 @@ class Clock:
         return False
 
     def has_events(self) -> bool:
-        """Whether anything is still scheduled."""
+        """Whether any event is scheduled."""
         while self._queue and self._queue[0][3].action is None:
             heapq.heappop(self._queue)
         return bool(self._queue)

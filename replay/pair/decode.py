@@ -1,9 +1,9 @@
-"""A decode instance: DP ranks that step together, leaping over iterations in which nothing happens.
+"""A decode instance: DP ranks in lockstep, which skip iterations in which nothing happens.
 
-Under DP attention all ranks run every forward together, a rank without requests an idle batch (the
-slowest rank sets the pace). Between two events of one instance only decode lengths grow, so the
-instance plans one leap to the next iteration that matters; whatever arrives meanwhile cuts the leap
-at the first iteration boundary that would have seen it.
+Under DP attention all ranks run every forward pass together; a rank without requests runs an idle
+batch, and the slowest rank sets the pace. Between two events of an instance only decode lengths
+grow, so the instance plans one leap to the next relevant iteration. An arrival ends the leap at the
+first iteration boundary that would have seen it.
 
     boundary            boundary (planned)
        |---step---step---step---step---|
@@ -27,10 +27,10 @@ class DecodeInstance:
         self._profile = profile
         self._clock = clock
         self._watcher = watcher
-        #: Decode steps run so far; a rank counts for itself how many it spent on prebuilt batches.
+        #: Decode steps run so far; each rank counts the steps it spent on prebuilt batches.
         self._steps = 0
-        #: The leap under way: it began at `_began_us`; its first iteration takes `_first_us` (0 when
-        #: the engine idles), each further one `_next_us`.
+        #: The current leap: it began at `_began_us`; its first iteration takes `_first_us` (0 if the
+        #: engine idles), each further one `_next_us`.
         self._began_us = 0
         self._first_us = 0
         self._next_us = 0
@@ -39,11 +39,11 @@ class DecodeInstance:
         self._is_hung = False
 
     def add_rank(self, rank: DecodeRank) -> None:
-        """Let a rank take part; all of them before the first event."""
+        """Add a rank; all ranks must be added before the first event."""
         self.ranks.append(rank)
 
     def wake(self) -> None:
-        """Something arrived for a rank: have the next iteration boundary look at it."""
+        """Make the next iteration boundary process an arrival at a rank."""
         boundary = self._boundary_after(self._clock.now_us)
         if self._timer is not None:
             if self._timer.at_us <= boundary:
@@ -56,7 +56,7 @@ class DecodeInstance:
         self._timer = None
         self._account_for_steps(now)
         if self._is_hung:
-            # The ranks run every forward together: one that never comes back holds them all.
+            # The ranks run every forward pass together: one that hangs blocks all of them.
             return
         for rank in self.ranks:
             if rank.needs_attention or rank.interest_step <= self._steps:
@@ -66,7 +66,7 @@ class DecodeInstance:
         self._plan(now)
 
     def _boundary_after(self, now: int) -> int:
-        """The first iteration boundary that sees what arrives now."""
+        """Return the first iteration boundary that sees an arrival at the current time."""
         if self._first_us == 0:
             period = self._profile.poll_interval_us
             return self._began_us + max(1, -(-(now - self._began_us) // period)) * period
@@ -81,9 +81,9 @@ class DecodeInstance:
             self._steps += 1 + (now - self._began_us - self._first_us) // self._next_us
 
     def _plan(self, now: int) -> None:
-        """Choose how long the next iterations take and how many of them can be leapt over.
+        """Choose the duration of the next iterations and the number that can be skipped.
 
-        A rank with a prebuilt batch rests for the first of them, so that one may be shorter.
+        A rank with a prebuilt batch rests in the first of them, which may therefore be shorter.
         """
         self._began_us, self._first_us = now, 0
         widest_first, widest, next_step, is_resting = 0, 0, NEVER, False
@@ -100,7 +100,7 @@ class DecodeInstance:
             self._check_idle()
         if next_step == NEVER:
             return
-        # An iteration without a forward is one turn of the scheduler's loop.
+        # An iteration without a forward pass is one turn of the scheduler's loop.
         self._first_us = self._iteration_us(widest_first)
         self._next_us = self._iteration_us(widest)
         at_us = now + self._first_us + (next_step - self._steps - 1) * self._next_us
@@ -115,7 +115,7 @@ class DecodeInstance:
         return self._profile.decode_step_us + self._profile.decode_step_us_per_request * batch
 
     def _check_idle(self) -> None:
-        """Let every rank whose gate is open run the engine's own check, once a change."""
+        """Run the engine's own check on every rank with an open gate, once per change."""
         for rank in self.ranks:
             if rank.name in self._unchecked and rank.is_gate_open():
                 self._unchecked.discard(rank.name)

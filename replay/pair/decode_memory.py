@@ -1,4 +1,4 @@
-"""Pages, rows and slots of one decode rank: what a request needs to be admitted, and gives back."""
+"""Pages, rows and slots of one decode rank, which a request needs to be admitted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from replay.profiles.profile import EngineProfile
 
 
 class DecodeMemory:
-    """Takes and releases everything a decode request holds, together."""
+    """Allocates and releases all resources of a decode request together."""
 
     def __init__(self, profile: EngineProfile, pool: KvPool) -> None:
         self.free_request_slots = profile.request_slots
@@ -20,17 +20,17 @@ class DecodeMemory:
 
     @property
     def free_resources(self) -> int:
-        """A number that grows when any of what admission needs is released."""
+        """A number that grows whenever a resource needed for admission is released."""
         free_slots = self.free_request_slots + self.metadata_slots.free_count
         return self._pool.allocator.available_pages + free_slots
 
     def fits(self, tokens: int, own_reserve: int, admitted: int) -> bool:
-        """Whether tokens fit beside the reserve of all admitted requests (pop_preallocated)."""
+        """Whether tokens fit in addition to the reserve of all admitted requests (pop_preallocated)."""
         reserve = self._reserve_each * admitted + own_reserve
         return tokens + reserve <= self._pool.available_pages * self._pool.page_size
 
     def take(self, request: Request) -> Array:
-        """Give a request pages for the tokens it starts with, a row for them and a slot."""
+        """Allocate pages for the initial tokens of a request, a row for them and a slot."""
         pages = self._pool.extend(request.ordinal, 0, request.kv_tokens)
         assert pages is not None, "admission leaves room for what it admits"
         request.decode_row = self._pool.table.open_row()

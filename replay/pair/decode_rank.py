@@ -5,8 +5,8 @@
 An iteration runs in SGLang's order (0.4.6.post4, `disaggregation/decode.py`,
 event_loop_normal_disagg_decode): receive, preallocate, poll transfers, then either build a prebuilt
 batch (whose iteration decodes nothing on this rank) or decode one step of the running batch. Pages
-for decoded tokens are taken lazily, for all iterations since the rank was last looked at, in the
-order in which single steps would have taken them.
+for decoded tokens are allocated lazily, for all iterations since the rank was last processed, in
+the order of single steps.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class DecodeRank:
         self.running = RunningBatch(pool, profile.retracts_first)
         self.retracted: deque[Request] = deque()
         self.needs_attention = False
-        #: Requests that can never leave prealloc: their room bears an earlier transfer's status.
+        #: Requests that can never leave prealloc, because their room has an earlier transfer's status.
         self._wedged: list[Request] = []
         self._aborts: list[Request] = []
         self._rejected: list[Request] = []
@@ -59,32 +59,32 @@ class DecodeRank:
         #: whether the next one does.
         self.skipped_steps = 0
         self.is_resting = False
-        #: The instance's step at which this rank must be looked at, if nothing arrives before.
+        #: The instance's step at which this rank must be processed, if nothing arrives before.
         self.interest_step = NEVER
         self._every_step = every_step
         self._steps_audited = 0
 
-    # What arrives from outside, between iterations.
+    # Events from outside, between iterations.
 
     def arrive(self, request: Request) -> None:
-        """Take a new request in; it is seen at the next iteration."""
+        """Accept a new request, which is processed in the next iteration."""
         request.decode_state = DecodeState.PREALLOC
         self.prealloc.append(request)
         self.needs_attention = True
         self.watcher.state_entered(request, "prealloc")
 
     def abort(self, request: Request) -> None:
-        """Take a client's abort in; it is seen at the next iteration."""
+        """Accept a client's abort, which is processed in the next iteration."""
         self._aborts.append(request)
         self.needs_attention = True
 
     def reject(self, request: Request) -> None:
-        """Take a request in that can never fit; it is answered at the next iteration."""
+        """Accept a request that can never fit, which is answered in the next iteration."""
         self._rejected.append(request)
         self.needs_attention = True
 
     def fail(self, request: Request) -> None:
-        """Give a request up whose sender has dropped it, or that has waited too long."""
+        """Give up a request that its sender has dropped, or that has waited too long."""
         if request.decode_state is DecodeState.PREALLOC:
             self._dropped.append(request)
             self.needs_attention = True
@@ -92,12 +92,12 @@ class DecodeRank:
             self.transfers.fail(request)
 
     def writer_stopped(self, request: Request) -> None:
-        """Take in the sender's word that it writes this request's pages no more."""
+        """Accept the sender's notice that it no longer writes this request's pages."""
         if self.profile.deferred_until == "acknowledged":
             self.deferral_ended(request)
 
     def deferral_ended(self, request: Request) -> None:
-        """A release that was deferred can go ahead."""
+        """Perform a deferred release."""
         request.sender_stopped = True
         if request.ordinal in self.transfers.deferred:
             self.needs_attention = True
@@ -105,7 +105,7 @@ class DecodeRank:
     # One iteration.
 
     def iterate(self, now_us: int, steps: int) -> None:
-        """Run one iteration's bookkeeping; the instance has run `steps` decode steps so far."""
+        """Run the bookkeeping of one iteration; the instance has run `steps` decode steps so far."""
         self.needs_attention = False
         self.running.advance(steps - self.skipped_steps)
         self._finish(now_us)
@@ -130,12 +130,12 @@ class DecodeRank:
         self._steps_audited = steps
 
     def _next_interest(self, steps: int, released: bool) -> int:
-        """The instance's step at which this rank has something to do on its own."""
+        """Return the instance's step at which this rank must be processed without an arrival."""
         if released and (self.prealloc or self.retracted):
-            # What was released after this iteration's admission may let the next request in.
+            # A release after this iteration's admission may admit the next request.
             return steps + 1
         if self.waiting and len(self.running) < self.profile.max_running_requests:
-            # Whoever ran was retracted a moment ago: the waiting ones are batched next.
+            # The running requests were just retracted: the waiting requests are batched next.
             return steps + 1
         if not len(self.running):
             return NEVER
@@ -145,7 +145,7 @@ class DecodeRank:
 
     @property
     def is_hung(self) -> bool:
-        """Whether the rank waits in a collective for ever, and with it its whole instance."""
+        """Whether the rank, and with it the whole instance, hangs in a collective forever."""
         return self.transfers.is_hung
 
     def is_gate_open(self) -> bool:
@@ -170,7 +170,7 @@ class DecodeRank:
         if self.profile.last_result_before_idle == "lost" and not (
             len(self.running) or self.waiting
         ):
-            # The empty batch that follows has overwritten this one before its result was handled.
+            # The empty batch after this one overwrote it before its result was processed.
             for request in finished:
                 self.pool.account.live_pages -= self.pool.pages_for(request.kv_tokens)
                 self.forget(request, now_us)
@@ -180,7 +180,7 @@ class DecodeRank:
             self.end(request, DecodeState.FINISHED, now_us)
 
     def _retract_until_it_fits(self) -> None:
-        """Give up requests until the next step's pages fit; they come back from a backup."""
+        """Retract requests until the next step's pages fit; retracted requests resume from a backup."""
         while (victim := self.running.pick_victim()) is not None:
             self.running.remove(victim)
             self.memory.release([victim])
@@ -194,7 +194,7 @@ class DecodeRank:
             self.watcher.state_entered(victim, "retracted")
 
     def _resume_retracted(self) -> None:
-        """Bring retracted requests back before anything new is admitted."""
+        """Resume retracted requests before new requests are admitted."""
         while self.retracted and self.memory.free_request_slots > 0:
             request = self.retracted[0]
             # Its next token must fit as well, or it would be retracted again at once; more than
@@ -215,10 +215,10 @@ class DecodeRank:
             self.watcher.state_entered(request, "waiting")
 
     def _start_waiting(self, now_us: int) -> None:
-        """Put waiting requests into the running batch, at the price of one iteration.
+        """Add waiting requests to the running batch, at the cost of one iteration.
 
-        The engine makes a prebuilt batch of them, which in some versions runs in place of the running
-        batch for one iteration and is merged into it in the next.
+        The engine makes a prebuilt batch of them, which in some versions runs in place of the
+        running batch for one iteration and is merged into it in the next.
         """
         room = self.profile.max_running_requests - len(self.running)
         starts = bool(self.waiting) and room > 0
@@ -239,11 +239,11 @@ class DecodeRank:
     # Preallocation.
 
     def _admitted(self) -> int:
-        """Requests that hold pages and may go on decoding."""
+        """Requests that hold pages and can continue to decode."""
         return len(self.running) + len(self.transfers) + len(self.waiting)
 
     def _preallocate(self, now_us: int) -> bool:
-        """Admit whom pages and slots are left for, in order; False when somebody must wait."""
+        """Admit requests in order while pages and slots are left; return False if a request must wait."""
         while self.prealloc:
             request = self.prealloc[0]
             if self.transfers.is_wedged(request):
@@ -265,7 +265,7 @@ class DecodeRank:
     # Endings.
 
     def end(self, request: Request, state: DecodeState, now_us: int) -> None:
-        """Be done with a request."""
+        """End a request."""
         request.decode_state = state
         request.ended_us = now_us
         self.watcher.request_ended(request)
@@ -276,7 +276,7 @@ class DecodeRank:
         self._aborts.clear()
 
     def _abort(self, request: Request, now_us: int) -> None:
-        """Do what this engine does to an aborted request in the queue it is in."""
+        """Handle an abort as this engine does in the request's queue."""
         profile, state = self.profile, request.decode_state
         if state is DecodeState.ABSENT:
             self._end_untransferred(request, now_us)
@@ -302,7 +302,7 @@ class DecodeRank:
             self.end(request, DecodeState.ABORTED, now_us)
 
     def _end_dropped(self, now_us: int) -> None:
-        """Give up requests that prefill has dropped before decode had pages for them."""
+        """Give up requests that prefill dropped before decode had pages for them."""
         for request in self._dropped:
             if request.decode_state is DecodeState.PREALLOC:
                 self._leave_prealloc(request)
@@ -310,7 +310,7 @@ class DecodeRank:
         self._dropped.clear()
 
     def _end_untransferred(self, request: Request, now_us: int) -> None:
-        """End a request that holds nothing here yet; its sender may still wait for it."""
+        """End a request that holds no resources here yet; its sender may still wait for it."""
         self.end(request, DecodeState.ABORTED, now_us)
         if self.profile.decode_tells_prefill:
             self.link.notify_prefill(request)
@@ -318,7 +318,7 @@ class DecodeRank:
             self.link.never_asked_for(request)
 
     def _answer_rejected(self, now_us: int) -> None:
-        """Answer requests that can never fit; where told to, leak what stands in for each."""
+        """Answer requests that can never fit; depending on the profile, leak their placeholder token."""
         for request in self._rejected:
             leaks = self.profile.rejected_request == "leak" and self.memory.free_request_slots > 0
             if leaks and self.pool.acquire(request.ordinal, 1) is not None:
@@ -329,6 +329,6 @@ class DecodeRank:
         self._rejected.clear()
 
     def forget(self, request: Request, now_us: int) -> None:
-        """Drop a request without releasing what it holds, as a leaking engine does."""
+        """Drop a request without releasing its resources, like a leaking engine."""
         self.pool.account.depart(request.ordinal, self.pool.held_pages.get(request.ordinal, 0))
         self.end(request, DecodeState.LOST, now_us)

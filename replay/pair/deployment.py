@@ -24,13 +24,13 @@ from replay.recording.kinds import LedgerViolations
 
 AnyRank = DecodeRank | PrefillRank
 
-#: Block size assumed where a trace has no block hashes, so that the number is never zero.
+#: Block size for traces without block hashes, so that the number is never zero.
 _NO_BLOCKS = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """All instances of a pair, and the router before them."""
+    """All instances of a pair, and the router in front of them."""
 
     profile: EngineProfile
     clock: Clock
@@ -52,12 +52,12 @@ class Deployment:
         return self.prefills[prefill].ranks[prefill_dp], self.decodes[decode].ranks[decode_dp]
 
     def wake(self, rank: Rank) -> None:
-        """Have the instance of this rank look at its queues."""
+        """Make the instance of this rank process its queues."""
         instances = self.decodes if isinstance(rank, DecodeRank) else self.prefills
         instances[rank.instance].wake()
 
     def cancel(self, request: Request) -> None:
-        """The client went away: the router tells both sides."""
+        """Deliver a client's abort; the router notifies both sides."""
         self.watcher.client_left(request)
         if not request.decode_ended:
             request.decode.abort(request)
@@ -81,7 +81,7 @@ class Deployment:
         return [(rank.name, rank.pool.total_pages * rank.pool.page_size) for rank in self.ranks()]
 
     def ledger_violations(self) -> LedgerViolations:
-        """Pages that changed hands as in no correct engine, over all pools."""
+        """Ownership violations, which no correct engine has, summed over all pools."""
         found = [rank.pool.ledger.violations() for rank in self.ranks()]
         slots = sum(
             rank.memory.metadata_slots.written_by_another
@@ -91,8 +91,8 @@ class Deployment:
         return sum(found[1:], start=dataclasses.replace(found[0], slots_written_by_another=slots))
 
     def free_pools(self) -> None:
-        """Give the pools' memory back at once: schedulers and link refer to each other in circles,
-        which a later collection may find or not.
+        """Free the pools' memory at once, because the reference cycles of schedulers and link may stay
+        uncollected for long.
         """
         for rank in self.ranks():
             rank.pool.free_arrays()
@@ -110,7 +110,7 @@ def build_deployment(
 ) -> Deployment:
     """Create every instance, rank and pool of a profile on one device.
 
-    `make_allocator` makes every pool's free list where the engine's is not wanted.
+    `make_allocator` creates the free list of every pool, in place of the engine's.
     """
     blocks = block_size or _NO_BLOCKS
 

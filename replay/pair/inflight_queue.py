@@ -1,12 +1,12 @@
-"""The in-flight queue of one prefill rank: prompts that are computed and held until they were taken.
+"""The in-flight queue of one prefill rank: computed prompts, held until they are acknowledged.
 
     put --> open --every sender acknowledged--> released
              |
              +-- failed ------------------------> released, or forgotten with its pages, or raises
              +-- cancelled, or timed out -------> released
-             +-- acknowledgement lost, and nothing bounds the wait: open for ever
+             +-- acknowledgement lost without a timeout: open forever
 
-Acknowledgements come in between iterations and are looked at in the next one (`settle`). Source:
+Acknowledgements arrive between iterations and are processed in the next one (`settle`). Source:
 sglang 0.4.6.post4 `disaggregation/prefill.py` (process_disagg_prefill_inflight_queue).
 """
 
@@ -27,7 +27,7 @@ class Owner(Rank, Protocol):
     """The rank that an in-flight queue belongs to."""
 
     def end(self, request: Request, state: PrefillState) -> None:
-        """The request is over on this side, in that state."""
+        """The request has ended on this side, in that state."""
 
 
 class InFlightQueue:
@@ -50,25 +50,25 @@ class InFlightQueue:
         self._failed: list[Request] = []
         self._to_release: list[Request] = []
         self._to_release_again: list[Request] = []
-        #: The acknowledgement that freed pages a second time, the last of them, by event number.
+        #: The last acknowledgement that freed pages a second time, by event number.
         self.freed_again_by_event = -1
         self._due: list[Request] = []
-        #: When it was last polled, -1 before that.
+        #: Time of the last poll, -1 before the first.
         self.polled_us = -1
         self._died_of: set[int] = set()
 
     def put(self, request: Request) -> None:
-        """A prompt is computed: it is held from now on."""
+        """Hold a computed prompt."""
         request.prefill_state = PrefillState.INFLIGHT
         self.open[request.ordinal] = request
         self._memory.to_transfer(request)
 
-    # What arrives from outside, between iterations.
+    # Events from outside, between iterations.
 
     def complete(
         self, request: Request, event: CompletionEvent, number: int, failed: bool
     ) -> Result:
-        """Take one acknowledgement in, by its number, and say what became of it."""
+        """Process one acknowledgement, by its number, and return the outcome."""
         if request.prefill_state is not PrefillState.INFLIGHT:
             return self._acknowledge_again(request, number)
         if failed:
@@ -86,18 +86,18 @@ class InFlightQueue:
         return ACCEPTED
 
     def awaits(self, request: Request, event: CompletionEvent) -> bool:
-        """Whether this acknowledgement would tell it something new."""
+        """Whether this acknowledgement would change anything."""
         awaiting = request.awaiting_acknowledgements
         if self._profile.counts_completions == "by-number":
             return request.ordinal in self.open and bool(awaiting)
         return request.ordinal in self.open and event.prefill_tp_rank in awaiting
 
     def in_room(self, room: int) -> Request | None:
-        """The request that is held under this room, if any is; O(queue)."""
+        """Return the request held under this room, if any; O(queue)."""
         return next((each for each in self.open.values() if each.room == room), None)
 
     def receive_misrouted(self, request: Request, number: int) -> Result:
-        """Take in an acknowledgement that arrived as a receive completion."""
+        """Process an acknowledgement that arrived as a receive completion."""
         if self._profile.misrouted_acknowledgement == "ignore":
             return ignored("nothing is received here")
         if request.prefill_state is PrefillState.INFLIGHT:
@@ -107,7 +107,7 @@ class InFlightQueue:
         return ignored("request had moved on")
 
     def acknowledge_stranger(self) -> Result:
-        """Take in an acknowledgement of a request that another rank holds."""
+        """Process an acknowledgement of a request that another rank holds."""
         if self._profile.duplicate_acknowledgement == "crash":
             # vllm 0.33.0, v1/core/sched/scheduler.py (_update_from_kv_xfer_finished).
             self._watcher.engine_died(self._rank, "AssertionError: assert req_id in self.requests")
@@ -115,11 +115,11 @@ class InFlightQueue:
         return ignored("not held here")
 
     def check_overdue(self, request: Request) -> None:
-        """Every acknowledgement should be here by now; the next poll will tell."""
+        """Check at the next poll that every acknowledgement has arrived."""
         self._due.append(request)
 
     def give_up(self, request: Request) -> None:
-        """Release a request that nobody waits for: cancelled, or its acknowledgement never came."""
+        """Release a request that was cancelled or whose acknowledgement never arrived."""
         self._to_release.append(request)
 
     def _acknowledge_again(self, request: Request, number: int) -> Result:
@@ -139,7 +139,7 @@ class InFlightQueue:
     # The poll of one iteration.
 
     def settle(self, now_us: int) -> None:
-        """Look at what was told since the last iteration."""
+        """Process the acknowledgements since the last iteration."""
         self.polled_us = now_us
         for request in self._failed:
             if request.prefill_state is PrefillState.INFLIGHT:
@@ -159,12 +159,12 @@ class InFlightQueue:
         self._due.clear()
 
     def stall(self, request: Request) -> None:
-        """Note that acknowledgements are overdue, unless they are no longer waited for."""
+        """Record overdue acknowledgements, if they are still expected."""
         if request.prefill_state is PrefillState.INFLIGHT and self._memory.stall(request):
             self._link.timeouts.overdue(request, "prefill")
 
     def _release(self, request: Request) -> None:
-        """Give back what a request in flight held, and end it."""
+        """Release the resources of a request in flight, and end it."""
         del self.open[request.ordinal]
         self._memory.release(request)
         request.released_early = request.transfer_state is not TransferState.LANDED
@@ -172,7 +172,7 @@ class InFlightQueue:
         self._rank.end(request, PrefillState.DROPPED if was_cancelled else PrefillState.DONE)
 
     def _fail(self, request: Request) -> None:
-        """A sender reports failure."""
+        """Handle a failure reported by a sender."""
         if self._profile.failed_transfer == "release":
             self._release(request)
         elif self._profile.failed_transfer == "leak":
@@ -180,7 +180,7 @@ class InFlightQueue:
             self._memory.forget(request)
             self._rank.end(request, PrefillState.DROPPED)
         else:
-            # The exception leaves the queue as it was: the request will never be released.
+            # The exception leaves the queue unchanged: the request will never be released.
             self._due.append(request)
             if request.ordinal not in self._died_of:
                 self._died_of.add(request.ordinal)

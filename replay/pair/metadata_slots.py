@@ -2,16 +2,16 @@
 
     free --take--> open (empty) --bytes of a transfer land--> stamped with their attempt --free-->
 
-A slot that is given back while a transfer may still write it bears the stamp of a stranger
-afterwards. Source: sglang 0.4.6.post4 `disaggregation/utils.py` (ReqToMetadataIdxAllocator, first
-in first out) and 0.5.23 `disaggregation/utils.py` (MetadataBuffers with the room of the writer).
+A slot that is freed while a transfer may still write to it later has the stamp of another request.
+Source: sglang 0.4.6.post4 `disaggregation/utils.py` (ReqToMetadataIdxAllocator, first in first out)
+and 0.5.23 `disaggregation/utils.py` (MetadataBuffers with the room of the writer).
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-#: A slot that nobody has written since it was taken.
+#: A slot that was not written since it was taken.
 EMPTY = 0
 
 
@@ -25,7 +25,7 @@ class MetadataSlots:
         self._count = count
         self._stamps: dict[int, int] = {}
         self._owners: dict[int, int] = {}
-        #: Writes that found a slot in other hands, or in none.
+        #: Writes to a slot that another attempt, or none, owned.
         self.written_by_another = 0
 
     @property
@@ -34,7 +34,7 @@ class MetadataSlots:
         return self._count - self._fresh + len(self._free)
 
     def take(self, owner: int) -> int:
-        """Take an empty slot for an attempt; the caller has seen that there is one."""
+        """Take an empty slot for an attempt; the caller has checked that there is one."""
         if self._fresh < self._count:
             slot = self._fresh
             self._fresh += 1
@@ -45,16 +45,16 @@ class MetadataSlots:
         return slot
 
     def free(self, slot: int) -> None:
-        """Give a slot back."""
+        """Free a slot."""
         self._free.append(slot)
         self._stamps.pop(slot, None)
         self._owners.pop(slot, None)
 
     def write(self, slot: int, stamp: int) -> None:
-        """The bytes of an attempt land in a slot, whoever has it now."""
+        """Write the bytes of an attempt to a slot, whatever its current owner."""
         self.written_by_another += self._owners.get(slot) != stamp
         self._stamps[slot] = stamp
 
     def stamp(self, slot: int) -> int:
-        """Whose bytes a slot holds, `EMPTY` when nobody has written it."""
+        """Return the attempt whose bytes are in a slot, `EMPTY` if it was not written."""
         return self._stamps.get(slot, EMPTY)

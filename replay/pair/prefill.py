@@ -20,11 +20,11 @@ class PrefillInstance:
         self._timer: Timer | None = None
 
     def add_rank(self, rank: PrefillRank) -> None:
-        """Let a rank take part; all of them before the first event."""
+        """Add a rank; all ranks must be added before the first event."""
         self.ranks.append(rank)
 
     def wake(self) -> None:
-        """Something arrived for a rank: look at it when the running batch is done, or soon."""
+        """Process an arrival at a rank when the running batch ends, or at the next poll."""
         if self._timer is not None:
             return
         period = self._profile.poll_interval_us

@@ -3,9 +3,9 @@
     bootstrap --decode has pages--> waiting --> running (chunks) --> inflight --acknowledged--> done
 
 Pages are taken chunk by chunk and each chunk is sent when it is computed; a finished prompt's whole
-cache units go to the prefix cache, locked until every sender is acknowledged. Where decode allocates
-afterwards, requests skip bootstrap, and a finished prompt is held in flight until decode pulls it.
-Source of the behaviour: sglang 0.4.6.post4, `disaggregation/prefill.py`.
+cache units go to the prefix cache, locked until every sender is acknowledged. Where decode
+allocates afterwards, requests skip bootstrap, and a finished prompt is held in flight until decode
+pulls it. Source of the behaviour: sglang 0.4.6.post4, `disaggregation/prefill.py`.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ class PrefillRank:
         self._notices: list[Request] = []
         self._expired: list[Request] = []
 
-    # What arrives from outside, between iterations.
+    # Events from outside, between iterations.
 
     def arrive(self, request: Request) -> None:
-        """Take a new request in; where decode allocates first, it waits for decode's pages."""
+        """Accept a new request; if decode allocates first, it waits for decode's pages."""
         self.bootstrap[request.ordinal] = request
         self.watcher.state_entered(request, "bootstrap")
         if self.profile.decode_allocates == "after-prefill":
@@ -72,7 +72,7 @@ class PrefillRank:
             self.link.timeouts.awaits_decode_pages(request)
 
     def metadata_arrived(self, request: Request) -> None:
-        """Decode has pages for the request and says where."""
+        """Accept decode's notice of the pages it has allocated for the request."""
         if self.profile.decode_allocates == "before-prefill":
             self._bootstrapped.append(request)
         elif request.prefill_state is PrefillState.INFLIGHT:
@@ -81,11 +81,11 @@ class PrefillRank:
             self.link.notify_decode(request)
 
     def abort(self, request: Request) -> None:
-        """Take a client's abort in; it is seen at the next iteration."""
+        """Accept a client's abort, which is processed in the next iteration."""
         self._aborts.append(request)
 
     def peer_gave_up(self, request: Request) -> None:
-        """Take in decode's notice that it has given the request up."""
+        """Accept decode's notice that it has given up the request."""
         self._notices.append(request)
 
     def fail(self, request: Request) -> None:
@@ -93,7 +93,7 @@ class PrefillRank:
         self._expired.append(request)
 
     def chunks_landed(self, request: Request) -> bool:
-        """Nothing of the request is on its way at the moment; whether this rank must look at it."""
+        """All chunks in transfer have landed; return whether this rank must process the request."""
         if request.cancelled and request.prefill_state is PrefillState.INFLIGHT:
             self.inflight.give_up(request)
             return True
@@ -106,17 +106,17 @@ class PrefillRank:
     # What the wires and observers ask for.
 
     def prompt_pages(self, request: Request, start: int, end: int) -> Array:
-        """A copy of the prompt's pages at positions start .. end, int64 [end - start]."""
+        """Return a copy of the prompt's pages at positions start .. end, int64 [end - start]."""
         return self.memory.prompt_pages(request, start, end)
 
     def make_content(self, request: Request) -> None:
-        """Work out what every page of the request should hold."""
+        """Compute the expected content of every page of the request."""
         self.memory.make_content(request)
 
     # One iteration.
 
     def iterate(self, now_us: int) -> None:
-        """Conclude the running batch, look at every queue and form the next batch."""
+        """Finish the running batch, process every queue and form the next batch."""
         self._conclude_batch()
         self._admit_bootstrapped()
         self._receive_aborts()
@@ -129,7 +129,7 @@ class PrefillRank:
         self.watcher.accounting_changed(self, 1)
 
     def batch_tokens(self) -> int:
-        """Prompt tokens that the running batch computes."""
+        """Prompt tokens computed by the running batch."""
         return sum(tokens for _, tokens in self.batch)
 
     def is_gate_open(self) -> bool:
@@ -158,10 +158,10 @@ class PrefillRank:
             budget -= self._add_chunk(request, budget)
 
     def _add_chunk(self, request: Request, budget: int) -> int:
-        """Take pages for the next chunk of a prompt and put it into the batch."""
+        """Allocate pages for the next chunk of a prompt and add it to the batch."""
         tokens = min(budget, request.input_tokens - request.prefilled_tokens)
         if not self.memory.extend(request, tokens):
-            # The prefix that admission counted on was locked meanwhile: wait for a release.
+            # The prefix expected at admission was locked in the meantime: wait for a release.
             self._chunked = request
             return budget
         self._chunked = request if request.prefilled_tokens < request.input_tokens else None
@@ -169,7 +169,7 @@ class PrefillRank:
         return tokens
 
     def _conclude_batch(self) -> None:
-        """Send what the batch has computed; whole prompts are in flight from now on."""
+        """Send the computed chunks; complete prompts are in flight from now on."""
         batch, self.batch = self.batch, []
         for request, _ in batch:
             if request is not self._chunked:
@@ -184,7 +184,7 @@ class PrefillRank:
                 self._send_pages(request, request.prefilled_tokens // self.pool.page_size)
 
     def _stop_computing(self, request: Request) -> None:
-        """Give up the prompt that is computed chunk by chunk; what was sent may be read yet."""
+        """Give up a partially computed prompt; chunks already sent may still be read."""
         self._chunked, request.cancelled = None, True
         self._hold(request)
         if not request.chunks_moving or self.profile.abort_in_prefill_running == "release":
@@ -201,7 +201,7 @@ class PrefillRank:
             self.inflight.give_up(request)
 
     def _send_pages(self, request: Request, end: int, is_last: bool = False) -> None:
-        """Send the prompt's pages up to position `end` that have not been sent."""
+        """Send the unsent pages of the prompt up to position `end`."""
         start, request.sent_pages = request.sent_pages, end
         if end > start or is_last:
             pages = self.prompt_pages(request, start, end)
@@ -234,7 +234,7 @@ class PrefillRank:
         self._notices.clear()
 
     def _receive_notice(self, request: Request) -> None:
-        """Decode has given the request up: stop, and say when nobody writes its pages any more."""
+        """Stop a request that decode has given up, and notify decode when its pages are no longer written."""
         is_early = request.prefill_state in (
             PrefillState.BOOTSTRAP,
             PrefillState.WAITING,
@@ -250,7 +250,7 @@ class PrefillRank:
             self.link.notify_decode(request)
 
     def _abort(self, request: Request) -> None:
-        """Do what this engine does to an aborted request in the queue it is in."""
+        """Handle an abort as this engine does in the request's queue."""
         profile, state = self.profile, request.prefill_state
         if state is PrefillState.BOOTSTRAP and profile.abort_in_bootstrap == "release":
             del self.bootstrap[request.ordinal]
@@ -270,7 +270,7 @@ class PrefillRank:
                 self.inflight.give_up(request)
 
     def end(self, request: Request, state: PrefillState) -> None:
-        """Be done with a request."""
+        """End a request."""
         request.prefill_state = state
         slot = self._slot_of.pop(request.ordinal, None)
         if slot is not None:

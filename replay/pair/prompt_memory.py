@@ -1,12 +1,13 @@
-"""What prompts hold on a prefill rank: pages, a row, and locks in the prefix cache.
+"""The resources of prompts on a prefill rank: pages, a row, and locks in the prefix cache.
 
-The row of a prompt, page by page, as it changes hands:
+The owners of the pages in a prompt's row:
 
     |<-- cached_pages -->|<------- private ------->|
     |  the tree's pages  |  this request's own     |      while it is computed
     |<------------ the tree's ------------->|<own->|      its whole units are handed over, locked
                                             |<own->|  +   spare: own copies of units that another
-                                                           request cached meanwhile, still being sent
+                                                           request cached meanwhile, still being
+                                                           sent
 
 Source of the behaviour: sglang 0.4.6.post4 `mem_cache/radix_cache.py` (cache_unfinished_req).
 """
@@ -24,7 +25,7 @@ from replay.profiles.profile import EngineProfile
 
 
 class PromptMemory:
-    """Takes and releases what prompts hold, in the pool, the cache and the books together."""
+    """Allocates and releases the resources of prompts, in the pool, the cache and the books together."""
 
     def __init__(
         self,
@@ -40,7 +41,7 @@ class PromptMemory:
         self._content = ContentWriter(pool.page_size, block_size)
 
     def start(self, request: Request) -> bool:
-        """Match the prompt's prefix and lock it; False when the rest does not fit the pool."""
+        """Match the prompt's prefix and lock it; return False if the rest does not fit into the pool."""
         cached_tokens = 0
         cache = self._cache
         if isinstance(cache, RadixCache) and request.block_hashes is not None:
@@ -65,7 +66,7 @@ class PromptMemory:
         return True
 
     def extend(self, request: Request, tokens: int) -> bool:
-        """Take pages for the next tokens of a prompt; False when fewer are free."""
+        """Allocate pages for the next tokens of a prompt; return False if fewer are free."""
         pool = self._pool
         target = pool.pages_for(request.prefilled_tokens + tokens)
         count = target - request.prefill_pages
@@ -85,7 +86,7 @@ class PromptMemory:
         return True
 
     def hand_to_cache(self, request: Request) -> None:
-        """Hand the prompt's whole cache units over to the tree and keep them locked.
+        """Transfer the prompt's complete cache units to the tree and keep them locked.
 
         Who owns the pages at which positions of the row, before and after:
 
@@ -95,8 +96,8 @@ class PromptMemory:
                              another cached    `given` by this
                              them meanwhile    request
 
-        Its own copies of the duplicates are freed, or become `spare_pages` while chunks are read from
-        them.
+        Its own copies of the duplicates are freed, or become `spare_pages` while chunks are read
+        from them.
         """
         cache, pool = self._cache, self._pool
         if not isinstance(cache, RadixCache) or request.block_hashes is None:
@@ -125,22 +126,22 @@ class PromptMemory:
             self._write_cached_pages(request)
 
     def prompt_pages(self, request: Request, start: int, end: int) -> Array:
-        """A copy of the row's pages at positions start .. end, int64 [end - start]."""
+        """Return a copy of the row's pages at positions start .. end, int64 [end - start]."""
         return self._pool.arrays.copy(self._pool.table.read(request.prefill_row, start, end))
 
     def to_transfer(self, request: Request) -> None:
-        """The prompt is computed: what it holds is in flight from now on."""
+        """Count the resources of a computed prompt as in flight."""
         count = self.private_pages(request)
         self._pool.account.live_pages -= count
         self._pool.account.transfer_pages += count
 
     def private_pages(self, request: Request) -> int:
-        """Pages that are the request's own."""
+        """Pages owned by the request itself."""
         spare = 0 if request.spare_pages is None else len(request.spare_pages)
         return request.prefill_pages - request.cached_pages + spare
 
     def stall(self, request: Request) -> bool:
-        """Move what an overdue request holds into the gap; False when it is there already."""
+        """Move the pages of an overdue request into the gap; return False if they are there already."""
         account = self._pool.account
         if account.is_stalled(request.ordinal):
             return False
@@ -150,7 +151,7 @@ class PromptMemory:
         return True
 
     def release(self, request: Request) -> None:
-        """Give back what a request in flight held: its own pages, its lock and its row."""
+        """Release the resources of a request in flight: its own pages, its lock and its row."""
         pages = self._leave_flight(request)
         if self._profile.duplicate_acknowledgement == "free-again":
             request.released_pages = pages
@@ -161,13 +162,13 @@ class PromptMemory:
         self._pool.table.close_row(request.prefill_row)
 
     def release_again(self, request: Request) -> None:
-        """Run the release of a request once more, as a pair without a guard does."""
+        """Release a request a second time, like an engine without a guard."""
         assert request.released_pages is not None, "what is released again was released"
         self._pool.release(request.ordinal, request.released_pages)
         self._unlock(request)
 
     def forget(self, request: Request) -> None:
-        """Drop a request in flight without releasing anything, its lock included."""
+        """Drop a request in flight without releasing anything, not even its lock."""
         self._leave_flight(request)
         if isinstance(self._cache, RadixCache) and request.cache_node is not None:
             self._cache.stall(request.ordinal, request.cache_node)
@@ -175,7 +176,7 @@ class PromptMemory:
         self._pool.account.depart(request.ordinal, held)
 
     def _leave_flight(self, request: Request) -> Array:
-        """Take a request's pages out of the books of what is in flight, int64 [private]."""
+        """Remove a request's pages from the in-flight books; return them, int64 [private]."""
         account = self._pool.account
         if account.is_stalled(request.ordinal):
             account.resume(request.ordinal)
@@ -193,7 +194,7 @@ class PromptMemory:
             self._cache.unlock(request.cache_node)
 
     def _write_cached_pages(self, request: Request) -> None:
-        """Put the tree's pages at the head of the request's row."""
+        """Write the tree's pages to the head of the request's row."""
         if not isinstance(self._cache, RadixCache) or request.cache_node is None:
             return
         at = 0
@@ -203,7 +204,7 @@ class PromptMemory:
             at += len(node.pages)
 
     def make_content(self, request: Request) -> None:
-        """Work out what every page of the request should hold, prompt and decoded tokens alike."""
+        """Compute the expected content of every page of the request, for prompt and decoded tokens."""
         decoded = decode_steps(request.output_tokens, self._profile.overlap_schedule)
         words = self._content.request_content(
             request.block_hashes,

@@ -1,8 +1,8 @@
-"""What the TP ranks of one decode DP rank have been told about one transfer.
+"""The completions that the TP ranks of one decode DP rank have received for one transfer.
 
 Every decode TP rank waits for a completion from each of its senders, and the scheduler takes the
-minimum over the ranks: the transfer is done when the last of them is. The ways in which real engines
-have got this wrong are fields of the profile.
+minimum over the ranks: the transfer is done when the last rank is done. The mistakes of real
+engines are fields of the profile.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from replay.profiles.profile import EngineProfile
 
 
 class ReceiptRules:
-    """How completions are counted under one profile; shared by all its receipts."""
+    """The rules for counting completions under one profile, shared by all receipts."""
 
     __slots__ = ("_receivers", "any_rank", "by_number", "expected")
 
@@ -20,19 +20,19 @@ class ReceiptRules:
         expected = set(parties.completions)
         self._receivers = sorted({receiver for _, receiver in expected})
         if profile.expected_senders == "all":
-            # Dummies only take part in the handshake: nobody will ever hear from them.
+            # Dummies only take part in the handshake and never send a completion.
             expected |= {(sender, self._receivers[0]) for sender in parties.dummy_senders}
         self.expected = frozenset(expected)
         self.by_number = profile.counts_completions == "by-number"
         self.any_rank = profile.done_when == "any-rank"
 
     def ranks_done(self, missing: set[tuple[int, int]]) -> int:
-        """How many TP ranks have all their completions."""
+        """Number of TP ranks that have all their completions."""
         return len(self._receivers) - len({receiver for _, receiver in missing})
 
     @property
     def ranks(self) -> int:
-        """TP ranks that must have their completions."""
+        """Number of TP ranks that must have their completions."""
         return len(self._receivers)
 
 
@@ -45,11 +45,11 @@ class Receipt:
         self._rules = rules
         self._missing = set(rules.expected)
         self._left = len(rules.expected)
-        #: Decode TP ranks that were told of a failure.
+        #: Decode TP ranks that received a failure.
         self.failed_ranks: set[int] = set()
 
     def take(self, sender: int, receiver: int) -> bool:
-        """Count one completion; False when it tells nothing new."""
+        """Count one completion; return False if it changes nothing."""
         if self._rules.by_number:
             counts = self._left > 0
         else:
@@ -60,7 +60,7 @@ class Receipt:
         return counts
 
     def lacks(self, sender: int, receiver: int) -> bool:
-        """Whether a completion of these TP ranks would count."""
+        """Whether a completion of these TP ranks would change anything."""
         if self._rules.by_number:
             return self._left > 0
         return (sender, receiver) in self._missing
@@ -72,7 +72,7 @@ class Receipt:
 
     @property
     def is_done(self) -> bool:
-        """Whether the scheduler takes the transfer for done."""
+        """Whether the scheduler considers the transfer done."""
         rules = self._rules
         return self._left <= 0 or (rules.any_rank and rules.ranks_done(self._missing) > 0)
 

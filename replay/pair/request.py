@@ -1,4 +1,4 @@
-"""One request as the pair sees it, and the states it passes on each side.
+"""One request in the pair, and its states on each side.
 
 decode    (absent ->) prealloc -> transfer -> waiting -> running -> finished
                          |           |           |        |  ^
@@ -11,8 +11,8 @@ decode    (absent ->) prealloc -> transfer -> waiting -> running -> finished
 prefill   bootstrap -> waiting -> running -> inflight -> done
               +-----------+----------+----------+--> dropped (aborted or failed)
 
-Where decode allocates after prefill, a request is absent there, and skips bootstrap here, until its
-prompt has been computed.
+If decode allocates after prefill, a request is absent from decode until its prompt has been
+computed, and skips bootstrap on prefill.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from replay.recording.event_results import Result
 
 
 class DecodeState(Enum):
-    """Where a request is on the decode side."""
+    """State of a request on the decode side."""
 
     ABSENT = "absent"
     PREALLOC = "prealloc"
@@ -56,7 +56,7 @@ DECODE_ENDED = frozenset(
 
 
 class PrefillState(Enum):
-    """Where a request is on the prefill side."""
+    """State of a request on the prefill side."""
 
     BOOTSTRAP = "bootstrap"
     WAITING = "waiting"
@@ -70,14 +70,14 @@ PREFILL_ENDED = frozenset({PrefillState.DONE, PrefillState.DROPPED})
 
 
 class TransferState(Enum):
-    """How far the bytes of a request have come."""
+    """Progress of the bytes of a request."""
 
     NOT_STARTED = "not-started"
     MOVING = "moving"
     LANDED = "landed"
 
 
-#: The states at which a fault may be aimed, as plans call them.
+#: The states at which a fault can be aimed, by their names in plans.
 _TRANSFER_STATES: dict[TransferState, RequestState] = {
     TransferState.NOT_STARTED: "transfer",
     TransferState.MOVING: "moving",
@@ -94,48 +94,48 @@ _PREFILL_STATES: dict[PrefillState, RequestState] = {
 class EventQueue(Protocol):
     """Where the requests of a rank wait for completion events of one direction."""
 
-    #: When the rank last looked at what had come, -1 before that.
+    #: Time at which the rank last processed its events, -1 before the first.
     polled_us: int
 
     def complete(
         self, request: Request, event: CompletionEvent, number: int, failed: bool
     ) -> Result:
-        """Take one event in, by its number, and say what became of it."""
+        """Process one event, by its number, and return the outcome."""
 
     def awaits(self, request: Request, event: CompletionEvent) -> bool:
-        """Whether this event would tell it something new."""
+        """Whether this event would change anything."""
 
     def in_room(self, room: int) -> Request | None:
-        """The request that waits under this room, if any does."""
+        """Return the request that waits under this room, if any."""
 
     def check_overdue(self, request: Request) -> None:
-        """Every event of the request should be here by now; the next poll will tell."""
+        """Check at the next poll that every event of the request has arrived."""
 
     def stall(self, request: Request) -> None:
-        """Note that events are overdue, unless they are no longer waited for."""
+        """Record overdue events, if they are still expected."""
 
 
 class OpenTransfers(EventQueue, Protocol):
     """The transfers of a decode rank."""
 
     def fail(self, request: Request) -> None:
-        """Conclude a transfer as failed from this side."""
+        """End a transfer as failed from this side."""
 
     def metadata_landed(self, request: Request, slot: int, writer: int) -> bool:
-        """Take a first token in; whether a completion had waited for it."""
+        """Accept a first token; return whether a completion was waiting for it."""
 
 
 class PromptsInFlight(EventQueue, Protocol):
     """The computed prompts of a prefill rank."""
 
-    #: The acknowledgement that freed pages a second time, by event number, -1 when none has.
+    #: The acknowledgement that freed pages a second time, by event number, -1 if there is none.
     freed_again_by_event: int
 
     def give_up(self, request: Request) -> None:
-        """Release a prompt that nobody waits for."""
+        """Release a prompt that is no longer needed."""
 
     def receive_misrouted(self, request: Request, number: int) -> Result:
-        """Take in an acknowledgement that arrived as a receive completion."""
+        """Process an acknowledgement that arrived as a receive completion."""
 
 
 class Rank(Protocol):
@@ -147,13 +147,13 @@ class Rank(Protocol):
     pool: KvPool
 
     def arrive(self, request: Request) -> None:
-        """Take a new request in."""
+        """Accept a new request."""
 
     def abort(self, request: Request) -> None:
-        """Take a client's abort in; it is seen at the next iteration."""
+        """Accept a client's abort, which is processed in the next iteration."""
 
     def fail(self, request: Request) -> None:
-        """Give the request up: the other side has dropped it, or it has waited too long."""
+        """Give up the request: the other side has dropped it, or it has waited too long."""
 
 
 class DecodeSide(Rank, Protocol):
@@ -163,16 +163,16 @@ class DecodeSide(Rank, Protocol):
 
     @property
     def transfers(self) -> OpenTransfers:
-        """Where it waits for completions."""
+        """The queue in which requests wait for completions."""
 
     def reject(self, request: Request) -> None:
-        """Take a request in that can never fit."""
+        """Accept a request that can never fit."""
 
     def writer_stopped(self, request: Request) -> None:
-        """Take in the sender's word that it writes this request's pages no more."""
+        """Accept the sender's notice that it no longer writes this request's pages."""
 
     def deferral_ended(self, request: Request) -> None:
-        """A release that was deferred can go ahead."""
+        """Perform a deferred release."""
 
 
 class PrefillSide(Rank, Protocol):
@@ -180,27 +180,27 @@ class PrefillSide(Rank, Protocol):
 
     @property
     def inflight(self) -> PromptsInFlight:
-        """Where it waits for acknowledgements."""
+        """The queue in which prompts wait for acknowledgements."""
 
     def metadata_arrived(self, request: Request) -> None:
-        """Decode has pages for the request and says where."""
+        """Accept decode's notice of the pages it has allocated for the request."""
 
     def peer_gave_up(self, request: Request) -> None:
-        """Take in decode's notice that it has given the request up."""
+        """Accept decode's notice that it has given up the request."""
 
     def chunks_landed(self, request: Request) -> bool:
-        """No byte of the request is on its way now; whether this rank must look at it."""
+        """All chunks in transfer have landed; return whether this rank must process the request."""
 
     def prompt_pages(self, request: Request, start: int, end: int) -> Array:
-        """A copy of the prompt's pages at positions start .. end, int64 [end - start]."""
+        """Return a copy of the prompt's pages at positions start .. end, int64 [end - start]."""
 
     def make_content(self, request: Request) -> None:
-        """Work out what every page of the request should hold."""
+        """Compute the expected content of every page of the request."""
 
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """One request in flight: its trace row, its place on both sides, and when it got there.
+    """One request in the pair: its trace row, its state on both sides, and its times.
 
     Times are virtual microseconds, -1 until they are known.
     """
@@ -228,13 +228,13 @@ class Request:
     #: Attempt number, and the tag that its decode pages carry in this attempt.
     epoch: int = 0
     tag: int = 0
-    #: What the TP ranks have been told of the transfer; None until decode has pages.
+    #: The completions of the TP ranks; None until decode has pages.
     receipt: Receipt | None = None
     metadata_slot: int = -1
     transfer_failed: bool = False
-    #: The sender's word that it writes no more.
+    #: Whether the sender has confirmed that it no longer writes.
     sender_stopped: bool = False
-    #: The completion that was the last one needed, by event number.
+    #: The last completion that was needed, by event number.
     completed_by_event: int = -1
 
     # Prefill side.
@@ -247,29 +247,29 @@ class Request:
     prefill_pages: int = 0
     #: Prompt pages sent off so far.
     sent_pages: int = 0
-    #: Pages that the prefix cache had of the prompt when its computation began.
+    #: Pages of the prompt in the prefix cache when its computation began.
     prefix_pages: int = 0
     #: Leading pages of the row that the prefix cache owns.
     cached_pages: int = 0
     cancelled: bool = False
     awaiting_acknowledgements: set[int] = field(default_factory=set)
-    #: Duplicates of what another request cached meanwhile, kept while they are still read.
+    #: Duplicates of pages that another request cached in the meantime, kept while they are still read.
     spare_pages: Array | None = None
-    #: Pages given back by the first release, kept where a profile may release them again.
+    #: Pages freed by the first release, kept if the profile may release them again.
     released_pages: Array | None = None
-    #: Decode has given the request up and waits for the word that nobody writes any more.
+    #: Decode has given up the request and waits for the notice that its pages are no longer written.
     peer_gave_up: bool = False
-    #: Prefill released the prompt although not all of it had been read.
+    #: Prefill released the prompt before all of it had been read.
     released_early: bool = False
     #: The acknowledgement that let prefill release the prompt, by event number.
     released_by_event: int = -1
 
-    # The bytes: content word of every page it will ever have, int64 [pages], on the device.
+    # The bytes: content word of every page it will have, int64 [pages], on the device.
     content: Array | None = None
     transfer_state: TransferState = TransferState.NOT_STARTED
     #: Chunks whose bytes have not all landed.
     chunks_moving: int = 0
-    #: Of the last chunk, the TP pairs' shares that have landed.
+    #: The TP pairs' shares of the last chunk that have landed.
     shares_landed: int = 0
 
     # When.
@@ -287,16 +287,16 @@ class Request:
     prefill_ended_us: int = -1
 
     def __post_init__(self) -> None:
-        """Make the tag of the first attempt."""
+        """Compute the tag of the first attempt."""
         self.tag = write_tag(self.ordinal, 0)
 
     def start_attempt(self) -> None:
-        """Begin another attempt: what the last one wrote is no longer good."""
+        """Begin another attempt, which makes the bytes of the previous one invalid."""
         self.epoch += 1
         self.tag = write_tag(self.ordinal, self.epoch)
 
     def drop_arrays(self) -> None:
-        """Let go of arrays that nobody reads once both sides are done with the request."""
+        """Drop arrays that are not needed after both sides have ended the request."""
         self.content, self.block_hashes, self.cache_keys = None, None, None
 
     def rank_on(self, side: Direction) -> Rank:
@@ -304,7 +304,7 @@ class Request:
         return self.decode if side == "decode" else self.prefill
 
     def state_on(self, side: Direction) -> str:
-        """A `RequestState` of that side, or how the request has ended there."""
+        """The `RequestState` of that side, or the way the request ended there."""
         if side == "prefill":
             return _PREFILL_STATES.get(self.prefill_state) or str(self.prefill_state.value)
         if self.decode_state is DecodeState.TRANSFER:
@@ -313,33 +313,33 @@ class Request:
 
     @property
     def writer(self) -> int:
-        """Who a page is written by in this attempt, as `KvStorage` notes it."""
+        """The writer code of pages in this attempt, as recorded by `KvStorage`."""
         return writer_code(self.ordinal, self.epoch)
 
     @property
     def prompt_pages(self) -> int:
-        """Pages that its prompt takes on the decode side."""
+        """Number of pages of its prompt on the decode side."""
         return self.decode.pool.pages_for(self.input_tokens)
 
     @property
     def decode_ended(self) -> bool:
-        """Whether the client has its answer, or never will."""
+        """Whether the decode side has ended the request, with or without an answer."""
         return self.decode_state in DECODE_ENDED
 
     @property
     def prefill_ended(self) -> bool:
-        """Whether the prefill side is done with it."""
+        """Whether the prefill side has ended the request."""
         return self.prefill_state in PREFILL_ENDED
 
     @property
     def has_ended(self) -> bool:
-        """Whether both sides are done with it."""
+        """Whether both sides have ended the request."""
         return self.decode_ended and self.prefill_ended
 
 
 def decode_steps(output_tokens: int, overlap_schedule: bool) -> int:
-    """Decode steps of a request whose first token came with the prompt.
+    """Return the decode steps of a request whose first token came with the prompt.
 
-    Where results are processed one iteration late, it runs once more before anybody notices.
+    If results are processed one iteration late, it runs one more step.
     """
     return max(1, output_tokens - 1) + overlap_schedule

@@ -1,8 +1,8 @@
 """The running decode batch of one rank, advanced many iterations at a time.
 
-Nothing but lengths changes while a batch decodes, so the pages that n steps need can be taken at
-once: step by step and within a step in batch order, exactly as n single steps would have taken them
-from the head of the free list.
+Only lengths change while a batch decodes, so the pages for n steps can be allocated at once: step
+by step, and within a step in batch order, exactly as n single steps would take them from the head
+of the free list.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class RunningBatch:
         heapq.heappush(self._ends, (end, request.ordinal, request))
 
     def remove(self, request: Request) -> None:
-        """Take a request out of the batch before its end."""
+        """Remove a request from the batch before its end."""
         self.requests.remove(request)
 
     def advance(self, steps: int) -> None:
-        """Account for all decode steps up to number `steps`, taking the pages they needed."""
+        """Account for all decode steps up to number `steps`, and allocate their pages."""
         elapsed = steps - self._steps
         if elapsed <= 0:
             return
@@ -59,7 +59,7 @@ class RunningBatch:
             return
         page_size = self._pool.page_size
         if page_size > 1:
-            # As `alloc_decode` does whether or not this step needs a page.
+            # Like `alloc_decode`, even if this step needs no page.
             self._pool.allocator.settle(len(self.requests))
         pages_before, pages_after = [], []
         for request in self.requests:
@@ -82,23 +82,24 @@ class RunningBatch:
         return finished
 
     def next_step_of_interest(self) -> int:
-        """The step at which a request ends or the pool may run dry, whichever comes first."""
+        """Return the step at which a request ends or the pool may be exhausted, whichever is first."""
         if not self.requests:
             return NEVER
         allocator, size = self._pool.allocator, len(self.requests)
         safe_pages = allocator.available_pages // size
         if allocator.staged_pages:
-            # The step that merges them must find the list as single steps would.
+            # The step that merges them must see the same list as in single steps.
             safe_pages = max(0, allocator.listed_pages // size - 1)
         dry = self._steps + max(1, safe_pages * self._pool.page_size)
         # An entry of a request that was aborted or retracted only makes this step too early.
         return min(dry, max(self._steps + 1, self._ends[0][0]))
 
     def pick_victim(self) -> Request | None:
-        """The request to retract because the next step's pages do not fit, or None when they do.
+        """Return the request to retract if the next step's pages do not fit, otherwise None.
 
-        In sglang the one that has decoded least goes, of these the one with the longest prompt
-        (0.4.6.post4 `managers/schedule_batch.py`, retract_decode); in vllm the last of the batch.
+        In sglang this is the request with the fewest decoded tokens, of these the one with the
+        longest prompt (0.4.6.post4 `managers/schedule_batch.py`, retract_decode); in vllm the last
+        of the batch.
         """
         if len(self.requests) <= self._pool.allocator.available_pages:
             return None
@@ -111,7 +112,7 @@ class RunningBatch:
         return min(self.requests, key=_retraction_order)
 
     def _take_pages(self, pages_before: list[int], pages_after: list[int], elapsed: int) -> None:
-        """Take and fill the pages of `elapsed` steps at once."""
+        """Allocate and fill the pages of `elapsed` steps at once."""
         pool, growing = self._pool, []
         for request, before, after in zip(self.requests, pages_before, pages_after, strict=True):
             if after > before:
@@ -146,9 +147,9 @@ _FEW_PAGES = 24
 def _spread_few(
     growing: list[_Growing], counts: list[int], page_size: int
 ) -> npt.NDArray[np.int64]:
-    """Ordinal, table row, position and tag of each page to take, in that order; int64 [4, pages].
+    """Return ordinal, table row, position and tag of each page to allocate; int64 [4, pages].
 
-    A page is taken at the step that writes its first token; ties stay in batch order.
+    A page is allocated at the step that writes its first token; ties stay in batch order.
     """
     pages = [
         (position * page_size - tokens, ordinal, row, position, tag)

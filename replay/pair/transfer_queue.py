@@ -1,13 +1,14 @@
-"""The transfers of one decode rank: from the pages given until the KV is here, or was given up.
+"""The transfers of one decode rank, from the allocation of pages until the KV has arrived or was given up.
 
     admit --> open --every TP rank was told--> arrived (the waiting queue's)
                | |
                | +-- failed, timed out or aborted --> released at once, or
                |                                      deferred --nobody writes any more--> released
-               +-- completion lost, and nothing bounds the wait: open for ever
+               +-- completion lost without a timeout: open forever
 
-Completions come in between iterations and are looked at in the next one (`poll`), as SGLang polls
-its receivers. Source: sglang 0.4.6.post4 and 0.5.23 `disaggregation/decode.py` (DecodeTransferQueue).
+Completions arrive between iterations and are processed in the next one (`poll`), as SGLang polls
+its receivers. Source: sglang 0.4.6.post4 and 0.5.23 `disaggregation/decode.py`
+(DecodeTransferQueue).
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ class Owner(Rank, Protocol):
     needs_attention: bool
 
     def end(self, request: Request, state: DecodeState, now_us: int) -> None:
-        """The request is over on this side, in that state."""
+        """The request has ended on this side, in that state."""
 
     def forget(self, request: Request, now_us: int) -> None:
-        """The request is dropped without a release of what it holds."""
+        """Drop the request without releasing its resources."""
 
 
 class TransferQueue:
@@ -50,9 +51,9 @@ class TransferQueue:
     ) -> None:
         self.open: dict[int, Request] = {}
         self.deferred: dict[int, Request] = {}
-        #: The TP ranks went different ways and wait for each other in a collective for ever.
+        #: The TP ranks disagreed and wait for each other in a collective forever.
         self.is_hung = False
-        #: When it was last polled, -1 before that.
+        #: Time of the last poll, -1 before the first.
         self.polled_us = -1
         self._profile = profile
         self._pool = rank.pool
@@ -74,13 +75,13 @@ class TransferQueue:
         return len(self.open)
 
     def is_wedged(self, request: Request) -> bool:
-        """Whether an earlier transfer, or its own, has left its status on the request's room."""
+        """Whether an earlier transfer, or its own, left a status on the request's room."""
         if self._profile.used_rooms == "forgotten":
             return False
         return request.consumed_us >= 0 or request.room in self._used_rooms
 
     def admit(self, request: Request, now_us: int) -> None:
-        """Give a request pages and a slot, and tell the sender where its bytes go."""
+        """Allocate pages and a slot for a request, and notify the sender of them."""
         self._pool.account.transfer_pages += len(self._memory.take(request))
         request.metadata_slot = self._memory.metadata_slots.take(request.writer)
         request.receipt = Receipt(self._rules)
@@ -91,12 +92,12 @@ class TransferQueue:
         self._watcher.state_entered(request, "transfer")
         self._link.send_metadata(request)
 
-    # What arrives from outside, between iterations.
+    # Events from outside, between iterations.
 
     def complete(
         self, sent_for: Request, event: CompletionEvent, number: int, failed: bool
     ) -> Result:
-        """Take one completion event in, by its number, and say what became of it."""
+        """Process one completion event, by its number, and return the outcome."""
         sender, receiver = event.prefill_tp_rank, event.decode_tp_rank
         request = self._addressee(sent_for)
         if request is None or request.receipt is None:
@@ -108,7 +109,7 @@ class TransferQueue:
                 return Result(Outcome.MASKED, "a success came first")
             request.receipt.failed_ranks.add(receiver)
             if self._profile.deferred_until == "completed":
-                # Done is done: nothing more will come of this transfer.
+                # The transfer is done and cannot change any more.
                 request.sender_stopped = True
         elif not request.receipt.take(sender, receiver):
             return ignored("already counted")
@@ -121,17 +122,17 @@ class TransferQueue:
         return Result(Outcome.ACCEPTED, None if is_own else "for another request of its room")
 
     def awaits(self, request: Request, event: CompletionEvent) -> bool:
-        """Whether this completion would tell it something new."""
+        """Whether this completion would change anything."""
         is_open = request.decode_state in (DecodeState.TRANSFER, DecodeState.DEFERRED)
         receipt = request.receipt if is_open else None
         return receipt is not None and receipt.lacks(event.prefill_tp_rank, event.decode_tp_rank)
 
     def in_room(self, room: int) -> Request | None:
-        """The request that waits for the transfer of this room, if any does."""
+        """Return the request that waits for the transfer of this room, if any."""
         return self._by_room.get(room)
 
     def metadata_landed(self, request: Request, slot: int, writer: int) -> bool:
-        """Take a first token in; whether a completion had come before it and waits for it."""
+        """Accept a first token; return whether an earlier completion was waiting for it."""
         self._memory.metadata_slots.write(slot, writer)
         was_gated = request.receipt is not None and request.receipt.is_done
         if was_gated:
@@ -139,13 +140,13 @@ class TransferQueue:
         return was_gated
 
     def fail(self, request: Request) -> None:
-        """Conclude a transfer as failed from this side (a timeout, or the peer's notice)."""
+        """End a transfer as failed from this side (a timeout, or the peer's notice)."""
         if request.decode_state is DecodeState.TRANSFER:
             request.transfer_failed = True
             self._note(request)
 
     def check_overdue(self, request: Request) -> None:
-        """Every completion of the request should be here by now; the next poll will tell."""
+        """Check at the next poll that every completion of the request has arrived."""
         self._due.append(request)
         self._rank.needs_attention = True
 
@@ -154,7 +155,7 @@ class TransferQueue:
         self._rank.needs_attention = True
 
     def _addressee(self, sent_for: Request) -> Request | None:
-        """The request that a completion counts for, or None when nobody waits for it."""
+        """Return the request that a completion counts for, or None if no request waits for it."""
         if self._profile.matches_completions_by == "room":
             return self._by_room.get(sent_for.room)
         is_awaited = sent_for.ordinal in self.open or sent_for.ordinal in self.deferred
@@ -175,7 +176,7 @@ class TransferQueue:
     # The poll of one iteration.
 
     def poll(self, now_us: int) -> list[Request]:
-        """Look at what was told since the last poll; the requests whose KV is here leave."""
+        """Process the completions since the last poll; return the requests whose KV has arrived."""
         self.polled_us = now_us
         news, self._news = self._news, {}
         arrived = []
@@ -196,7 +197,7 @@ class TransferQueue:
         return arrived
 
     def stall(self, request: Request) -> None:
-        """Note that the request's transfer is overdue, unless it is no longer waited for."""
+        """Record that the request's transfer is overdue, if it is still expected."""
         if request.decode_state not in (DecodeState.TRANSFER, DecodeState.DEFERRED):
             return
         account = self._pool.account
@@ -214,7 +215,7 @@ class TransferQueue:
             self._used_rooms.add(request.room)
 
     def _has_first_token(self, request: Request, now_us: int) -> bool:
-        """Look at the first-token buffer; False while a gate makes the request wait for it."""
+        """Check the first-token buffer; return False while a gate makes the request wait for it."""
         stamp = self._memory.metadata_slots.stamp(request.metadata_slot)
         if stamp == request.writer:
             return True
@@ -222,13 +223,13 @@ class TransferQueue:
             self._watcher.wrong_first_token(request, stamp)
             return True
         if stamp != EMPTY:
-            # Another transfer's metadata: this one is given up rather than decoded from.
+            # Another transfer's metadata: give this transfer up instead of decoding from it.
             self.give_up(request, DecodeState.FAILED, now_us)
         return False
 
     def _transfer_failed(self, request: Request, now_us: int) -> None:
         if self._profile.failed_transfer == "raise":
-            # The exception leaves the queue as it was, so every later poll would raise again.
+            # The exception leaves the queue unchanged, so every later poll would raise again.
             if request.ordinal not in self._died_of:
                 self._died_of.add(request.ordinal)
                 self._watcher.engine_died(self._rank, "Transfer failed")
@@ -242,7 +243,7 @@ class TransferQueue:
     # Giving up.
 
     def give_up(self, request: Request, state: DecodeState, now_us: int) -> None:
-        """Release an open transfer, waiting for its writer where the profile says so."""
+        """Release an open transfer, after its writer has stopped if the profile requires it."""
         request.gave_up_us = now_us
         if self._profile.abort_in_transfer == "defer" and not self._is_writer_quiet(request):
             request.decode_state = DecodeState.DEFERRED
@@ -259,14 +260,14 @@ class TransferQueue:
             self._link.notify_prefill(request)
 
     def release_deferred(self, now_us: int) -> None:
-        """Release what was given up and is written no more."""
+        """Release transfers that were given up and are no longer written."""
         for request in list(self.deferred.values()):
             if self._is_writer_quiet(request):
                 state = DecodeState.FAILED if request.transfer_failed else DecodeState.ABORTED
                 self._release(request, state, now_us)
 
     def _is_writer_quiet(self, request: Request) -> bool:
-        """Whether this side has been told that nobody writes the request's pages any more."""
+        """Whether this side has been notified that the request's pages are no longer written."""
         was_completed = request.receipt is not None and request.receipt.is_done
         return was_completed or request.sender_stopped
 
@@ -277,7 +278,7 @@ class TransferQueue:
         self._rank.end(request, state, now_us)
 
     def _close(self, request: Request) -> None:
-        """Take a request out of this queue; its pages are the caller's to place."""
+        """Remove a request from this queue; the caller handles its pages."""
         self.open.pop(request.ordinal, None)
         self.deferred.pop(request.ordinal, None)
         if self._by_room.get(request.room) is request:

@@ -1,10 +1,10 @@
-r"""What the schedulers say they hold of a pool, kept apart from what the allocator says is free.
+r"""The schedulers' books of a pool: the pages they hold, independent of the allocator's free count.
 
 An audit compares the two sides:
 
     total = available + evictable + protected + live + in_transfer + gap
 
-Every page that a request acquires is in exactly one of these columns, and moves along the arrows:
+Every page that a request acquires is in exactly one of these states, and moves along the arrows:
 
     in_transfer --consumed--> live --finished--> (released)
         |  ^                    |
@@ -50,16 +50,16 @@ class PoolAccount:
     def __init__(self) -> None:
         self.live_pages = 0
         self.transfer_pages = 0
-        #: What the shares add up to; an audit finds the same number from the other side.
+        #: Sum of all shares; an audit computes the same number from the allocator's side.
         self.gap_pages = 0
-        #: The part of it that the prefix cache counts as protected.
+        #: The part of the gap that the prefix cache counts as protected.
         self.cache_held_pages = 0
-        #: How many pages were released too often so far; each is listed once more than it should be.
+        #: Number of surplus releases so far; each lists a page once more than it should be.
         self.over_freed_pages = 0
-        #: Shares that changed since the last audit, which empties it; a dict for its order.
+        #: Shares that changed since the last audit, which clears it; a dict, for its order.
         self.changed: dict[tuple[int, ShareKind], None] = {}
         self._shares: dict[tuple[int, ShareKind], int] = {}
-        #: Overdue requests; one whose pages are all in the cache has no pages of its own to stall.
+        #: Overdue requests; one with all its pages in the cache has no private pages to stall.
         self._stalled: set[int] = set()
 
     def stall(self, ordinal: int, pages: int) -> None:
@@ -84,11 +84,11 @@ class PoolAccount:
         return bool(self.changed) and any((ordinal, kind) in self.changed for kind in ShareKind)
 
     def has_shares(self, ordinal: int) -> bool:
-        """Whether part of the gap is this request's."""
+        """Whether this request has a share of the gap."""
         return bool(self._shares) and any((ordinal, kind) in self._shares for kind in ShareKind)
 
     def hold_in_cache(self, ordinal: int, pages: int) -> None:
-        """Cache pages are locked by an overdue transfer: more of them, or fewer (negative)."""
+        """Change the number of cache pages locked by an overdue transfer; negative for fewer."""
         self.cache_held_pages += pages
         self._add(ordinal, ShareKind.CACHE_HELD, pages)
 
@@ -103,11 +103,11 @@ class PoolAccount:
         self._add(ordinal, ShareKind.OVER_FREED, -pages)
 
     def share(self, ordinal: int, kind: ShareKind) -> int:
-        """Pages of one share, 0 when there is none."""
+        """Pages of one share, 0 if there is none."""
         return self._shares.get((ordinal, kind), 0)
 
     def shares(self) -> Iterator[GapShare]:
-        """Who owns the gap, in the order in which the shares opened."""
+        """The owners of the gap, in the order in which their shares opened."""
         for (ordinal, kind), pages in self._shares.items():
             yield GapShare(ordinal, kind, pages)
 

@@ -1,8 +1,8 @@
-"""Hands pages out and takes them back, in the order that SGLang does.
+"""Allocates and frees pages in the same order as SGLang.
 
-An allocator is a free list (`replay.pool.free_lists`) with a host count beside it. Page ids are
+An allocator is a free list (`replay.pool.free_lists`) and a count on the host. Page ids are
 int64 arrays on one device; no operation waits for the device, and each costs O(pages touched).
-Token indices, SGLang's own currency, are one layer up (`replay.pool.token_indices`).
+Token indices, the unit of SGLang's API, are one layer up (`replay.pool.token_indices`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class PageAllocator:
     ) -> None:
         self.page_size = page_size
         self.total_pages = total_pages
-        #: How many pages are free; more than `total_pages` after an over-free.
+        #: Number of free pages; more than `total_pages` after an over-free.
         self.available_pages = total_pages
         self._arrays = arrays
         self._list = free_list
@@ -37,16 +37,16 @@ class PageAllocator:
 
     @property
     def staged_pages(self) -> int:
-        """Free pages that wait to be merged into the list."""
+        """Staged pages, which will be merged into the list."""
         return self._list.staged
 
     def settle(self, count: int) -> None:
-        """Merge what is staged if fewer than `count` pages are listed."""
+        """Merge the staged pages if fewer than `count` pages are listed."""
         if count > self._list.listed:
             self._list.merge()
 
     def alloc(self, count: int) -> Array | None:
-        """Take `count` pages from the head, int64 [count], or None when fewer are free."""
+        """Take `count` pages from the head, int64 [count], or None if fewer are free."""
         self.settle(count)
         if count > self._list.listed:
             return None
@@ -54,7 +54,7 @@ class PageAllocator:
         return self._list.take(count)
 
     def free(self, pages: Array) -> None:
-        """Take pages back, int64 [n]. A page that is free already is listed once more.
+        """Free pages, int64 [n]. A page that is already free is listed once more.
 
         Where a page is more than a token, the pages of one call must be distinct. SGLang drops
         the second of two equal ones there, and waits for the device to know how many are left;

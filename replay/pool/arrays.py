@@ -1,4 +1,4 @@
-"""The few array operations that pools need, on a device and on the host.
+"""The array operations that pools need, on a device and on the host.
 
 Everything a pool keeps is an array on one device. On a CPU most operations touch a few hundred
 pages, and there torch spends far more time on dispatch than on the pages; so for a CPU the same
@@ -24,7 +24,7 @@ Array: TypeAlias = Any
 
 
 class Arrays(Protocol):
-    """Where arrays live and how they are worked on."""
+    """The array operations of one device."""
 
     @property
     def device(self) -> torch.device:
@@ -34,7 +34,7 @@ class Arrays(Protocol):
         """An array of zeros; on a CPU its memory is not touched before it is written."""
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
-        """An array of anything."""
+        """An uninitialized array."""
 
     def arange(self, start: int, end: int) -> Array:
         """int64 start .. end."""
@@ -82,7 +82,7 @@ class Arrays(Protocol):
         """
 
     def join_transfers(self) -> None:
-        """Have all that is asked for from here on find every transfer done. Waits for nothing."""
+        """Order all later operations after every transfer, without waiting on the host."""
 
     def as_owners(self, values: Array) -> Array:
         """As int32."""
@@ -97,7 +97,7 @@ class Arrays(Protocol):
         """Where the first element is that is not zero, int64 [1], 0 when none is."""
 
     def is_known_zero(self, scalar: Array) -> bool:
-        """Whether a scalar is zero and this can be told without waiting for the device."""
+        """Whether a scalar is known to be zero without waiting for the device."""
 
     def differing(self, values: Array, index: Array, expected: Array) -> Array:
         """Which rows of values[index] are not `expected` throughout: [n], not zero where so."""
@@ -110,7 +110,7 @@ class Arrays(Protocol):
 
 
 def untouched_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """Zeros from the system, page by page when they are written; torch would write them all."""
+    """Return zeros that the system provides page by page on first write; torch would write them all."""
     return torch.from_numpy(np.zeros(shape, dtype=_numpy_dtype(dtype)))
 
 
@@ -121,7 +121,7 @@ def _numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
 class HostArrays:
     """NumPy arrays in the host's memory, which torch can share without a copy."""
 
-    # The hottest ones are C functions as they are: a Python frame around them would cost as much.
+    # The most frequent ones are C functions without a wrapper: a Python frame would cost as much as the call.
     concatenate = staticmethod(np.concatenate)
     copy = staticmethod(np.ndarray.copy)
     gather = staticmethod(operator.getitem)
@@ -138,7 +138,7 @@ class HostArrays:
         return untouched_zeros(shape, dtype).numpy()
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
-        """An array of anything, in memory for which NumPy asks for huge pages when it is large."""
+        """An uninitialized array; for large ones NumPy requests huge pages."""
         return np.empty(shape, dtype=_numpy_dtype(dtype))
 
     def arange(self, start: int, end: int) -> Array:

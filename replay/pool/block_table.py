@@ -1,7 +1,7 @@
-"""Block tables: which pages hold a request's KV, in order, one row a request.
+"""Block tables: the pages of each request's KV, in order, one row per request.
 
 The table lives on the pool's device and grows by doubling, so that a row is written and read with
-one tensor operation however many pages it has.
+one tensor operation, regardless of the number of pages.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class BlockTable:
         self._free_rows = list(range(_FIRST_ROWS - 1, -1, -1))
 
     def open_row(self) -> int:
-        """Hand out a row."""
+        """Allocate a row."""
         if not self._free_rows:
             self._grow(rows=2 * self._pages.shape[0], columns=self._pages.shape[1])
         return self._free_rows.pop()
 
     def close_row(self, row: int) -> None:
-        """Take a row back."""
+        """Free a row."""
         self._free_rows.append(row)
 
     def write(self, row: int, start: int, pages: Array) -> None:
@@ -47,7 +47,7 @@ class BlockTable:
         return self._pages[row, start:end]
 
     def fit_columns(self, columns: int) -> None:
-        """Make sure that positions below `columns` exist."""
+        """Grow the table so that positions below `columns` exist."""
         if columns > self._pages.shape[1]:
             self._grow(rows=self._pages.shape[0], columns=max(columns, 2 * self._pages.shape[1]))
 

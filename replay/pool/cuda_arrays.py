@@ -1,7 +1,8 @@
-"""The array operations of pools on a CUDA device, where the host runs ahead and never waits.
+"""The array operations of pools on a CUDA device, where the host runs ahead without waiting.
 
-Transfers are copied on a stream of their own, as a real engine's are, beside what the schedulers
-do on the main one. Events order the two; they make one stream wait for the other, never the host:
+As in a real engine, transfers are copied on a separate stream, in parallel to the schedulers' work
+on the main stream. Events order the two streams; they make one stream wait for the other, never the
+host:
 
     main    write source ---o                       o--- read or overwrite the pages
                             |  wait_stream          ^  join_transfers
@@ -31,10 +32,10 @@ class CudaArrays(DeviceArrays):
 
     def upload(self, values: npt.NDArray[np.int64]) -> Array:
         """The values as a tensor on the device, copied while the host goes on."""
-        # Out of pageable memory the driver may wait for everything queued before it copies,
-        # `non_blocking` or not, and torch's sync debug mode does not see that. Torch's allocator
-        # of pinned memory is a bounded ring already: a buffer is used again once the copy out of
-        # it is done, which is asked of an event, not waited for.
+        # From pageable memory, the driver may wait for everything in the queue before it copies,
+        # even with `non_blocking`, and torch's sync debug mode does not detect that. Torch's
+        # allocator of pinned memory is already a bounded ring: a buffer is reused once the copy
+        # from it is done, which is checked with an event, without waiting.
         staged = torch.from_numpy(np.ascontiguousarray(values)).pin_memory()
         return staged.to(self.device, non_blocking=True)
 
@@ -42,19 +43,19 @@ class CudaArrays(DeviceArrays):
         self, target: Array, pages: Array, source: Array, source_pages: Array, tag: int
     ) -> None:
         """target[pages] = source[source_pages] ^ tag, on the side stream."""
-        # What the main stream was asked for so far comes first: the source's words and the index
-        # arrays are written by then, and whoever had the target's pages before has read them.
+        # The earlier work of the main stream comes first: it has written the source's words and the
+        # index arrays, and the previous owners of the target's pages have read them.
         self._side.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self._side):
             super().transfer(target, pages, source, source_pages, tag)
-        # Freed on the host before the copy is done, their memory must not be given out until then.
-        # What the copy itself allocates is the side stream's, and ordered by it.
+        # Their memory must not be reused before the copy is done, even if the host frees it earlier.
+        # Memory allocated by the copy itself belongs to the side stream, which orders it.
         for tensor in (target, pages, source, source_pages):
             tensor.record_stream(self._side)
         self._is_main_behind = True
 
     def join_transfers(self) -> None:
-        """Have the main stream wait for every transfer, on the device."""
+        """Make the main stream wait for every transfer, on the device."""
         if self._is_main_behind:
             torch.cuda.current_stream(self.device).wait_stream(self._side)
             self._is_main_behind = False

@@ -1,4 +1,4 @@
-"""The array operations of pools on torch tensors, whatever the device."""
+"""The array operations of pools on torch tensors, for any device."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 
 from replay.pool.arrays import Array, untouched_zeros
 
-#: Words copied at a time, 64 MiB: at the width of a real model's KV the pages of one long request
-#: would fill a good part of the device a second time.
+#: Words copied at a time, 64 MiB: with the KV width of a real model, a temporary copy of one long
+#: request's pages would take a large part of the device's memory.
 _TRANSFER_WORDS = 8 << 20
 
 
@@ -33,7 +33,7 @@ class DeviceArrays:
         return torch.zeros(shape, dtype=dtype, device=self._device)
 
     def empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Array:
-        """A tensor of anything."""
+        """An uninitialized tensor."""
         return torch.empty(shape, dtype=dtype, device=self._device)
 
     def arange(self, start: int, end: int) -> Array:
@@ -87,14 +87,14 @@ class DeviceArrays:
     def transfer(
         self, target: Array, pages: Array, source: Array, source_pages: Array, tag: int
     ) -> None:
-        """target[pages] = source[source_pages] ^ tag, through a bounded piece of memory."""
+        """target[pages] = source[source_pages] ^ tag, with bounded temporary memory."""
         step = max(1, _TRANSFER_WORDS // source.stride(0))
         for start in range(0, len(pages), step):
             rows = source.index_select(0, source_pages[start : start + step])
             target.index_copy_(0, pages[start : start + step], rows.bitwise_xor_(tag))
 
     def join_transfers(self) -> None:
-        """Every transfer is done by now."""
+        """Nothing to do: every transfer is already done."""
 
     def as_owners(self, values: Array) -> Array:
         """As int32."""
@@ -117,7 +117,7 @@ class DeviceArrays:
         return False
 
     def differing(self, values: Array, index: Array, expected: Array) -> Array:
-        """Which rows of values[index] differ, through a bounded piece of memory."""
+        """Which rows of values[index] differ, with bounded temporary memory."""
         if values.ndim == 1:
             return values.index_select(0, index) ^ expected
         parts = []

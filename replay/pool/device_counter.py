@@ -1,15 +1,15 @@
-"""A counter fed with scalars that the device may still be computing, and read at audits."""
+"""A counter of scalars that the device may still be computing; it is read at audits."""
 
 from __future__ import annotations
 
 from replay.pool.arrays import Array, Arrays
 
-#: Scalars kept apart before they are summed on the device: the bound on the queue.
+#: Scalars kept before they are summed on the device, which bounds the queue.
 _PENDING_MAX = 1024
 
 
 class DeviceCounter:
-    """Sum of scalars; adding one costs a list append, only reading waits for the device."""
+    """Sum of scalars. Adding one costs a list append; only reading waits for the device."""
 
     __slots__ = ("_arrays", "_pending")
 

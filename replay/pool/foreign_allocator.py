@@ -1,11 +1,11 @@
-"""A user's allocator in the place of a pool's free list.
+"""A user's allocator in place of a pool's free list.
 
     KvPool --counts, arrays of pages--> ForeignAllocator --ints--> the user's allocator
        |                                     |
        +--who owns each page--> PageLedger <-+ a page that comes twice in one call
 
-The ledger, the books and the contents stay kvreplay's: what a wrong allocator does shows there as
-the same of an engine would. Only what nothing can be made of is an error.
+The ledger, the books and the contents remain kvreplay's, so the errors of a wrong allocator show
+there like those of an engine. Only results that cannot be interpreted raise an error.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ class UserAllocator(Protocol):
 
     @property
     def available_pages(self) -> int:
-        """How many pages are free."""
+        """Number of free pages."""
 
     def alloc(self, count: int) -> Sequence[int] | None:
-        """Give `count` >= 1 pages (ints, or an array or tensor of them), None when fewer are free."""
+        """Return `count` >= 1 pages (ints, or an array or tensor of them), None if fewer are free."""
 
     def free(self, pages: list[int]) -> None:
-        """Take pages back, at least one, in the order in which the engine releases them."""
+        """Free at least one page, in the order in which the engine releases them."""
 
 
-#: Makes the allocator of one pool from its number of pages and the tokens of a page.
+#: Creates the allocator of one pool from its number of pages and the page size in tokens.
 AllocatorFactory: TypeAlias = Callable[[int, int], UserAllocator]
 
 
 def name_of(make: AllocatorFactory) -> str:
-    """What messages call an allocator: the name of its class or function."""
+    """Return the name of an allocator in messages: that of its class or function."""
     return str(getattr(make, "__name__", type(make).__name__))
 
 
 class ForeignAllocator:
-    """Looks to a pool like `replay.pool.allocator.PageAllocator`. Waits for the device."""
+    """Has the interface of `replay.pool.allocator.PageAllocator`. Waits for the device."""
 
     #: Nothing is ever staged.
     staged_pages = 0
@@ -67,13 +67,13 @@ class ForeignAllocator:
         self._ledger = ledger
         self._name = name_of(make)
         self._user = make(total_pages, page_size)
-        #: How often each page was given back more than given out, int32 [total_pages + 1].
+        #: Surplus of releases over allocations of each page, int32 [total_pages + 1].
         self._listed = np.ones(total_pages + 1, np.int32)
         self._listed[0] = 0
 
     @property
     def available_pages(self) -> int:
-        """How many pages the user's allocator says are free."""
+        """Number of free pages according to the user's allocator."""
         return int(self._user.available_pages)
 
     @property
@@ -95,7 +95,7 @@ class ForeignAllocator:
         given = self._user.alloc(count)
         if given is None:
             if (available := self.available_pages) >= count:
-                raise self._error(count, f"gave None although available_pages is {available}")
+                raise self._error(count, f"returned None although available_pages is {available}")
             return None
         pages = self._checked(count, given)
         repeated = count - len(np.unique(pages))
@@ -105,14 +105,14 @@ class ForeignAllocator:
         return self._arrays.upload(pages)
 
     def free(self, pages: Array) -> None:
-        """Give pages back."""
+        """Free pages."""
         if len(pages):
             given_back = pages.tolist()
             np.add.at(self._listed, given_back, 1)
             self._user.free(given_back)
 
     def free_list(self) -> Array:
-        """Pages that were given back, or never given out, each as often as it should be free."""
+        """Pages that were freed, or never allocated, each as often as it should be free."""
         ids = np.arange(self.total_pages + 1, dtype=np.int64)
         return self._arrays.upload(np.repeat(ids, np.maximum(self._listed, 0)))
 
@@ -120,14 +120,14 @@ class ForeignAllocator:
         try:
             values = torch.as_tensor(given).cpu().numpy()
         except (TypeError, ValueError, RuntimeError):
-            raise self._error(count, f"gave {type(given).__name__}, not page ids") from None
+            raise self._error(count, f"returned {type(given).__name__}, not page ids") from None
         if not np.issubdtype(values.dtype, np.integer) or values.ndim != 1:
-            raise self._error(count, f"gave {given!r:.60}, not one list of page ids")
+            raise self._error(count, f"returned {given!r:.60}, not one list of page ids")
         if len(values) != count:
-            raise self._error(count, f"gave {len(values)} pages")
+            raise self._error(count, f"returned {len(values)} pages")
         if int(values.min()) < 1 or int(values.max()) > self.total_pages:
             wrong = next(each for each in values.tolist() if not 1 <= each <= self.total_pages)
-            raise self._error(count, f"gave page {wrong}; pages are 1 to {self.total_pages}")
+            raise self._error(count, f"returned page {wrong}; pages are 1 to {self.total_pages}")
         return values.astype(np.int64)
 
     def _error(self, count: int, what: str) -> AllocatorError:

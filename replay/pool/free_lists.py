@@ -1,7 +1,7 @@
-"""Three orders in which engines keep their free pages, over page ids 1 .. total_pages.
+"""The three orders in which engines keep their free pages, for page ids 1 .. total_pages.
 
-Every list keeps the pages never used so far as a counter and only the pages that came back as
-arrays, so that creating one and every operation cost O(pages touched), whatever the pool's size:
+Every list stores unused pages as a counter, and only the freed pages as arrays. Creating a list and
+every operation therefore cost O(pages touched), regardless of the pool's size:
 
     FifoList (first in, first out)
         head                                             tail
@@ -27,17 +27,17 @@ import torch
 
 from replay.pool.arrays import Array, Arrays
 
-#: Pages that a `PageQueue` keeps in one piece of memory: 16 MiB, of which the system gives out what
-#: is written. So large, because NumPy asks for huge pages from 4 MiB on: with small pieces the
-#: first write to each 4 KiB cost more than the allocation and the release that caused it.
+#: Pages in one block of a `PageQueue`: 16 MiB, of which the system provides only what is written. The
+#: block is large because NumPy requests huge pages from 4 MiB on: with small blocks, the first write to
+#: each 4 KiB cost more than the allocation and the release that caused it.
 _QUEUE_CHUNK_PAGES = 1 << 22
 _STACK_FIRST_PAGES = 1024
 
 
 class FreeList(Protocol):
-    """Free pages in the order in which they will be handed out."""
+    """Free pages in the order in which they will be allocated."""
 
-    #: How many pages `take` can give now, and how many more `merge` would add to them.
+    #: Pages that `take` can return now, and pages that `merge` would add.
     listed: int
     staged: int
 
@@ -45,10 +45,10 @@ class FreeList(Protocol):
         """Remove `count` <= `listed` pages from the head, int64 [count]."""
 
     def put(self, pages: Array) -> None:
-        """Take distinct pages back, int64 [n > 0]; the array stays the caller's."""
+        """Add distinct freed pages, int64 [n > 0]; the array still belongs to the caller."""
 
     def merge(self) -> None:
-        """List what is staged."""
+        """Merge the staged pages into the list."""
 
     def listed_pages(self) -> Array:
         """The pages listed, from head to tail, int64 [listed]; O(pool)."""
@@ -58,7 +58,7 @@ class FreeList(Protocol):
 
 
 class _FreshRange:
-    """The pages never used so far: `next_page .. total_pages`, ascending."""
+    """The pages that were never used: `next_page .. total_pages`, ascending."""
 
     __slots__ = ("_arrays", "_next_page", "_total_pages")
 
@@ -81,18 +81,18 @@ class _FreshRange:
 
 
 class PageQueue:
-    """Page ids, first in, first out, kept as int32 in large pieces of memory that are used again.
+    """Page ids, first in, first out, stored as int32 in large memory blocks that are reused.
 
     What is taken out is a copy, so a piece whose last page is taken has no readers left.
     """
 
     def __init__(self, pages_max: int, arrays: Arrays) -> None:
-        """`pages_max` is how many pages are expected at most; more of them fit as well."""
+        """`pages_max` is the expected maximum number of pages; more fit as well."""
         self._arrays = arrays
         self._chunk_pages = max(1, min(pages_max, _QUEUE_CHUNK_PAGES))
         self._chunks: deque[Array] = deque()
         self._spare: Array | None = None
-        #: Where the oldest page is in the first chunk, and where the next one goes in the last.
+        #: Position of the oldest page in the first chunk, and of the next free slot in the last one.
         self._head = 0
         self._tail = self._chunk_pages
 
@@ -108,7 +108,7 @@ class PageQueue:
             written += size
 
     def take(self, count: int) -> list[Array]:
-        """Remove the oldest `count` pages, as int64 arrays to be read one after the other."""
+        """Remove the oldest `count` pages; return them as consecutive int64 arrays."""
         parts = []
         while count:
             size = min(count, self._chunk_pages - self._head)
@@ -122,7 +122,7 @@ class PageQueue:
         return parts
 
     def peek_all(self) -> list[Array]:
-        """All pages, oldest first, as int64 arrays to be read one after the other."""
+        """Return all pages, oldest first, as consecutive int64 arrays."""
         parts = []
         for number, chunk in enumerate(self._chunks):
             start = self._head if number == 0 else 0
@@ -182,7 +182,7 @@ class FifoList:
 
 
 class StackList:
-    """Pages given back go in front, ascending.
+    """Freed pages go in front, ascending.
 
     Source: sglang 0.4.6.post4 `mem_cache/paged_allocator.py` and 0.5.23
     `mem_cache/allocator/paged.py` (PagedTokenToKVPoolAllocator without `need_sort`).
@@ -194,7 +194,7 @@ class StackList:
         self.listed = total_pages
         self._arrays = arrays
         self._fresh = _FreshRange(total_pages, arrays)
-        # The freed part, kept backwards: its end is the head of the free list.
+        # The freed part, stored in reverse: its end is the head of the free list.
         self._stack = arrays.empty((_STACK_FIRST_PAGES,), torch.int64)
         self._depth = 0
 
@@ -215,8 +215,8 @@ class StackList:
         count = len(pages)
         if self._depth + count > len(self._stack):
             self._grow(self._depth + count)
-        # Sorting stands in for SGLang's `torch.unique`: the same order for distinct pages, and its
-        # output length is known, so a CUDA device need not be waited for.
+        # Sorting replaces SGLang's `torch.unique`: it gives the same order for distinct pages, and its
+        # output length is known, so there is no need to wait for a CUDA device.
         self._stack[self._depth : self._depth + count] = self._arrays.sorted_descending(pages)
         self._depth += count
         self.listed += count
@@ -241,23 +241,23 @@ class StackList:
 
 
 class SortedList:
-    """Freed pages wait apart, and join the list sorted when it runs short.
+    """Freed pages are staged, and merged sorted into the list when it runs short.
 
-    A merge sorts what was freed since the last one and the few pages still listed: what it costs
-    was caused by the pages touched in between.
+    A merge sorts the pages freed since the last merge and the few pages still listed, so its cost
+    is proportional to the pages touched in between.
 
     Source: sglang 0.5.23 `mem_cache/allocator/{base,token,paged}.py` with `need_sort`, which
     `mem_cache/kv_cache_configurator.py` sets on both sides of a disaggregated deployment.
     """
 
     def __init__(self, total_pages: int, arrays: Arrays, ascending_pieces: bool) -> None:
-        """`ascending_pieces`: whether each piece is put in order when it is staged (`unique`)."""
+        """`ascending_pieces`: sort each group of pages when it is staged (`unique`)."""
         self.listed = total_pages
         self.staged = 0
         self._arrays = arrays
         self._ascending_pieces = ascending_pieces
         self._fresh = _FreshRange(total_pages, arrays)
-        #: What the last merge made of everything; the fresh range is part of it.
+        #: The result of the last merge, including the fresh range.
         self._merged: Array | None = None
         self._staged = PageQueue(total_pages, arrays)
 
@@ -276,7 +276,7 @@ class SortedList:
         self.staged += len(pages)
 
     def merge(self) -> None:
-        """Sort everything that is listed or staged into one list."""
+        """Sort all listed and staged pages into one list."""
         if self.staged:
             staged = self._staged.take(self.staged)
             self._merged = self._arrays.sorted_ascending(

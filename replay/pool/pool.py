@@ -1,8 +1,8 @@
-"""One rank's KV pool: free list, ledger, block table and bytes, moved together.
+"""One rank's KV pool: free list, ledger, block table and page contents, updated together.
 
-The schedulers speak to this class only, so that a page can never change hands in one place and not
-in the others. Beside the device tensors it keeps two small host tables, the shadow of the ledger:
-how many pages each request holds here, and how many it has given back too often.
+The schedulers use this class only, so that a page cannot change its owner in one place and not in
+the others. In addition to the device tensors it keeps two small tables on the host, which mirror
+the ledger: the pages that each request holds here, and its surplus releases.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class KvPool:
         sorts_pages: bool = False,
         make_allocator: AllocatorFactory | None = None,
     ) -> None:
-        """`make_allocator` takes the place of the engine's free list, whose order is then moot."""
+        """`make_allocator` replaces the engine's free list and its order."""
         self.name = name
         self.page_size = page_size
         self.total_pages = total_tokens // page_size
@@ -51,7 +51,7 @@ class KvPool:
         self.held_pages: dict[int, int] = {}
 
     def free_arrays(self) -> None:
-        """Give the memory back; nothing can be asked of the pool afterwards."""
+        """Free the memory; the pool cannot be used afterwards."""
         del self.allocator, self.ledger, self.storage, self.table
 
     @property
@@ -61,15 +61,15 @@ class KvPool:
 
     @property
     def may_share_pages(self) -> bool:
-        """Whether a page may be held, or listed as free, more than once."""
+        """Whether a page can be held, or be on the free list, more than once."""
         return self.account.over_freed_pages > 0 or isinstance(self.allocator, ForeignAllocator)
 
     def pages_for(self, tokens: int) -> int:
-        """Pages that hold this many tokens."""
+        """Number of pages for this many tokens."""
         return -(-tokens // self.page_size)
 
     def acquire(self, ordinal: int, count: int) -> Array | None:
-        """Give `count` pages to request `ordinal`; int64 [count], or None when fewer are free."""
+        """Allocate `count` pages for request `ordinal`; int64 [count], or None if fewer are free."""
         pages = self.allocator.alloc(count)
         if pages is None:
             return None
@@ -78,9 +78,9 @@ class KvPool:
         return pages
 
     def extend(self, ordinal: int, tokens_before: int, tokens_after: int) -> Array | None:
-        """Pages that a request needs to grow; int64 [n], or None when fewer are free.
+        """Allocate the pages that a request needs to grow; int64 [n], or None if fewer are free.
 
-        What SGLang's `alloc_extend` takes for one request, or by token its `alloc`.
+        The same pages as SGLang's `alloc_extend` for one request, or its `alloc` by token.
         """
         if self.page_size > 1:
             grown = tokens_after - tokens_before
@@ -88,14 +88,14 @@ class KvPool:
         return self.acquire(ordinal, self.pages_for(tokens_after) - self.pages_for(tokens_before))
 
     def acquire_many(self, ordinals: list[int], counts: list[int], owners: Array) -> Array:
-        """Take pages for several requests at once; int64 [sum of counts] from head to tail.
+        """Allocate pages for several requests at once; int64 [sum of counts], from head to tail.
 
-        Request `ordinals[i]` gets `counts[i]` of them; `owners` says which page is whose, int64
+        Request `ordinals[i]` gets `counts[i]` of them; `owners` gives the owner of each page, int64
         [sum of counts], as ordinal + FIRST_OWNER on the pool's device.
 
         Raises:
-            InvariantError: fewer pages are free; the caller must have made sure of them.
-            AllocatorError: the same where a user's allocator has lost them meanwhile.
+            InvariantError: fewer pages are free, which the caller must have checked.
+            AllocatorError: the same, but a user's allocator has lost the pages in the meantime.
         """
         pages = self.allocator.alloc(len(owners))
         if pages is None:
@@ -111,11 +111,11 @@ class KvPool:
         return pages
 
     def release(self, ordinal: int, pages: Array) -> None:
-        """Take pages back from request `ordinal`, as often as the engine says so."""
+        """Release pages of request `ordinal`, as often as the engine does."""
         self.release_group([(ordinal, pages)])
 
     def release_group(self, group: list[tuple[int, Array]]) -> None:
-        """Take back the pages of several requests at once, as SGLang's free groups do."""
+        """Release the pages of several requests at once, like SGLang's free groups."""
         for ordinal, pages in group:
             self.ledger.release(pages, ordinal + FIRST_OWNER)
             self._note_released(ordinal, len(pages))
@@ -123,12 +123,12 @@ class KvPool:
         self.allocator.free(freed[0] if len(freed) == 1 else self.arrays.concatenate(freed))
 
     def give_to_cache(self, ordinal: int, pages: Array) -> None:
-        """Hand pages of a request over to the prefix cache."""
+        """Transfer pages of a request to the prefix cache."""
         self.ledger.hand_over(pages, ordinal + FIRST_OWNER, CACHE)
         self._note_released(ordinal, len(pages))
 
     def release_from_cache(self, pages: Array) -> None:
-        """Take back pages that the prefix cache evicts."""
+        """Release pages that the prefix cache evicts."""
         self.ledger.release(pages, CACHE)
         self.allocator.free(pages)
 

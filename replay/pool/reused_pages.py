@@ -1,10 +1,10 @@
-"""Pages that somebody waits to see in other hands, over one pool.
+"""Waits until pages of one pool have a new owner.
 
-All of them are looked at in one operation, whatever their number; only an entry of which a page has
-changed hands is taken out and looked at by itself.
+All pages are checked in one operation, regardless of their number. Only entries with a page that
+has a new owner are removed and examined individually.
 
-    pages   [ 7 8 9 | 3 4 | 12 13 14 15 ]     of three entries, in the order in which they came
-    own     [ a a a | b b |  c  c  c  c ]     whose they were then
+    pages   [ 7 8 9 | 3 4 | 12 13 14 15 ]     of three entries, in order of arrival
+    own     [ a a a | b b |  c  c  c  c ]     their owners at that time
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _Entry = TypeVar("_Entry")
 
 
 class ReusedPages(Generic[_Entry]):
-    """Entries that wait, with their pages."""
+    """Waiting entries and their pages."""
 
     def __init__(self, pool: KvPool) -> None:
         self._pool = pool
         self._entries: list[_Entry] = []
-        #: Where each entry's pages begin; one more at the end.
+        #: Position of each entry's first page, plus the end.
         self._begins = [0]
         self._pages: Array | None = None
         self._own: Array | None = None
@@ -34,7 +34,7 @@ class ReusedPages(Generic[_Entry]):
         return len(self._entries)
 
     def add(self, entry: _Entry, pages: Array, owner: int) -> None:
-        """Wait until one of these pages, int64 [n], is neither free, nor cached, nor the owner's."""
+        """Wait until one of these pages, int64 [n], is owned by another request."""
         own = pages * 0 + owner
         join = self._pool.arrays.concatenate
         self._pages = join([pages] if self._pages is None else [self._pages, pages])
@@ -43,7 +43,7 @@ class ReusedPages(Generic[_Entry]):
         self._begins.append(self._begins[-1] + len(pages))
 
     def take_changed(self) -> list[_Entry]:
-        """Take out the entries of which a page has changed hands. Waits for the device."""
+        """Remove and return the entries with a page that has a new owner. Waits for the device."""
         changed: list[_Entry] = []
         while self._entries:
             owners = self._pool.ledger.owners(self._pages)

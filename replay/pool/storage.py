@@ -1,14 +1,14 @@
-"""The KV bytes themselves: what a transfer copies and what decode reads back.
+"""The KV bytes, which transfers copy and decode reads back.
 
 A page is a row of int64 words, all with the same value:
 
-    prefill pool    content                     whose tokens these are, and at which position
-    decode pool     content XOR writer's tag    the same, as brought by one attempt of one request
+    prefill pool    content                     identity and position of the tokens
+    decode pool     content XOR writer's tag    the same, as written by one attempt of one request
 
-Content is the identity of the prompt block and the position in it, the same for every request that
-shares the prefix; the tag is added by the writer of a transfer. So a page that holds another
-request's bytes, the wrong part of the right prompt, or an older attempt's copy is told apart from a
-good one although every counter balances.
+The content is the identity of the prompt block and the position in it, which is the same for every
+request that shares the prefix. The writer of a transfer adds the tag. A page with another request's
+bytes, the wrong part of the right prompt, or an older attempt's copy is therefore detected even if
+every counter balances.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 
 from replay.pool.arrays import Array, Arrays
 
-#: Nobody brought this page: it was never written, or by its own rank as it decoded.
+#: No transfer wrote this page: it was never written, or written by its own rank during decode.
 NO_WRITER = 0
 
 _EPOCH_BITS = 8
@@ -40,19 +40,19 @@ def writer_code(ordinal: int, epoch: int) -> int:
 
 
 def ordinal_of_writer(code: int) -> int:
-    """The request that a writer code is of, -1 for `NO_WRITER`."""
+    """Return the request of a writer code, -1 for `NO_WRITER`."""
     return (code >> _EPOCH_BITS) - 1
 
 
 def content_at(
     identity: npt.NDArray[np.uint64], positions: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """Content word of pages of some identity at some page positions of a request, int64 [n]."""
+    """Return the content words of pages with these identities and positions, int64 [n]."""
     return (identity ^ (positions.view(np.uint64) * _POSITION_MIXER)).view(np.int64)
 
 
 class ContentWriter:
-    """Makes content words for prompts of one page size and one block size."""
+    """Computes content words of prompts for one page size and one block size."""
 
     def __init__(self, page_size: int, block_size: int) -> None:
         self._page_size = page_size
@@ -66,7 +66,7 @@ class ContentWriter:
         total_pages: int,
         ordinal: int,
     ) -> npt.NDArray[np.int64]:
-        """Content word of every page a request will ever have, int64 [total_pages].
+        """Return the content word of every page that a request will have, int64 [total_pages].
 
         A prompt page that ends inside a block of known identity carries that identity, the same for
         all requests that share the prefix. Generated pages, and prompts without hashes, carry the
@@ -91,21 +91,21 @@ class ContentWriter:
 class KvStorage:
     """Page contents, int64 [total_pages + 1] or [total_pages + 1, words] on the pool's device.
 
-    Beside them it keeps who brought each page (`writer_code`, int64 [total_pages + 1]), so that a
-    wrong page can be traced to the transfer that wrote it. The memory is not touched before a page
-    is written, so a pool far larger than what a trace uses costs nothing on a CPU; on CUDA it is
-    allocated whole.
+    It also stores the writer of each page (`writer_code`, int64 [total_pages + 1]), so that a wrong
+    page can be traced to the transfer that wrote it. On a CPU, memory is not touched before a page
+    is written, so a pool much larger than a trace needs costs nothing; on CUDA it is allocated
+    completely.
     """
 
     def __init__(self, total_pages: int, words_per_page: int, arrays: Arrays) -> None:
         shape = (total_pages + 1,) if words_per_page == 1 else (total_pages + 1, words_per_page)
         self._arrays = arrays
-        # Zeros, and not whatever an earlier replay has left in this memory: that could be just right.
+        # Zeros, because leftovers of an earlier replay in this memory could be correct by accident.
         self._words = arrays.zeros(shape, torch.int64)
         self._written_by = arrays.zeros((total_pages + 1,), torch.int64)
 
     def write(self, pages: Array, words: Array, writer: int | None = None) -> None:
-        """Fill pages (int64 [n]) with one word each (int64 [n]), noting the writer if one is given."""
+        """Fill pages (int64 [n]) with one word each (int64 [n]), and record the writer if one is given."""
         self._arrays.join_transfers()
         self._arrays.put(self._words, pages, self._as_rows(words))
         if writer is not None:
@@ -122,7 +122,8 @@ class KvStorage:
     ) -> None:
         """Copy page contents from another pool, device to device, and tag them as arrived.
 
-        `share` is (i, n): only every n-th word from the i-th on, what one of n senders brings.
+        `share` is (i, n): copy only every n-th word from the i-th on, the share of one of n
+        senders.
         """
         part, parts = share
         target, origin = self._words, source._words
@@ -137,7 +138,7 @@ class KvStorage:
         return self._arrays.differing(self._words, pages, self._as_rows(words))
 
     def writers(self, pages: Array) -> Array:
-        """Who brought each of these pages, int64 [n]."""
+        """Return the writer of each of these pages, int64 [n]."""
         return self._arrays.gather(self._written_by, pages)
 
     def _as_rows(self, words: Array) -> Array:

@@ -1,14 +1,14 @@
 """SGLang's allocator interface: token indices instead of pages.
 
-A token's index is `page * page_size + offset in the page`. Growing a request fills the page that it
-has begun, then new pages from the head of the free list:
+A token's index is `page * page_size + offset in the page`. A growing request fills its last page,
+then new pages from the head of the free list:
 
     position   0 ......... prefix ........ page border ........ page border ... seq
     index      (held)      last_loc + 1, + 2, ...    page A, page A + 1, ...    page B, ...
 
 The schedulers work in pages: `KvPool.extend` and the running batch take exactly the pages that
-`alloc_extend` and `alloc_decode` take, in the same order, without spelling out 64 indices for each;
-tests hold them against this class, and `tests/conformance` holds this class against SGLang's.
+`alloc_extend` and `alloc_decode` take, in the same order, without computing 64 indices for each.
+Tests compare them with this class, and `tests/conformance` compares this class with SGLang's.
 
 Source: sglang 0.4.6.post4 `mem_cache/paged_allocator.py`, 0.5.23 `mem_cache/allocator/paged.py`.
 """
@@ -26,10 +26,10 @@ Lengths = npt.NDArray[np.int64]
 
 
 def pages_in_reach(tokens: int, requests: int, page_size: int) -> int:
-    """SGLang's bound on the pages that so many tokens of so many requests can need.
+    """Return SGLang's bound on the pages needed for `tokens` tokens of `requests` requests.
 
-    `alloc_extend` of sglang 0.5.23 merges staged pages when fewer than this are listed, though the
-    pages really needed may be fewer.
+    `alloc_extend` of sglang 0.5.23 merges staged pages if fewer than this are listed, even if fewer
+    pages are needed.
     """
     return tokens // page_size + requests + 1
 
@@ -74,7 +74,7 @@ class TokenIndexAllocator:
         return self._grow(seq_lens - 1, seq_lens, last_loc)
 
     def free(self, indices: Array) -> None:
-        """Take tokens back; any token of a page gives back the page, once. Waits for the device."""
+        """Free tokens; each page with a freed token is freed once. Waits for the device."""
         if self._group is not None:
             self._group.append(self._arrays.copy(indices))
         elif self._page_size == 1:
@@ -83,11 +83,11 @@ class TokenIndexAllocator:
             self.pages.free(self._arrays.unique(indices // self._page_size))
 
     def free_group_begin(self) -> None:
-        """Hold back what is freed from here on."""
+        """Collect freed tokens from now on instead of freeing them."""
         self._group = []
 
     def free_group_end(self) -> None:
-        """Free what was held back, at once."""
+        """Free the collected tokens at once."""
         group, self._group = self._group, None
         if group:
             self.free(self._arrays.concatenate(group))

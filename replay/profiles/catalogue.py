@@ -1,8 +1,8 @@
 """The built-in engine profiles, as differences from the defaults of `EngineProfile`.
 
-The known bugs of a version are applied with the same switches as `--defect`. All values were measured on
-the real packages or read in their source; see the fields of `replay.profiles.profile.EngineProfile` and
-the defects in `replay.profiles.defects`.
+The known bugs of a version are applied with the same switches as `--defect`. All values were
+measured on the real packages or read in their source; see the fields of
+`replay.profiles.profile.EngineProfile` and the defects in `replay.profiles.defects`.
 """
 
 from __future__ import annotations

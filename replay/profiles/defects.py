@@ -1,9 +1,9 @@
 """Known bugs of real engines as switches: named bundles of profile fields.
 
-Each bug is in the same place as the real one (the release path, the gate, the counter, the poll loop): it
-is a field value that the schedulers read there; nothing is injected from outside. Every defect can be
-added to every profile (`--defect NAME`). The profiles of real versions use the same switches for the bugs
-of those versions, and `hardened` has none.
+Each bug is in the same place as the real one (the release path, the gate, the counter, the poll
+loop): it is a field value that the schedulers read there; nothing is injected from outside. Every
+defect can be added to every profile (`--defect NAME`). The profiles of real versions use the same
+switches for the bugs of those versions, and `hardened` has none.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The differences between engines and their versions, as plain data.
 
-`EngineProfile` has one field for every difference, with its meaning and its source. The schedulers read
-fields and never check a name. The defaults are the design that survives every fault; the differences of
-real engines are in `replay.profiles.catalogue`, and known bugs are named bundles of fields in
-`replay.profiles.defects`. `--set FIELD=VALUE` overrides a field.
+`EngineProfile` has one field for every difference, with its meaning and its source. The schedulers
+read fields and never check a name. The defaults are the design that survives every fault; the
+differences of real engines are in `replay.profiles.catalogue`, and known bugs are named bundles of
+fields in `replay.profiles.defects`. `--set FIELD=VALUE` overrides a field.
 
     SetupFields (replay.profiles.deployment_fields)  <--  BehaviourFields (replay.profiles.behaviour_fields)  <--  here
 """

@@ -1,8 +1,8 @@
 """The router in front of the pair: the instance and DP rank of each request.
 
-Requests are distributed round-robin, by arrival number. In sglang the prefill DP rank follows from the
-bootstrap room (`room % prefill_dp`; 0.4.6.post4, `disaggregation/mooncake/conn.py`); rooms are numbered
-like arrivals here, so that is round-robin too.
+Requests are distributed round-robin, by arrival number. In sglang the prefill DP rank follows from
+the bootstrap room (`room % prefill_dp`; 0.4.6.post4, `disaggregation/mooncake/conn.py`); rooms are
+numbered like arrivals here, so that is round-robin too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Arrivals: the requests of a trace come to the router one by one, each on its virtual time."""
+"""Arrivals: the requests of a trace reach the router one by one, at their virtual times."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Arrivals:
     """Feeds traces to a pair.
 
     Args:
-        observer: is told of every arrival.
-        progress: called now and then with the number of requests that have arrived since.
+        observer: notified of every arrival.
+        progress: called from time to time with the number of requests arrived since the last call.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Which device the pools live on, and how they are worked on there."""
+"""The device of the pools, and its array operations."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from replay.pool.device_arrays import DeviceArrays
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called "cpu", "cuda" or "auto" (CUDA where there is one).
+    """Return the device "cpu", "cuda" or "auto" (CUDA if available).
 
     Raises:
-        ProfileError: CUDA was asked for and there is none.
+        ProfileError: CUDA was requested but is not available.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -24,7 +24,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def arrays_on(device: torch.device) -> Arrays:
-    """The operations for a device: host views for the CPU, tensors for the rest."""
+    """Return the array operations for a device: host views for the CPU, tensors for others."""
     if device.type == "cpu":
         return HostArrays()
     return CudaArrays(device) if device.type == "cuda" else DeviceArrays(device)

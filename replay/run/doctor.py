@@ -1,4 +1,4 @@
-"""What this machine has, and which pools fit on it.
+"""The devices and versions of this machine, and the pools that fit on it.
 
 versions, devices, a profile's pools  ->  a document  ->  `kvreplay doctor`, as text or JSON
 """
@@ -39,7 +39,7 @@ _BF16_BYTES = 2
 
 @dataclass(frozen=True, slots=True)
 class KvShape:
-    """What a model keeps of one token, in bf16: whole, on all of its tensor-parallel ranks.
+    """The KV of one token of a model, in bf16, complete on all of its tensor-parallel ranks.
 
     A layer keeps a key and a value for each KV head, or under multi-head latent attention one
     compressed vector and one rotary key for all heads together.
@@ -60,7 +60,7 @@ class KvShape:
 
     @property
     def formula(self) -> str:
-        """How they come about."""
+        """The formula of that number."""
         if self.latent_dim:
             of_layer = f"({self.latent_dim} latent + {self.rotary_dim} rotary)"
         else:
@@ -82,7 +82,7 @@ KV_SHAPES = (
 
 
 def diagnose(profile: EngineProfile, device: torch.device) -> dict[str, Any]:
-    """The whole document: machine, devices, pools of the profile on `device`, KV of real models.
+    """Return the complete document: machine, devices, pools of the profile on `device`, KV of real models.
 
     Raises:
         DeviceError: torch sees the device but cannot work on it.
@@ -133,7 +133,7 @@ def diagnose(profile: EngineProfile, device: torch.device) -> dict[str, Any]:
 
 
 def widest_kv(profile: EngineProfile, usable_bytes: int) -> int | None:
-    """The greatest `kv_bytes_per_token` at which the pools fit; None when not even 0 does."""
+    """Return the largest `kv_bytes_per_token` at which the pools fit; None if not even 0 fits."""
 
     def fits(width: int) -> bool:
         return total_bytes(replace(profile, kv_bytes_per_token=width)) <= usable_bytes
@@ -148,7 +148,7 @@ def widest_kv(profile: EngineProfile, usable_bytes: int) -> int | None:
 
 
 def _versions(packages: tuple[str, ...]) -> dict[str, str | None]:
-    """Installed versions by name, None for what is missing."""
+    """Return the installed versions by name, None for missing packages."""
     found: dict[str, str | None] = {}
     for package in packages:
         try:
@@ -173,7 +173,7 @@ def _cuda() -> dict[str, Any]:
 
 
 def _devices(with_cuda: bool) -> list[dict[str, Any]]:
-    """Every device pools could live on, with its memory."""
+    """Return every device that could hold pools, with its memory."""
     total, free = memory_of(torch.device("cpu"))
     devices = [{"device": "cpu", "name": platform.processor() or platform.machine()}]
     sizes = [(total, free)]

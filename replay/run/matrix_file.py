@@ -1,9 +1,9 @@
-"""A matrix file as people write it: what its tables and keys are, read and checked.
+"""The format of matrix files: tables and keys, with checks.
 
 [axes]      values of each axis; every combination is a cell
-[trace.X]   a made-up trace           [plan.X]  a fault plan         [settings.X]  profile fields
-[[include]] one more cell             [[exclude]] combinations that are left out
-[[expect]]  what must come out        [run], [budget]  for all cells
+[trace.X]   a synthetic trace         [plan.X]  a fault plan         [settings.X]  profile fields
+[[include]] one more cell             [[exclude]] combinations to omit
+[[expect]]  the expected result       [run], [budget]  for all cells
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Axes(_Strict):
-    """What is combined with what; an axis that is left out stays as the profile or `run` has it."""
+    """The values to combine; an omitted axis has the value of the profile or of `run`."""
 
     trace: list[Text] | None = Field(None, min_length=1)
     profile: list[Text] = Field(min_length=1)
@@ -104,7 +104,7 @@ class Axes(_Strict):
 
 
 class Include(_Strict):
-    """One more cell; an axis left out has its first value."""
+    """One more cell; an omitted axis has its first value."""
 
     trace: Text | None = None
     profile: Text | None = None
@@ -118,7 +118,7 @@ class Include(_Strict):
 
 
 class Pattern(_Strict):
-    """Cells by globs for each axis: all keys must match, and any pattern of a list."""
+    """Cells by globs for each axis; all keys must match, and for a list any of its patterns."""
 
     trace: Globs | None = None
     profile: Globs | None = None
@@ -133,7 +133,7 @@ class Pattern(_Strict):
 
 
 class Expect(_Strict):
-    """What the cells of a pattern must come to."""
+    """The expected result of the cells that match a pattern."""
 
     cells: Pattern = Field(default_factory=Pattern)
     verdict: Annotated[list[VerdictName], BeforeValidator(_listed), Field(min_length=1)] | None = (
@@ -155,7 +155,7 @@ class Run(_Strict):
 
 
 class Budget(_Strict):
-    """What a cell, and the whole matrix, may take of the machine."""
+    """Resource limits for a cell and for the whole matrix."""
 
     cell_s: float | None = Field(default=None, gt=0, le=1e7)
     memory_mb: int | None = Field(default=None, ge=1)
@@ -201,7 +201,7 @@ class MatrixFile(_Strict):
 class MatrixSource:
     """A matrix file with its text, so that errors can name lines."""
 
-    #: As it was given: reproduce lines name it.
+    #: As given by the user, for reproduce commands.
     path: Path
     text: str
     sha256: str
@@ -210,19 +210,19 @@ class MatrixSource:
 
     @property
     def name(self) -> str:
-        """What the matrix is called: by itself, or else like its file."""
+        """The name of the matrix: its own, or that of its file."""
         return self.file.name or self.path.name.removesuffix(".toml").removesuffix(".kvmatrix")
 
     def line(self, *path: str | int) -> int | None:
-        """The line where a key stands, or what is around it."""
+        """Return the line of a key, or of the closest table around it."""
         return nearest_line(self.lines, path)
 
     def error(self, message: str, *path: str | int) -> MatrixError:
-        """An error that names the file and the line of a key."""
+        """Return an error with the file and the line of a key."""
         return MatrixError(self.at(message, *path))
 
     def at(self, message: str, *path: str | int) -> str:
-        """A message that begins with the file and the line of a key."""
+        """Return a message that begins with the file and the line of a key."""
         line = self.line(*path)
         return f"{self.path}:{line}: {message}" if line is not None else f"{self.path}: {message}"
 
@@ -231,7 +231,7 @@ def read_matrix_file(path: Path) -> MatrixSource:
     """Read a matrix file.
 
     Raises:
-        MatrixError: the file is missing, is not TOML, or has a key or value that no matrix takes.
+        MatrixError: the file is missing, is not TOML, or has an unknown key or an invalid value.
     """
     try:
         text = toml_text(path, "matrix")
@@ -241,7 +241,7 @@ def read_matrix_file(path: Path) -> MatrixSource:
 
 
 def parse_matrix(text: str, path: Path) -> MatrixSource:
-    """Read a matrix from its text; `path` is what errors and reproduce lines call it.
+    """Read a matrix from its text; `path` names it in errors and reproduce commands.
 
     Raises:
         MatrixError: as `read_matrix_file`.
@@ -280,14 +280,14 @@ def _check_names(source: MatrixSource) -> None:
 
 
 def settings_texts(source: MatrixSource, value: object) -> dict[str, str]:
-    """The profile fields, as texts, that one value of the settings axis sets."""
+    """Return the profile fields, as text, that one value of the settings axis sets."""
     if isinstance(value, dict):
         return {name: _setting_text(each) for name, each in value.items()}
     return {} if value in (None, "none") else dict(source.file.settings[str(value)])
 
 
 def topology_settings(topology: str) -> dict[str, str]:
-    """The profile fields that `tp4:tp4dp4` stands for; instances only where they are given."""
+    """Return the profile fields of a topology such as `tp4:tp4dp4`; instances only if given."""
     texts: dict[str, str] = {}
     for side, part in zip(("prefill", "decode"), topology.split(":"), strict=True):
         match = _TOPOLOGY.fullmatch(part)
@@ -299,7 +299,7 @@ def topology_settings(topology: str) -> dict[str, str]:
 
 
 def topology_of(profile: Mapping[str, Any]) -> str:
-    """A profile's topology in the words of the topology axis."""
+    """Return a profile's topology in the notation of the topology axis."""
     return ":".join(_side(profile, side) for side in ("prefill", "decode"))
 
 

@@ -1,11 +1,11 @@
-"""What a user asks one replay for: the words of `kvreplay run`, as a value.
+"""The options of one replay, as in `kvreplay run`, as a value.
 
     command line of `run` --+
     one cell of a matrix ---+--> RunOptions --to_request--> ReplayRequest --> replay
                                     |
-                                    +--command_line--> the line that does this again
+                                    +--command_line--> the command that repeats it
 
-The line holds all that the replay depends on, so that pasting it gives the same recording.
+The command contains everything that the replay depends on, so running it gives the same recording.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HEAL_BUDGET_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """One replay in a user's words."""
+    """One replay as requested by a user."""
 
     #: A trace file, or `FILE#NAME`: the table [trace.NAME] of a matrix file.
     trace: str
@@ -66,17 +66,17 @@ class RunOptions:
         trace_path: Path | None = None,
         plan: FaultPlan | None = None,
     ) -> ReplayRequest:
-        """Open and check everything that is named.
+        """Open and check all inputs.
 
         Args:
-            device: where the pools live.
-            trace_path: the file that holds the trace, where that is not what it is called.
-            plan: the plan, where it has been read already.
+            device: the device of the pools.
+            trace_path: the file with the trace, if it differs from the trace's name.
+            plan: the plan, if it has been read already.
 
         Raises:
             TraceError: the trace cannot be read.
             PlanError: the plan or a shortcut is wrong.
-            ProfileError: the profile, a defect or a setting is unknown or does not fit.
+            ProfileError: the profile, a defect or a setting is unknown or inconsistent.
         """
         from traces.dataset import open_trace
 
@@ -84,12 +84,12 @@ class RunOptions:
         trace = open_trace(trace_path or Path(self.trace))
         swarm = None
         if self.swarm:
-            # A setting wins over what is drawn.
+            # Settings override drawn values.
             fixed = [name for name, _ in self.settings]
             swarm = draw_swarm(self.seed, profile, trace.request_count, fixed)
             profile = dataclasses.replace(profile, **swarm.settings)  # type: ignore[arg-type]
             plan = combine(plan, swarm.plan)
-        # These load torch, which takes seconds and bad input can do without.
+        # These import torch, which takes seconds and is not needed for bad input.
         from replay.run.replay_once import ReplayRequest
         from replay.run.session import SessionOptions
 
@@ -113,9 +113,9 @@ class RunOptions:
     def replay_in(
         self, folder: Path, device: str, progress: Callable[[int], None] | None = None
     ) -> dict[str, Any]:
-        """Replay trace.parquet and plan.toml of a working folder, under the names they will have.
+        """Replay trace.parquet and plan.toml of a working folder, under their final names.
 
-        The recording goes beside them; returns its summary. Raises as `to_request`.
+        Write the recording beside them, and return its summary. Raises like `to_request`.
         """
         from replay.run.replay_once import replay
 
@@ -126,18 +126,18 @@ class RunOptions:
         return replay(request, folder / "recording", progress)
 
     def make_profile(self) -> EngineProfile:
-        """The profile with its defects and settings."""
+        """Return the profile with its defects and settings."""
         return _make_profile(self.profile, self.defects, self.settings)
 
     def make_plan(self) -> FaultPlan:
-        """The plan's rules and those of the shortcuts."""
+        """Return the rules of the plan and of the shortcuts."""
         from replay.run.references import referenced_plan
 
         shortcuts = shortcut_plan(self.drop, self.delay, self.duplicate)
         return shortcuts if self.plan is None else combine(referenced_plan(self.plan), shortcuts)
 
     def command_line(self) -> str:
-        """One line that a shell reads back as this replay."""
+        """Return the shell command for this replay."""
         words: list[str] = ["kvreplay", "run", self.trace, "--profile", self.profile]
         for defect in self.defects:
             words += ["--defect", defect]
@@ -162,11 +162,11 @@ class RunOptions:
 def _make_profile(
     name: str, defects: tuple[str, ...], settings: tuple[tuple[str, str], ...]
 ) -> EngineProfile:
-    """A profile follows from these alone and never changes; the cells of a matrix ask again and again."""
+    """Cached, because a profile depends only on these values and many cells of a matrix share it."""
     return override(with_defects(find_profile(name), defects), dict(settings))
 
 
 def _number(value: float) -> str:
-    """A number as a person would type it, without losing a digit."""
+    """Format a number as a person would type it, without losing digits."""
     short = f"{value:g}"
     return short if float(short) == value else repr(value)

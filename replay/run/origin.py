@@ -1,7 +1,7 @@
 """From a recording back to the replay that made it: trace, profile, plan, seed and options.
 
-run.json holds all that a replay depends on but the requests themselves, which are looked for by the
-trace's path and known by its SHA-256. What a swarm drew stands in run.json as it was drawn, so nothing
+run.json contains everything that a replay depends on except the requests. The trace is looked for
+by its path and identified by its SHA-256. The draws of a swarm are stored in run.json, so nothing
 is drawn again.
 
     run.json + trace  ->  ReplayRequest  ->  the same recording, byte for byte
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 def replayable(
     recording: Recording, trace: Path | None = None, device: str = "auto"
 ) -> Iterator[ReplayRequest]:
-    """The request that made a recording; a trace that has to be made lives as long as the block.
+    """Yield the request that made a recording; a generated trace exists as long as the block.
 
     Args:
-        recording: what is to be replayed.
-        trace: where the trace is now, if it is no longer where it was.
-        device: where the pools live; the recording is the same everywhere.
+        recording: the recording to replay.
+        trace: the path of the trace, if it has moved.
+        device: the device of the pools; the recording is the same on all devices.
 
     Raises:
-        RecordingError: the trace is gone or is another one by now, run.json is damaged, or the
-            recording was made with a user's allocator, which it does not hold.
+        RecordingError: the trace is missing or has changed, run.json is damaged, or the recording was
+            made with a user's allocator, which it does not contain.
     """
     run, where = recording.run, f"{recording.directory}/run.json"
     if (allocator := run.get("environment", {}).get("allocator")) is not None:
         raise RecordingError(
-            f"{where}: was made with the allocator {allocator}, which a recording does not hold"
+            f"{where}: was made with the allocator {allocator}, which a recording does not contain"
         )
     try:
         profile, plan = read_profile(run["profile"]), read_plan(run["plan"])
@@ -56,7 +56,7 @@ def replayable(
         words = str(problem) if isinstance(problem, ProfileError) else repr(problem)
         raise _of_another_version(where, words) from None
     with find_trace(recording, trace) as found:
-        # These load torch, which reading a recording and missing its trace do without.
+        # These import torch, which is not needed to find that a trace is missing.
         from replay.run.replay_once import ReplayRequest
         from replay.run.session import SessionOptions
 
@@ -81,11 +81,11 @@ def _of_another_version(where: str, words: str) -> RecordingError:
 
 
 def read_profile(document: Mapping[str, Any]) -> EngineProfile:
-    """The profile that `EngineProfile.to_dict` gave, before or after JSON.
+    """Return the profile from the result of `EngineProfile.to_dict`, before or after JSON.
 
     Raises:
         ProfileError: a value is out of range.
-        TypeError: it has a field that this version does not have.
+        TypeError: it has a field unknown to this version.
     """
     fields: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in document.items()
@@ -94,10 +94,10 @@ def read_profile(document: Mapping[str, Any]) -> EngineProfile:
 
 
 def read_plan(document: Mapping[str, Any]) -> FaultPlan:
-    """The plan that run.json holds.
+    """Return the plan in run.json.
 
     Raises:
-        KeyError, TypeError, ValueError: it is not one of this version.
+        KeyError, TypeError, ValueError: the plan is not of this version.
     """
     rules = tuple(read_rule(rule) for rule in document["rules"])
     if unknown := {rule.fault for rule in rules} - KINDS.keys():
@@ -106,7 +106,7 @@ def read_plan(document: Mapping[str, Any]) -> FaultPlan:
 
 
 def _read_swarm(document: Mapping[str, Any] | None, plan: FaultPlan) -> Swarm | None:
-    """What was drawn: the plan has the rules of it, by name."""
+    """Return the draws of a swarm; its rules are in the plan, by name."""
     if document is None:
         return None
     named = {rule.name: rule for rule in plan.rules}
@@ -116,10 +116,10 @@ def _read_swarm(document: Mapping[str, Any] | None, plan: FaultPlan) -> Swarm | 
 
 @contextmanager
 def find_trace(recording: Recording, given: Path | None) -> Iterator[Trace]:
-    """The trace that was replayed, wherever it is now.
+    """Return the replayed trace from its current place.
 
     Raises:
-        RecordingError: it is in none of the places, or has changed.
+        RecordingError: the trace is in none of the places, or has changed.
     """
     facts = recording.run["trace"]
     places = [str(given)] if given is not None else _places(recording, facts["path"])
@@ -146,7 +146,7 @@ def find_trace(recording: Recording, given: Path | None) -> Iterator[Trace]:
 
 
 def _places(recording: Recording, path: str) -> list[str]:
-    """Where to look: as it was named, and under the same name beside the recording."""
+    """Return the places to look: the original path, and the same name beside the recording."""
     parts = split_reference(path)
     name = Path(path).name if parts is None else f"{parts[0].name}#{parts[1]}"
     directory = recording.directory

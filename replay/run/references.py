@@ -1,6 +1,6 @@
-"""`FILE#NAME`: a trace or a plan that is a table of a matrix file, named as `kvreplay run` takes it.
+"""`FILE#NAME`: a trace or a plan that is a table of a matrix file, as accepted by `kvreplay run`.
 
-So the line that reproduces a cell depends on files of the repository only.
+The command that reproduces a cell therefore depends only on files of the repository.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FIELD_OF_COMPLAINT = re.compile(r"synthesis: (\w+) is ")
 
 
 def split_reference(reference: str) -> tuple[Path, str] | None:
-    """The file and the name of `FILE#NAME`; None for a plain path, even of a file with `#` in its name."""
+    """Return the file and the name in `FILE#NAME`; None for a plain path, even with a `#` in its name."""
     file, mark, name = reference.rpartition("#")
     if not mark or not file.endswith(".toml") or os.path.lexists(reference):
         return None
@@ -34,11 +34,11 @@ def split_reference(reference: str) -> tuple[Path, str] | None:
 
 @contextmanager
 def trace_file(reference: str) -> Iterator[Path]:
-    """The file of a trace; of `FILE#NAME`, one that is made now and lives as long as the block.
+    """Yield the file of a trace; for `FILE#NAME`, generate one that exists as long as the block.
 
     Raises:
         MatrixError: the matrix file cannot be read, or has no such table.
-        TraceError: its options make no trace.
+        TraceError: its options are invalid.
     """
     parts = split_reference(reference)
     if parts is None:
@@ -54,7 +54,7 @@ def trace_file(reference: str) -> Iterator[Path]:
 
 
 def referenced_plan(reference: str) -> FaultPlan:
-    """The plan of a file, a built-in one, or that of a `[plan.NAME]` table of a matrix file.
+    """Return the plan of a file, a built-in plan, or a `[plan.NAME]` table of a matrix file.
 
     Raises:
         PlanError: the plan file cannot be read or used.
@@ -70,10 +70,10 @@ def referenced_plan(reference: str) -> FaultPlan:
 
 
 def synthesis_options(source: MatrixSource, name: str) -> SynthesisOptions:
-    """What the table `[trace.NAME]` asks for.
+    """Return the options in the table `[trace.NAME]`.
 
     Raises:
-        MatrixError: there is no such table, or its values make no trace; with the line.
+        MatrixError: there is no such table, or its values are invalid; with the line.
     """
     if name not in source.file.trace:
         raise _missing(source, "trace", name, list(source.file.trace))

@@ -1,4 +1,4 @@
-"""Run one replay into a recording and judge it: what every command that replays calls.
+"""Run one replay, record it and judge it. All commands that replay use this module.
 
 trace + profile + plan + options  ->  Session  ->  recording directory  ->  verdict
 """
@@ -49,28 +49,28 @@ _COLLECT_EVERY = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayRequest:
-    """Everything one replay depends on, and nothing else."""
+    """All inputs of one replay."""
 
     trace: Trace
     profile: EngineProfile
     plan: FaultPlan
     options: SessionOptions
-    #: What the trace is called, where its path says nothing (it was made for this replay).
+    #: Name of the trace, if its path is temporary (generated for this replay).
     trace_name: str = ""
     device: str = "auto"
-    #: How arrays are worked on; chosen for the device unless given.
+    #: Array operations; by default those for the device.
     arrays: Arrays | None = None
-    #: Makes the allocator of every pool, in the place of the engine's own.
+    #: Creates the allocator of every pool, in place of the engine's.
     make_allocator: AllocatorFactory | None = None
-    #: The command line that does this again.
+    #: The command that repeats this replay.
     reproduce: str = ""
-    #: What the seed drew of the profile and the plan, which have it in them; None when nothing.
+    #: The draws of the seed, already part of the profile and the plan; None if nothing was drawn.
     swarm: Swarm | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A replay that was recorded: what becomes run.json, and what it took on the wall clock."""
+    """A recorded replay: the data for run.json, and its wall-clock times."""
 
     run: dict[str, Any]
     elapsed_s: float
@@ -86,16 +86,16 @@ def replay(
     write_beside: Callable[[Recording], list[tuple[Place, Path]]] | None = None,
     look: Callable[[Recording, Verdict], None] | None = None,
 ) -> dict[str, Any]:
-    """Replay, record to `out` (or nowhere for good) and return the summary.
+    """Replay, record to `out` (or to a temporary folder) and return the summary.
 
-    `observers` are told of everything that happens, and change nothing of the recording. `write_beside`
-    writes more files from the finished recording, such as the servers' logs; they are put into their
-    places together with it. `look` is shown the finished recording before it goes to its place, or for
-    good.
+    `observers` receive all events and do not change the recording. `write_beside` writes more files
+    from the finished recording, such as the servers' logs; they are put into their places together
+    with it. `look` is called with the finished recording before it is moved to its place or
+    deleted.
 
     Raises:
         TraceError: the trace breaks a rule of its schema.
-        OutputError: `out` cannot be written, or holds something else.
+        OutputError: `out` cannot be written, or contains other files.
         DeviceError: the device has too little memory.
         InvariantError: the replay itself is broken.
     """
@@ -131,17 +131,17 @@ def replay(
 def hold_recording(
     out: Path, request: ReplayRequest, *, reads: Sequence[Path] = (), force: bool = False
 ) -> Iterator[Place]:
-    """Hold the place of a recording; one of another run stays there, unless `force`.
+    """Reserve the place of a recording; a recording of another run is kept, unless `force`.
 
     Raises:
-        OutputError: another's is there, or what is none.
+        OutputError: the recording of another run, or another file, is there.
     """
     with hold(out, RECORDING, reads=reads, makes_folders=True) as place:
         if not force and place.exists and (place.path / "run.json").exists():
             found = Recording.open(place.path).run
             of_found = [found.get(key) for key in ("trace", "profile", "plan", "swarm", "options")]
             is_same = False
-            # One that is damaged is not known to be the same.
+            # A damaged recording counts as that of another run.
             with suppress(KeyError, TypeError):
                 is_same = _identity(*of_found) == _identity(*_asked(request).values())
             if not is_same:
@@ -153,13 +153,13 @@ def hold_recording(
 
 
 def _identity(trace: Any, profile: Any, plan: Any, swarm: Any, options: Any) -> Any:
-    """What makes a run the run it is, as JSON has it."""
+    """Return the identity of a run, as JSON values."""
     whole = (trace["sha256"], profile, plan["rules"], swarm, options)
     return json.loads(json.dumps(whole))
 
 
 def _asked(request: ReplayRequest) -> dict[str, Any]:
-    """What run.json says of a run before it has begun."""
+    """Return the part of run.json that is known before the run."""
     return {
         "trace": {
             "path": request.trace_name or str(request.trace.path),
@@ -186,7 +186,7 @@ def observe(
     progress: Callable[[int], None] | None = None,
     observers: Sequence[Observer] = (),
 ) -> Observed:
-    """Replay into a recorder, and judge nothing.
+    """Replay into a recorder, without a verdict.
 
     Raises:
         TraceError: the trace breaks a rule of its schema.
@@ -214,7 +214,7 @@ def observe(
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Collect garbage seldom while a replay runs: it makes no cycles, and looking costs a tenth."""
+    """Collect garbage rarely during a replay, which makes no cycles; collections cost a tenth of its time."""
     before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(_COLLECT_EVERY, *before[1:])
@@ -228,7 +228,7 @@ def _rare_collections() -> Iterator[None]:
 def _run_document(
     request: ReplayRequest, session: Session, result: SessionResult, device: torch.device
 ) -> dict[str, Any]:
-    """run.json: enough to replay the run, and what the tables do not hold."""
+    """Return run.json: everything needed to repeat the run, and facts that are not in the tables."""
     journal, auditor = session.fault_journal, session.auditor
     return {
         "schema": RUN_SCHEMA,
@@ -276,12 +276,12 @@ def _run_document(
 
 @lru_cache(maxsize=1)
 def _own_version() -> str:
-    """Looking it up takes as long as a small replay."""
+    """Cached, because looking it up takes as long as a small replay."""
     return version("kvreplay")
 
 
 def _foreign_allocator(request: ReplayRequest) -> dict[str, str]:
-    """Whose allocator it was, where it was not the engine's."""
+    """Return the name of the user's allocator, if the engine's was replaced."""
     if request.make_allocator is None:
         return {}
     return {"allocator": name_of(request.make_allocator)}

@@ -2,7 +2,7 @@
 
 inject    the trace arrives and faults act, until nothing healthy is left to happen
 heal      no faults; late events are delivered and waits time out, within a budget
-repeat-n  the same trace again without faults, to see whether what is left grows
+repeat-n  the same trace again without faults, to see whether the remaining gap grows
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class TraceSource(Protocol):
 
     @property
     def block_size(self) -> int | None:
-        """Tokens of one prompt block, or None when the trace has no block hashes."""
+        """Tokens of one prompt block, or None if the trace has no block hashes."""
 
     def iter_requests(self) -> Iterator[TraceRequest]:
         """Its requests in order of arrival."""
@@ -44,7 +44,7 @@ class TraceSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
-    """What a replay is told beside the trace, the profile and the plan."""
+    """Options of a replay in addition to the trace, the profile and the plan."""
 
     seed: int = 0
     repeats: int = 0
@@ -64,22 +64,22 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class SessionResult:
-    """What a replay knows at its end beside its tables."""
+    """The result of a replay in addition to its tables."""
 
     phases: tuple[Phase, ...]
     requests: int
     budget_exhausted: bool
     stopped_early: bool
-    #: Whether something was still under way, such as a timer, when the replay ended.
+    #: Whether events, such as a timer, were pending when the replay ended.
     pending_at_end: bool
 
 
 class Session:
-    """A replay under way.
+    """A running replay.
 
     Args:
-        make_allocator: makes every pool's free list where the engine's is not wanted.
-        observers: told of everything as well, after those that write the recording.
+        make_allocator: creates the free list of every pool, in place of the engine's.
+        observers: additional observers, notified after those that write the recording.
     """
 
     def __init__(
@@ -133,11 +133,11 @@ class Session:
 
     @property
     def fault_journal(self) -> FaultJournal:
-        """What every rule of the plan did."""
+        """The effects of every rule of the plan."""
         return self._link.completions.effects.journal(self._injector.journal)
 
     def findings(self) -> dict[str, dict[str, Any]]:
-        """What oracles say in run.json, by their names."""
+        """The oracles' findings for run.json, by oracle name."""
         return self._observers.findings()
 
     def run(self) -> SessionResult:
@@ -156,7 +156,7 @@ class Session:
             self._run_phase(f"repeat-{cycle}", partial(self._replay_trace, cycle))
 
     def run_dry(self) -> None:
-        """Run on, without a limit in virtual time, until nothing can happen any more."""
+        """Continue without a limit of virtual time until nothing can happen any more."""
         while self._is_anything_left() and self._clock.run_next():
             pass
 
@@ -183,14 +183,14 @@ class Session:
         self._phases.append(Phase(phase, start_us, self._clock.now_us))
 
     def _replay_trace(self, cycle: int = 0) -> None:
-        """Run until no healthy work is left; late events and timers may still be to come."""
+        """Run until no work is left; late events and timers may remain."""
         shift_us = self._clock.now_us if cycle else 0
         self._arrivals.feed(self._trace.iter_requests(), cycle, shift_us)
         while self._clock.pending_work and not self._is_stopped:
             self._clock.run_next()
 
     def _heal(self) -> None:
-        """Run until nothing is left to happen, or the budget of virtual time is spent."""
+        """Run until nothing is left, or until the budget of virtual time is spent."""
         deadline_us = self._clock.now_us + self._options.heal_budget_us
         while (
             not self._is_stopped and self._is_anything_left() and self._clock.run_next(deadline_us)
@@ -198,18 +198,18 @@ class Session:
             pass
         self._budget_exhausted = self._is_anything_left() and not self._is_stopped
         if not self._budget_exhausted:
-            # Nothing is left to happen, so whoever still waits for a transfer waits for ever.
+            # Nothing is left to happen, so requests that still wait for a transfer wait forever.
             for request in list(self._requests.by_ordinal.values()):
                 request.decode.transfers.stall(request)
                 request.prefill.inflight.stall(request)
 
     @property
     def _is_stopped(self) -> bool:
-        """Whether the engine has died and the replay should end with it."""
+        """Whether the engine has died and the replay should stop."""
         return self._options.stop_on_engine_error and self.auditor.died_us is not None
 
     def _is_anything_left(self) -> bool:
-        """Whether something under way could still change anything; a timer nobody needs cannot."""
+        """Whether pending events could still change anything; unneeded timers cannot."""
         if self._clock.pending_work:
             return True
         self._link.timeouts.forget_those_done()

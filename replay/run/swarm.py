@@ -1,10 +1,10 @@
-"""Swarm testing: one seed draws a topology, some of the faults, and how hard each hits.
+"""Swarm testing: one seed draws a topology, a subset of the faults, and their intensities.
 
-A run that may do everything at once mostly meets the same few interactions; a random subset of the
-faults, each with an intensity of its own, meets the rest. Everything follows from the seed, the
-profile and how many requests the trace has, so the seed repeats it. What is drawn stays within
-`SwarmBounds`, and is chosen so that it can have an effect: no rank is misrouted to where there is one,
-no timeout ends that the engine does not have.
+A run with all faults at once mostly exercises the same few interactions; random subsets of the
+faults, each with its own intensity, exercise the others. The draws depend only on the seed, the
+profile and the number of requests in the trace, so a seed is reproducible. They stay within
+`SwarmBounds`, and are chosen to have an effect: with a single rank, no event is misrouted to
+another rank, and no timeout is triggered that the engine does not have.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SIZES = ("prefill_tp", "prefill_dp", "decode_tp", "decode_dp")
 
 @dataclass(frozen=True, slots=True)
 class SwarmBounds(DrawBounds):
-    """What a swarm run is drawn from."""
+    """The ranges that a swarm run draws from."""
 
     topologies: tuple[Topology, ...] = (
         (1, 1, 1, 1),
@@ -49,13 +49,13 @@ class SwarmBounds(DrawBounds):
 
 @dataclass(frozen=True, slots=True)
 class Swarm:
-    """What one seed has drawn: profile fields and a plan."""
+    """The draws of one seed: profile fields and a plan."""
 
     settings: dict[str, object]
     plan: FaultPlan
 
     def to_dict(self) -> dict[str, object]:
-        """As run.json and summary.json hold it: fields by name, and the names of the rules."""
+        """Return the form in run.json and summary.json: fields by name, and the names of the rules."""
         return {"settings": self.settings, "rules": [rule.name for rule in self.plan.rules]}
 
 
@@ -66,14 +66,14 @@ def draw_swarm(
     fixed: Collection[str] = (),
     bounds: SwarmBounds | None = None,
 ) -> Swarm:
-    """Draw a topology and a plan for a trace of that many requests.
+    """Draw a topology and a plan for a trace with `requests` requests.
 
     Args:
-        seed: the same seed draws the same.
-        profile: the engine; its timeouts and latencies say which faults can have an effect.
-        requests: of the trace; rules hit often enough that each surely hits.
-        fixed: profile fields that stay as they are.
-        bounds: what to draw from; the defaults are wide.
+        seed: the same seed gives the same draws.
+        profile: the engine; its timeouts and latencies determine the faults that can have an effect.
+        requests: number of requests; probabilities are high enough that each rule surely hits.
+        fixed: profile fields that are not drawn.
+        bounds: the ranges to draw from; the defaults are wide.
     """
     bounds = bounds or SwarmBounds()
     random_ = random.Random(f"kvreplay swarm {seed}")
@@ -83,7 +83,7 @@ def draw_swarm(
 
 
 def deployment_of(profile: EngineProfile) -> Deployment:
-    """What fault kinds must know of a profile, to draw rules that can have an effect."""
+    """Return the facts of a profile that fault kinds need to draw effective rules."""
     parties = profile.parties()
     timeouts: dict[RequestState, int | None] = {
         "bootstrap": profile.bootstrap_timeout_us,
@@ -95,7 +95,7 @@ def deployment_of(profile: EngineProfile) -> Deployment:
         dp_ranks={"decode": profile.decode_dp, "prefill": profile.prefill_dp},
         events={"decode": len(parties.completions), "prefill": len(parties.real_senders)},
         timeouts=tuple(state for state, time_us in timeouts.items() if time_us is not None),
-        # Freed pages are given out next; in the other orders a big pool takes long to come round.
+        # Freed pages are allocated next; in the other orders, a large pool takes long to reuse them.
         reuses_pages_soon=not profile.allocator_sorts_pages and profile.page_size > 1,
     )
 
@@ -103,11 +103,11 @@ def deployment_of(profile: EngineProfile) -> Deployment:
 def _fitting_topology(
     random_: random.Random, bounds: SwarmBounds, profile: EngineProfile, fixed: Collection[str]
 ) -> tuple[dict[str, object], EngineProfile]:
-    """A topology that the engine can be deployed in, and the profile in it."""
+    """Draw a topology in which the engine can be deployed, and return the profile with it."""
     for _ in range(_TRIES_MAX):
         settings = _topology(random_, bounds)
         for names in (_SIZES, *((name,) for name in settings)):
-            # The sizes go together: a part of them might not fit the rest.
+            # The sizes are set together, because a subset might not fit the others.
             if any(name in fixed for name in names):
                 settings = {name: each for name, each in settings.items() if name not in names}
         try:

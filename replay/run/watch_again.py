@@ -1,6 +1,6 @@
-"""Replays a recording once more and watches one request or one page of it.
+"""Repeat the replay of a recording and watch one request or one page.
 
-The replay is the same to the byte, which its fingerprint proves; only then is what was seen believed.
+The observations are used only if the fingerprint proves that the replay is identical byte for byte.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ def watch_again(
     trace: Path | None = None,
     device: str = "auto",
 ) -> Sighted:
-    """Replay a recording and return what was seen of what is watched.
+    """Repeat a replay and return the observations of the watched request or page.
 
     Args:
-        recording: what is replayed.
+        recording: the recording to replay.
         watch: the request or the page.
-        progress: how far it has come.
-        trace: where the trace is now, if not where it was.
-        device: where the pools live.
+        progress: reports progress.
+        trace: the path of the trace, if it has moved.
+        device: the device of the pools.
 
     Raises:
-        RecordingError: the trace is gone, or this version replays it in another way.
+        RecordingError: the trace is missing, or this version replays it differently.
     """
     expected = _fingerprint(recording)
     with replayable(recording, trace, device) as request:
@@ -54,7 +54,7 @@ def watch_again(
             summary = replay(request, None, report, [notebook])
         if summary["recording_sha256"] != expected:
             raise RecordingError(
-                f"{recording.directory}: this version of kvreplay replays it in another way "
+                f"{recording.directory}: this version of kvreplay replays it differently "
                 f"(sha256 {summary['recording_sha256'][:12]}, recorded {expected[:12]} by "
                 f"kvreplay {recording.run.get('kvreplay')})"
             )
@@ -63,7 +63,7 @@ def watch_again(
 
 
 def _fingerprint(recording: Recording) -> str:
-    """Of the tables as they are now: what is shown beside the replay is read from them."""
+    """Return the fingerprint of the current tables, which are shown together with the replay."""
     try:
         return hash_recording(recording.directory)
     except (OSError, KeyError, TypeError, ValueError) as problem:
@@ -71,7 +71,7 @@ def _fingerprint(recording: Recording) -> str:
 
 
 def _names(request: ReplayRequest, pages: list[PageSighting]) -> dict[int, str]:
-    """Ids of all requests that were seen, by their numbers: one reading of the trace for each cycle."""
+    """Return the ids of all observed requests by number, reading the trace once per cycle."""
     codes = {code for seen in pages for code in (*seen.by, *seen.holders)}
     wanted = {code - FIRST_OWNER for code in codes if code >= FIRST_OWNER}
     names: dict[int, str] = {}

@@ -204,12 +204,12 @@ def test_a_leak_that_is_made_good_is_transient(kvreplay, trace):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (None, "gave None although available_pages is "),
-        ([1, 2, 3, 4, 5, 6, 7], "gave 7 pages"),
-        (lambda count: [0] * count, "gave page 0; pages are 1 to "),
-        (lambda count: [9999] * count, "gave page 9999; pages are 1 to "),
+        (None, "returned None although available_pages is "),
+        ([1, 2, 3, 4, 5, 6, 7], "returned 7 pages"),
+        (lambda count: [0] * count, "returned page 0; pages are 1 to "),
+        (lambda count: [9999] * count, "returned page 9999; pages are 1 to "),
         (lambda count: [1.5] * count, "not one list of page ids"),
-        (lambda count: "pages", "gave str, not page ids"),
+        (lambda count: "pages", "returned str, not page ids"),
     ],
 )
 def test_what_is_no_page_of_the_pool_is_an_error(kvreplay, trace, given, words):

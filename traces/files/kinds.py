@@ -37,9 +37,9 @@ class FileKind:
 class FolderKind:
     """A folder in which every entry has a known name, or matches a pattern, and has a kind of its own.
 
-    Without an entry named in `proof`, only hidden and empty entries count as kvreplay's, because a user's
-    trace may have the name of one of them. With such an entry, a folder whose files are replaced
-    individually (`is_worked_in`) may contain other entries, which are left alone.
+    Without an entry named in `proof`, only hidden and empty entries count as kvreplay's, because a
+    user's trace may have the name of one of them. With such an entry, a folder whose files are
+    replaced individually (`is_worked_in`) may contain other entries, which are left alone.
     """
 
     is_folder: ClassVar[bool] = True

@@ -1,12 +1,14 @@
 """Locks on output places, and the removal of temporary files when a process ends in any way.
 
-While a process holds a place, there is a hidden folder beside it, `.kvreplay-<hash of the name>`, with
+While a process holds a place, there is a hidden folder beside it, `.kvreplay-<hash of the name>`,
+with
 
     lock     the id of the process; released when that process ends
     0, 1     the new output; after `put`, the previous content of the place
     0.old    the previous content, during a `put` on a system that cannot exchange two names
 
-The next process that holds a place beside a hidden folder with a free lock removes the folder and says so.
+The next process that holds a place beside a hidden folder with a free lock removes the folder and
+says so.
 """
 
 from __future__ import annotations

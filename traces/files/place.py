@@ -3,7 +3,8 @@
     free --hold--> ours, or empty --> locked --> swept --file(), folder()--> written beside the place
          <--end--  old content and lock removed            <--put-- new in place, old beside it
 
-After a signal, a full disk or a kill at any moment, the place holds the complete old or new content.
+After a signal, a full disk or a kill at any moment, the place holds the complete old or new
+content.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Read CSV one physical line at a time, so that a stray quote cannot swallow the rows after it.
 
-The csv module takes everything up to the next quote as one cell, no matter how far away that is. Here a
-cell may span several lines only if its column is not used (a prompt in a gateway's log), and only up to
-a limit. Otherwise only that line is bad, and the next line is read normally.
+The csv module takes everything up to the next quote as one cell, no matter how far away that is.
+Here a cell may span several lines only if its column is not used (a prompt in a gateway's log), and
+only up to a limit. Otherwise only that line is bad, and the next line is read normally.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ def read_block_hashes(
 ) -> npt.NDArray[np.uint64] | None:
     """Return a row's block hashes, or None, counted as a change, if they cannot be used.
 
-    A hash must identify its block together with everything before it. Engine logs hash full blocks only.
-    If only the partial last block has no hash, it gets a unique one, because an engine cannot share that
-    block either.
+    A hash must identify its block together with everything before it. Engine logs hash full blocks
+    only. If only the partial last block has no hash, it gets a unique one, because an engine cannot
+    share that block either.
 
     Args:
         reader: the reader, at this row.
@@ -72,9 +72,9 @@ def read_block_size(reader: LogReader, fields: Mapping[str, Any], name: str) -> 
 def chain_hashes(hashes: npt.NDArray[np.uint64] | None) -> npt.NDArray[np.uint64] | None:
     """Chain hashes, so that two are equal exactly if all hashes up to them are equal.
 
-    This is for logs whose hashes identify a block without its prefix. Hashes that identify the whole
-    prefix are replaced too, but remain shared by the same requests, so chaining is harmless if the kind
-    of hashes in a log is unknown.
+    This is for logs whose hashes identify a block without its prefix. Hashes that identify the
+    whole prefix are replaced too, but remain shared by the same requests, so chaining is harmless
+    if the kind of hashes in a log is unknown.
 
     Args:
         hashes: shape (blocks,), one per block of a prompt from its first block on, or None.
@@ -91,8 +91,8 @@ def hash_tokens(
 ) -> npt.NDArray[np.uint64] | None:
     """Return the block hashes of a prompt whose tokens are in the log, or None if they are not.
 
-    A hash identifies its block together with everything before it and the salt. The block size is that
-    of the options, or `DEFAULT_BLOCK_SIZE`.
+    A hash identifies its block together with everything before it and the salt. The block size is
+    that of the options, or `DEFAULT_BLOCK_SIZE`.
 
     Args:
         reader: the reader, at this row.

@@ -76,8 +76,8 @@ def import_logs(
 ) -> ImportReport:
     """Convert logs of one format to one trace, sorted by arrival; ties keep their order.
 
-    The logs share one clock: the rows of all files are merged by time. A row whose request id occurred
-    in an earlier row is skipped and counted.
+    The logs share one clock: the rows of all files are merged by time. A row whose request id
+    occurred in an earlier row is skipped and counted.
 
     Args:
         sources: the logs, at least one.

@@ -1,14 +1,14 @@
 """Plain tables with columns named by the user: CSV, JSON Lines and Parquet.
 
-A field of a request is read from the column that `--map` assigns to it, otherwise from the column with
-the name of the field. Times may be in any of these fields:
+A field of a request is read from the column that `--map` assigns to it, otherwise from the column
+with the name of the field. Times may be in any of these fields:
 
     arrival_us  arrival_ms  arrival_s  arrival_ns   a number, from any zero
     arrival_time                                    ISO 8601, UTC if it has no offset
     cancel_us   ...   cancel_time                   when the client aborted; null if it did not
 
-`block_hashes` (a list of integers; in CSV: integers separated by spaces) requires `--block-size`. A row
-without a request id gets the id `request-<file>-<row from 0>`.
+`block_hashes` (a list of integers; in CSV: integers separated by spaces) requires `--block-size`. A
+row without a request id gets the id `request-<file>-<row from 0>`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Rows of a log file for the formats (JSON lines, CSV, Parquet), and the counts of an import.
 
-A format turns one row into one request, or raises `RowSkipped`; `LogReader.requests` counts both, so
-no row is dropped without a count. Unreadable rows are handled here, in the same way for all formats:
-a truncated last line is skipped and counted; any other unreadable line stops the import with its
-file and line, unless the user asked to skip bad lines.
+A format turns one row into one request, or raises `RowSkipped`; `LogReader.requests` counts both,
+so no row is dropped without a count. Unreadable rows are handled here, in the same way for all
+formats: a truncated last line is skipped and counted; any other unreadable line stops the import
+with its file and line, unless the user asked to skip bad lines.
 """
 
 from __future__ import annotations
@@ -229,8 +229,8 @@ class LogReader:
 
         Args:
             used_columns: columns whose cells contain no line end; quoted cells of other columns may
-                (a prompt, for example). None: no cell contains one. This prevents a stray quote from
-                swallowing the rows after it.
+                (a prompt, for example). None: no cell contains one. This prevents a stray quote
+                from swallowing the rows after it.
 
         Raises:
             TraceError: the header repeats a name, a row cannot be read, or the number of its cells

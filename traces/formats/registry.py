@@ -1,7 +1,7 @@
 """The registry of log formats, and the detection of a file's format.
 
-A format is a module with a `FORMAT` (`traces.formats.base.LogFormat`). Formats are imported when a log
-is read. To add one, write its module and name it in `FORMATS` and in `load_format`.
+A format is a module with a `FORMAT` (`traces.formats.base.LogFormat`). Formats are imported when a
+log is read. To add one, write its module and name it in `FORMATS` and in `load_format`.
 """
 
 from __future__ import annotations

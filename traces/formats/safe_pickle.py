@@ -1,18 +1,19 @@
 """A reader of pickles that cannot execute code: it builds plain data, and inert records by name.
 
-A pickle is a program for a stack machine, and Python's own machine imports and calls everything that the
-program names. This machine neither imports nor calls. It builds None, booleans, numbers, text, bytes,
-lists, tuples, dicts, sets and frozensets. A class or function named by the program either is allowed by
-the caller, and becomes a `Record` that only stores the state it is given, or is refused by name.
-Extension codes, persistent ids and out-of-band buffers are refused.
+A pickle is a program for a stack machine, and Python's own machine imports and calls everything
+that the program names. This machine neither imports nor calls. It builds None, booleans, numbers,
+text, bytes, lists, tuples, dicts, sets and frozensets. A class or function named by the program
+either is allowed by the caller, and becomes a `Record` that only stores the state it is given, or
+is refused by name. Extension codes, persistent ids and out-of-band buffers are refused.
 
-Memory and time are bounded by the size of the data and by `MEMORY_BYTES_MAX`: sizes claimed by a pickle
-are checked against the data before anything is allocated, the memo is a dict (so a large index does not
-allocate memory), and keys of dicts and sets are only text, bytes and small integers (hashing nested
-tuples with shared parts takes exponential time). The result may still share parts or contain itself: the
-caller must not compare, copy or print it as a whole.
+Memory and time are bounded by the size of the data and by `MEMORY_BYTES_MAX`: sizes claimed by a
+pickle are checked against the data before anything is allocated, the memo is a dict (so a large
+index does not allocate memory), and keys of dicts and sets are only text, bytes and small integers
+(hashing nested tuples with shared parts takes exponential time). The result may still share parts
+or contain itself: the caller must not compare, copy or print it as a whole.
 
-    safe_pickle   the loop       safe_pickle_machine   the stack, the memo, the bytes and the opcodes
+    safe_pickle   the loop       safe_pickle_machine   the stack, the memo, the bytes and the
+    opcodes
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """SGLang request dumps: pickles of requests with their answers, read without unpickling.
 
 A server dumps after `POST /configure_logging` with `dump_requests_folder`, a file every
-`dump_requests_threshold` (1000) requests as they end, and before a crash with `--crash-dump-folder`:
+`dump_requests_threshold` (1000) requests as they end, and before a crash with
+`--crash-dump-folder`:
 
     [(request, output, start, end), ...]                                             0.4.6.post4
     {"server_args": ..., "config_updates": ..., "requests": [...], ...}              0.5.23
@@ -14,10 +15,10 @@ A server dumps after `POST /configure_logging` with `dump_requests_folder`, a fi
     start, end   seconds since 1970; end is when an aborted request is cancelled. (When a streaming
                  client disconnects, SGLang aborts 2 s later.)
 
-`traces.formats.safe_pickle` reads the file and cannot execute anything. Besides plain data it accepts
-the names in `_is_allowed`, as inert records of their state: the two requests, and the classes in a
-server's arguments (0.5.23 pickles them with the model's configuration, whose classes are from SGLang and
-transformers). All other names are refused.
+`traces.formats.safe_pickle` reads the file and cannot execute anything. Besides plain data it
+accepts the names in `_is_allowed`, as inert records of their state: the two requests, and the
+classes in a server's arguments (0.5.23 pickles them with the model's configuration, whose classes
+are from SGLang and transformers). All other names are refused.
 
 Source: SGLang 0.4.6.post4 and 0.5.23, `srt/managers/tokenizer_manager.py` (`dump_requests`; 0.5.23:
 `_dump_data_to_file`, `dump_requests_before_crash`), `srt/managers/io_struct.py`; 0.5.23:

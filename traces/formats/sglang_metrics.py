@@ -17,9 +17,10 @@ Files `sglang-request-metrics-<date>_<hour>.log`, one JSON object a line, writte
                          which is right because a row without request_received_ts has the first of
                          them only when the whole answer was sent at once
 
-An abort with a `status_code` was made by the server: the request failed and is skipped. Other aborts came
-from `/abort_request`; `cancel_us` is then the end of the request. (A client that only disconnects leaves
-no row.) Rows without tokens, such as those of the warm-up of `n` > 1, are skipped.
+An abort with a `status_code` was made by the server: the request failed and is skipped. Other
+aborts came from `/abort_request`; `cancel_us` is then the end of the request. (A client that only
+disconnects leaves no row.) Rows without tokens, such as those of the warm-up of `n` > 1, are
+skipped.
 
 Source: SGLang 0.5.23, `srt/observability/request_metrics_exporter.py`
 (`RequestMetricsExporter._format_output_data`), `srt/managers/tokenizer_manager.py`

@@ -111,8 +111,8 @@ def read_date_time_us(fields: Mapping[str, Any], name: str) -> int:
 def read_identity(value: object) -> str | None:
     """Return an id as text, or None if there is none.
 
-    Text, whole numbers (also written as 7.0) and UTF-8 bytes are ids; null, empty text and all other
-    values are not.
+    Text, whole numbers (also written as 7.0) and UTF-8 bytes are ids; null, empty text and all
+    other values are not.
     """
     if isinstance(value, bytes):
         try:
@@ -169,8 +169,8 @@ def read_planned_tokens(
 ) -> int:
     """Return the number of tokens that an aborted request would have generated without the abort.
 
-    This is its limit, if the log has one. Otherwise it is the number of tokens generated, at least 1, and
-    the row is counted as changed. Call this after reading all other fields of the row.
+    This is its limit, if the log has one. Otherwise it is the number of tokens generated, at least
+    1, and the row is counted as changed. Call this after reading all other fields of the row.
 
     Args:
         reader: the reader, at this row.

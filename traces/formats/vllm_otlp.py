@@ -16,10 +16,10 @@ batch of spans, of any service that sends to the collector:
     gen_ai.response.finish_reasons   JSON in a string, such as `["stop"]`; not in older versions,
                                      which have no spans of aborted requests either
 
-A row is a span. A span is a request if it is named `llm_request` or has a request id and prompt tokens
-(SGLang's `--enable-trace` uses other names); other spans are skipped. For a request that ends with
-`abort`, `cancel_us` is its end. A request that ends with `error`, or whose span has an error status,
-failed and is skipped. vLLM drops spans if its export queue is full.
+A row is a span. A span is a request if it is named `llm_request` or has a request id and prompt
+tokens (SGLang's `--enable-trace` uses other names); other spans are skipped. For a request that
+ends with `abort`, `cancel_us` is its end. A request that ends with `error`, or whose span has an
+error status, failed and is skipped. vLLM drops spans if its export queue is full.
 
 Source: vllm-project/vllm, `vllm/v1/engine/output_processor.py` (`OutputProcessor.do_tracing`) at
 commit bef65387 and `vllm/tracing/utils.py` (`SpanAttributes`) at 0bf3270f; SGLang 0.5.23,

@@ -28,10 +28,10 @@ RANK_JITTER = 1.0 / 512
 class BlockArrivals:
     """An endless sequence of gaps between arrivals, composed of blocks of the source's gaps.
 
-    Each block starts at about the place that the source had reached after the same number of moments
-    (plus or minus one block). Every part of the source is therefore used equally often, its rate over
-    time repeats in every cycle, and bursts and ties shorter than a block are preserved (a moving-block
-    bootstrap).
+    Each block starts at about the place that the source had reached after the same number of
+    moments (plus or minus one block). Every part of the source is therefore used equally often, its
+    rate over time repeats in every cycle, and bursts and ties shorter than a block are preserved (a
+    moving-block bootstrap).
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """Fit a model of a trace: evenly sampled rows, each with the blocks it reused from earlier requests.
 
-`traces.likeness.generation` makes new traces of any size from the model and describes what is modelled.
+`traces.likeness.generation` makes new traces of any size from the model and describes what is
+modelled.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Generate traces of any size that resemble a real one (`kvreplay trace synth --like`).
 
-Every request is based on a row of the source. All rows are used in roughly their order, repeatedly: a
-longer trace repeats the source with other random choices, a shorter one resembles its beginning.
+Every request is based on a row of the source. All rows are used in roughly their order, repeatedly:
+a longer trace repeats the source with other random choices, a shorter one resembles its beginning.
 The model covers
 
 - arrivals: blocks of the source's gaps, taken from nearby places, so that the rate over time, bursts
@@ -19,10 +19,11 @@ It does not cover relations between consecutive requests beyond the gap and the 
 number of prompts that share one prefix, and contexts older than the prompts kept in memory
 (`traces.likeness.prompts`).
 
-This does not anonymize. The new trace contains no id and no hash of the source, but it contains sequences
-of its arrival gaps, in order and exact to the microsecond. Lengths and abort delays are within a fraction
-of a percent of those of the source, the longest ones exact. Those of one request stay together, with
-its priority, at about its time. From a short source nearly all of that can be recovered.
+This does not anonymize. The new trace contains no id and no hash of the source, but it contains
+sequences of its arrival gaps, in order and exact to the microsecond. Lengths and abort delays are
+within a fraction of a percent of those of the source, the longest ones exact. Those of one request
+stay together, with its priority, at about its time. From a short source nearly all of that can be
+recovered.
 """
 
 from __future__ import annotations
@@ -202,8 +203,8 @@ class _RequestMaker:
     ) -> tuple[_Hashes, _Integers]:
         """Return the hashes of the requests in one array, and the bounds of each.
 
-        A fresh hash identifies its request and its position in the prompt, and thereby everything before
-        it, because a request continues only one context.
+        A fresh hash identifies its request and its position in the prompt, and thereby everything
+        before it, because a request continues only one context.
         """
         bounds = np.concatenate(([0], np.cumsum(counts)))
         places = np.arange(bounds[-1]) - np.repeat(bounds[:-1], counts) + 1

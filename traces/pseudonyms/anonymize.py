@@ -1,10 +1,10 @@
 """Anonymize a trace: pseudonyms for identities, re-keyed block hashes, coarser times.
 
-Everything that a replay needs stays: lengths, order, the requests of each session and tenant, shared
-prefixes. So this does NOT hide the lengths of prompts and answers, the times of arrivals and
-cancellations (unless quantized, and then only within a quantum), priorities, the number of segments of
-an id, the number of requests of a session or tenant, nor which requests share a prefix. Somebody who
-knows such facts about a request can recognize it.
+Everything that a replay needs stays: lengths, order, the requests of each session and tenant,
+shared prefixes. So this does NOT hide the lengths of prompts and answers, the times of arrivals and
+cancellations (unless quantized, and then only within a quantum), priorities, the number of segments
+of an id, the number of requests of a session or tenant, nor which requests share a prefix. Somebody
+who knows such facts about a request can recognize it.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def anonymize_trace(
 ) -> int:
     """Write an anonymized copy of `source` to `output`; return its number of requests.
 
-    The same trace, keys and quantum give the same bytes (with the same libraries). Only the columns of
-    the schema, the block size and the request count are copied.
+    The same trace, keys and quantum give the same bytes (with the same libraries). Only the columns
+    of the schema, the block size and the request count are copied.
 
     Args:
         source: trace to read, as a stream.
@@ -144,8 +144,8 @@ def _named(batch: Any, pseudonyms: Pseudonyms) -> dict[str, Any]:
 def _rekeyed(hashes: Any, key: bytes) -> Any:
     """Replace every hash of a list<uint64> column; equal hashes stay equal.
 
-    The probability that any two of n different hashes become equal is n**2 / 2**65 (3e-4 for 10**8), as
-    for any 64-bit hash, including the originals.
+    The probability that any two of n different hashes become equal is n**2 / 2**65 (3e-4 for
+    10**8), as for any 64-bit hash, including the originals.
     """
     if hashes.null_count == len(hashes):
         return hashes

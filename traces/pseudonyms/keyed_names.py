@@ -1,9 +1,9 @@
 """Stable, readable pseudonyms for identities that are paths, such as `acme/bob-17/3`.
 
-The name of a segment, such as `smith-0f3a...` for `acme`, depends on the path before it, through a keyed
-digest. Equal paths therefore get equal names, and paths with a common prefix (tenants, sessions, turns)
-share the names of that prefix, while equal segments of different parents (turn 3 of two sessions) get
-unrelated names.
+The name of a segment, such as `smith-0f3a...` for `acme`, depends on the path before it, through a
+keyed digest. Equal paths therefore get equal names, and paths with a common prefix (tenants,
+sessions, turns) share the names of that prefix, while equal segments of different parents (turn 3
+of two sessions) get unrelated names.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _ROOT: _Name = ("", b"")
 class Pseudonyms:
     """Names for identities, one to one for each key, and unrelated between keys.
 
-    The probability that any two of 100,000,000 different identities share a name is below 7e-14: a name
-    ends in 96 bits of a digest, and n of those collide with probability n**2 / 2**97. If two requests
-    collide, `TraceWriter` refuses the repeated id.
+    The probability that any two of 100,000,000 different identities share a name is below 7e-14: a
+    name ends in 96 bits of a digest, and n of those collide with probability n**2 / 2**97. If two
+    requests collide, `TraceWriter` refuses the repeated id.
 
     The words come from Faker's lists: another release of Faker may give other words (never other
     digits) for the same key.

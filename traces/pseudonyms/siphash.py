@@ -1,7 +1,8 @@
 """SipHash-2-4 of many 64-bit words at once, in numpy.
 
 A keyed pseudorandom function (Aumasson and Bernstein, 2012): without the key its values are
-indistinguishable from random ones, so they neither reveal the input words nor can be matched with them.
+indistinguishable from random ones, so they neither reveal the input words nor can be matched with
+them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Statistics of a trace: sizes, rates, ties, shared prefixes, sessions, aborts; and a comparison of two.
 
-`inspect_trace` and `compare_traces` make one pass over the checked batches of each trace. Memory hardly
-grows with the trace: eight bytes a request for the check that ids are unique.
+`inspect_trace` and `compare_traces` make one pass over the checked batches of each trace. Memory
+hardly grows with the trace: eight bytes a request for the check that ids are unique.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ from traces.statistics.spill import SpilledRecords
 class PrefixReuse(ExitStack):
     """Context manager that counts seen blocks and tokens of a trace, in bounded memory.
 
-    A block is seen if its hash occurred before, in an earlier request or earlier in the same request. The
-    count is exact for traces of any size: hashes that do not fit in memory go to a temporary file.
+    A block is seen if its hash occurred before, in an earlier request or earlier in the same
+    request. The count is exact for traces of any size: hashes that do not fit in memory go to a
+    temporary file.
     """
 
     def __init__(self, block_size: int) -> None:

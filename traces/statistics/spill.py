@@ -1,9 +1,9 @@
 """Group records by a 64-bit key in bounded memory, using a temporary file if necessary.
 
 Records are collected in runs. A full run is sorted by *bucket* (some bits of the mixed key) and
-appended to one unnamed temporary file, which the operating system removes when the process ends in any
-way. Neighbouring buckets of all runs are read back together, so all records of one key come together,
-in the order in which they were added.
+appended to one unnamed temporary file, which the operating system removes when the process ends in
+any way. Neighbouring buckets of all runs are read back together, so all records of one key come
+together, in the order in which they were added.
 """
 
 from __future__ import annotations

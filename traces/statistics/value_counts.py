@@ -117,9 +117,9 @@ class ValueCounts:
 def kolmogorov_smirnov(one: ValueCounts, other: ValueCounts) -> float | None:
     """Return the largest difference of two distribution functions, 0 to 1; None if one is empty.
 
-    The result is exact if both counts are: the functions only step at values that occur, so the largest
-    difference is right after one of them. If one of the two is not exact, only the leading bits of the
-    values are compared.
+    The result is exact if both counts are: the functions only step at values that occur, so the
+    largest difference is right after one of them. If one of the two is not exact, only the leading
+    bits of the values are compared.
     """
     if not one.count or not other.count:
         return None
@@ -156,8 +156,8 @@ def _add_up(values: _Integers, counts: _Integers) -> tuple[_Integers, _Integers]
 class RunLengths:
     """Counts runs in a sorted stream of int64, given in pieces; memory does not grow.
 
-    Applied to arrival times, it counts ties; applied to arrival times divided by a window, the requests
-    in each window.
+    Applied to arrival times, it counts ties; applied to arrival times divided by a window, the
+    requests in each window.
 
     Attributes:
         distinct: different values so far.
@@ -196,8 +196,9 @@ class RunLengths:
     def dispersion(self) -> float | None:
         """Return variance / mean of the occurrences per value from the first to the last value.
 
-        Values in between that never occur count as 0 occurrences. The result is 1 for Poisson arrivals
-        counted in windows, more for bursts, 0 for perfectly even arrivals, and None without values.
+        Values in between that never occur count as 0 occurrences. The result is 1 for Poisson
+        arrivals counted in windows, more for bursts, 0 for perfectly even arrivals, and None
+        without values.
         """
         if not self._count:
             return None
