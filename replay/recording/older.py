@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from replay.recording.event_results import split_results
+from replay.recording.tables import COLUMNS_ADDED_LATER, TABLES
 
 _RESULT = {"outcome": "result", "detail": "result"}
 #: Column of requests.parquet -> what stands for it in recordings with the schema kvreplay.run/1, where
@@ -31,10 +34,13 @@ class OlderTable:
         late = decode_allocates == "after-prefill"
         made_of = {"events": _RESULT, "requests": _LATE if late else _EARLY}.get(name, {})
         self._made_of = {name: source for name, source in made_of.items() if name not in stored}
+        added = COLUMNS_ADDED_LATER.get(name, frozenset())
+        self._nulls = {each: TABLES[name].field(each).type for each in added - set(stored)}
 
     def columns_to_read(self, wanted: Sequence[str]) -> list[str]:
         """The columns to read where these are wanted."""
-        return list(dict.fromkeys(self._made_of.get(name, name) for name in wanted))
+        sources = (self._made_of.get(name, name) for name in wanted if name not in self._nulls)
+        return list(dict.fromkeys(sources))
 
     def complete(self, rows: Any, wanted: Sequence[str]) -> Any:
         """Some rows of it with these columns, of which some may have to be made.
@@ -48,5 +54,8 @@ class OlderTable:
                 if source == "result":
                     values = split_results(values)[name == "detail"]
                 rows = rows.append_column(name, values)
+        for name, kind in self._nulls.items():
+            if name in wanted:
+                rows = rows.append_column(name, pa.nulls(rows.num_rows, kind))
         is_split = "outcome" in self._made_of and "result" in rows.schema.names
         return rows.drop_columns(["result"]) if is_split else rows

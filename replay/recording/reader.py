@@ -139,7 +139,8 @@ class Recording:
             raise RecordingError(f"{path}: {problem}") from None
 
     def _older(self, name: str, stored: Collection[str]) -> OlderTable:
-        return OlderTable(name, self.run["profile"].get("decode_allocates"), stored)
+        profile = self.run.get("profile", {})
+        return OlderTable(name, profile.get("decode_allocates"), stored)
 
     def audit_rows(self, numbers: Collection[int]) -> dict[int, dict[str, Any]]:
         """Read the audits of these numbers, by number.

@@ -178,5 +178,7 @@ TABLES = {
 }
 #: Columns of recordings of earlier versions that have given way to others.
 OLD_COLUMNS = frozenset({"result"})
+#: Columns that recordings of earlier versions do not have, by table; reading one gives nulls there.
+COLUMNS_ADDED_LATER: dict[str, frozenset[str]] = {}
 #: Tables that recordings of earlier versions do not have, and that no verdict needs.
 ADDED_LATER = frozenset({"pages"})

@@ -163,3 +163,23 @@ def test_an_outcome_that_this_version_does_not_know_is_told(recorded, tmp_path):
     names = set(table["request_id"].to_pylist())
     with pytest.raises(RecordingError, match=r"events\.parquet: 'eaten' is not a valid Outcome"):
         read_events(recording, names)
+
+
+def test_a_column_that_was_added_later_is_null_in_a_recording_of_before(
+    recorded, tmp_path, monkeypatch
+):
+    before = tmp_path / "before"
+    shutil.copytree(recorded, before)
+    path = before / "requests.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["prefix_pages"]), path)
+    with pytest.raises(RecordingError, match="no column prefix_pages"):
+        Recording.open(before).table("requests")
+    monkeypatch.setattr(
+        "replay.recording.older.COLUMNS_ADDED_LATER", {"requests": frozenset({"prefix_pages"})}
+    )
+    table = Recording.open(before).table("requests")
+    assert table["prefix_pages"].null_count == table.num_rows > 0
+    [*batches] = Recording.open(before).batches("requests", ["prefix_pages", "request_id"])
+    assert pa.Table.from_batches(batches)["request_id"] == table["request_id"]
+    assert pa.Table.from_batches(batches)["prefix_pages"].null_count == table.num_rows
+    assert judge(Recording.open(before)).summary == judge(Recording.open(recorded)).summary

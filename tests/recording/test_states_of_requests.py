@@ -17,8 +17,8 @@ from replay.recording.reader import Recording
 from replay.recording.requests import SIDES, RequestRow, StateTimes, times_of
 from replay.run.options import RunOptions
 from replay.run.replay_once import replay
-from replay.run.session import Session
 from replay.verdict.judge import judge
+from replay.watch.base import Observer
 from reports.evidence import load
 from reports.outputs.perfetto.writing import write_perfetto
 from reports.parts.lanes.lane import lanes_of
@@ -42,18 +42,24 @@ PREFILL_QUEUES = {
 }
 
 
+class StatesEntered(Observer):
+    """Of every request the states that it came into, each with its time."""
+
+    def __init__(self):
+        self.entered = {}
+
+    def begin(self, pair):
+        self._clock = pair.clock
+
+    def state_entered(self, request, state):
+        self.entered.setdefault(request.request_id, []).append((state, self._clock.now_us))
+
+
 class Told:
     """One recording, what the pair said while it was made, and the stays that its rows tell."""
 
     def __init__(self, folder, profile):
-        self.entered = {}
-        plain = Session.entered
-
-        def note(session, request, state):
-            of_request = self.entered.setdefault(request.request_id, [])
-            of_request.append((state, session.clock.now_us))
-            plain(session, request, state)
-
+        notes = StatesEntered()
         trace = folder / "trace.parquet"
         write_synthetic_trace(
             SynthesisOptions(
@@ -76,9 +82,8 @@ class Told:
             delay=(0.1, 700.0),
             duplicate=0.05,
         )
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Session, "entered", note)
-            replay(options.to_request("cpu"), folder / "recording")
+        replay(options.to_request("cpu"), folder / "recording", observers=[notes])
+        self.entered = notes.entered
         self.directory = folder / "recording"
         self.recording = Recording.open(self.directory)
         self.end_us = max(phase["end_us"] for phase in self.recording.run["phases"])
