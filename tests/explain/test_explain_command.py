@@ -196,4 +196,4 @@ def test_a_page_that_changed_hands_often_is_shown_in_part(tmp_path, explain):
 def test_help_has_an_example(explain):
     code, out, _ = explain("--help")
     assert code == 0
-    assert "Example: kvreplay explain" in out
+    assert "Example:\n    kvreplay explain" in out

@@ -14,6 +14,11 @@ import pytest
 from plugin_helpers import FALSIFIED
 from waiting import HANGS_S
 
+from replay.pytest_plugin import plugin
+
+#: The plugin's own, which the other tests have given to a command line.
+kvreplay = plugin.kvreplay
+
 
 @dataclass(frozen=True)
 class Outcome:
