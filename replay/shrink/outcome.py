@@ -20,10 +20,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from replay.recording.kinds import GapKind
+from replay.verdict.rules import ORACLES
 
 _GAP_KINDS = get_args(GapKind)
-_CONTENT_KINDS = ("stale-write", "premature-free")
-_OWNER_KINDS = ("double-owned", "stale-write", "premature-free")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Outcome:
     """What is kept while everything else gets smaller."""
 
     verdict: str
-    #: Who says so: contents, count, decode-liveness, prefill-liveness, ledger, engine or budget.
+    #: Who says so: an oracle (liveness as decode-liveness or prefill-liveness), engine or budget.
     oracle: str
     kind: str | None
     #: leak or over-free, where the kind is that of a gap.
@@ -59,10 +58,11 @@ def outcome_of(
         exact: whether the numbers of the mismatch belong to it.
     """
     verdict = summary["verdict"]
-    oracle = _oracle(summary, run)
-    if oracle is None:
+    found = _oracle(summary, run)
+    if found is None:
         return None
-    kind = _telling_kind(summary["kinds"], oracle)
+    oracle, telling = found
+    kind = _telling_kind(summary["kinds"], telling)
     mismatch = summary["mismatch"]
     numbers = None
     if exact and mismatch is not None:
@@ -80,31 +80,25 @@ def outcome_of(
     )
 
 
-def _oracle(summary: Mapping[str, Any], run: Mapping[str, Any]) -> str | None:
-    """Which of the oracles the verdict comes from, in the order in which it asks them."""
-    verdict, oracles = summary["verdict"], summary["oracles"]
+def _oracle(
+    summary: Mapping[str, Any], run: Mapping[str, Any]
+) -> tuple[str, tuple[str, ...] | None] | None:
+    """Which of the oracles the verdict comes from, and the kinds it can rest on, None for any."""
+    verdict = summary["verdict"]
     if verdict == "clean":
         return None
     if verdict == "transient":
-        return "count"
+        return "count", None
     if verdict == "inconclusive":
         if run["stopped_early"] or summary["engine_died_us"] is not None:
-            return "engine"
-        return "budget" if run["budget_exhausted"] else None
-    if oracles["contents"]:
-        return "contents"
-    if summary["episodes_open"] or set(summary["kinds"]) & {"stuck", "orphaned"}:
-        return "count"
-    if oracles["liveness"]:
-        return "decode-liveness" if summary["requests"]["stuck"] else "prefill-liveness"
-    return "ledger" if oracles["ledger"] else "count"
+            return "engine", None
+        return ("budget", None) if run["budget_exhausted"] else None
+    ruled = ((each.ruled(summary), each.telling_kinds) for each in ORACLES)
+    return next(((name, kinds) for name, kinds in ruled if name is not None), None)
 
 
-def _telling_kind(kinds: Mapping[str, int], oracle: str) -> str | None:
-    if oracle.endswith("liveness"):
-        return None
-    among = {"contents": _CONTENT_KINDS, "ledger": _OWNER_KINDS}.get(oracle, tuple(kinds))
-    found = [kind for kind in sorted(kinds) if kind in among]
+def _telling_kind(kinds: Mapping[str, int], among: tuple[str, ...] | None) -> str | None:
+    found = [kind for kind in sorted(kinds) if among is None or kind in among]
     return max(found, key=lambda kind: kinds[kind], default=None)
 
 

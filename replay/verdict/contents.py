@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +16,18 @@ import pyarrow.compute as pc
 from replay.recording.events import read_numbered_events
 from replay.recording.reader import Recording
 from replay.recording.words import counted, seconds
-from replay.verdict.base import ID_CHARACTERS_MAX, Ruling
+from replay.verdict.base import ID_CHARACTERS_MAX, Oracle, Ruling
 from replay.verdict.findings.finding import Blamed, Block, category_of, faults_of, rules_of
 from traces.text import shortened
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(Oracle):
     """Wrong reads of a recording."""
+
+    name = "contents"
+    objection = "pages or first tokens were not the reader's"
+    telling_kinds = ("stale-write", "premature-free")
 
     #: Pages by kind: stale-write, premature-free.
     wrong_pages: dict[str, int]
@@ -64,7 +69,7 @@ class Contents:
         order += [("wrong_pages", "descending"), ("pages", "descending")]
         return _read_words(wrong.sort_by(order).slice(0, 1).to_pylist()[0])
 
-    def blocks(self, recording: Recording) -> Blamed:
+    def blocks(self, recording: Recording, in_gaps: Sequence[Block]) -> Blamed:
         """Of each request the worst read, and every wrong first token."""
         rows = recording.table("contents").to_pylist()
         worst: dict[str, dict[str, Any]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +12,24 @@ from replay.recording.events import EventFact
 from replay.recording.reader import Recording
 from replay.recording.tables import NOBODY_NAME
 from replay.recording.words import counted
-from replay.verdict.base import Ruling
+from replay.verdict.base import Oracle, Ruling
 from replay.verdict.blame import blame, first_cause
 from replay.verdict.episodes import Episode, Owner, worst_episode
-from replay.verdict.findings.finding import Block, category_of, faults_of, rules_of
+from replay.verdict.findings.finding import Blamed, Block, category_of, faults_of, rules_of
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class Count(Oracle):
     """The episodes of a recording."""
 
+    name = "count"
+
     episodes: tuple[Episode, ...]
+
+    @property
+    def total(self) -> int:
+        """Gaps, whether they closed or not."""
+        return len(self.episodes)
 
     @property
     def worst(self) -> Episode | None:
@@ -72,7 +79,31 @@ class Count:
             return ""
         return blame(recording.run, worst)
 
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self, recording: Recording, in_gaps: Sequence[Block]) -> Blamed:
+        """Those in gaps. Their sentence is one about all of a finding: see `blame_of_blocks`."""
+        return [(block, "") for block in in_gaps]
+
+    @classmethod
+    def objections(cls, summary: Mapping[str, Any]) -> list[str]:
+        """A gap that stays or that no fault explains, and an engine that complains."""
+        found = []
+        if summary["final_gap"]["pools"]:
+            found.append(
+                f"count: {summary['final_gap']['tokens']} tokens are missing after healing"
+            )
+        if summary["episodes_unprovoked"]:
+            found.append(f"count: {summary['episodes_unprovoked']} gaps that no fault explains")
+        if summary["engine_check_fired"]:
+            found.append("count: the engine's own check fired")
+        return found
+
+    @classmethod
+    def ruled(cls, summary: Mapping[str, Any]) -> str | None:
+        """A gap that closed is no cause of a persistent verdict."""
+        stays = summary["episodes_open"] or set(summary["kinds"]) & {"stuck", "orphaned"}
+        return cls.name if stays else None
+
+    def in_gaps(self) -> tuple[Block, ...]:
         """Every stay of a request's pages in a gap, once, in the order of the episodes."""
         numbers: dict[Owner, list[int]] = {}
         first: dict[Owner, Episode] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -11,13 +12,15 @@ from replay.recording.events import read_events
 from replay.recording.kinds import Outcome
 from replay.recording.reader import Recording
 from replay.recording.words import seconds, what_happened
-from replay.verdict.base import Ruling
+from replay.verdict.base import Oracle, Ruling
 from replay.verdict.findings.finding import ALL_POOLS, Blamed, Block
 
 
 @dataclass(frozen=True, slots=True)
-class EngineCheck:
+class EngineCheck(Oracle):
     """Alarms and deaths of the engine in a recording."""
+
+    name = "engine_check"
 
     #: What the engine would have died of, None when it lives.
     died_message: str | None
@@ -26,6 +29,11 @@ class EngineCheck:
     false_alarm_pages: int = 0
     false_alarm_pool: str | None = None
     false_alarm_us: int | None = None
+
+    @property
+    def total(self) -> None:
+        """No number: the summary has the engine's check and death in keys of their own."""
+        return None
 
     def kinds(self) -> dict[str, int]:
         """Pages that a false alarm was about."""
@@ -62,7 +70,7 @@ class EngineCheck:
             )
         )
 
-    def blocks(self) -> Blamed:
+    def blocks(self, recording: Recording, in_gaps: Sequence[Block]) -> Blamed:
         """The pages of a false alarm."""
         if not self.false_alarm_pages:
             return []

@@ -78,12 +78,7 @@ def judge(recording: Recording) -> Verdict:
             "rules_without_effect": run["faults"]["without_effect"],
         },
         "requests": oracles.liveness.requests,
-        "oracles": {
-            "count": len(episodes),
-            "ledger": oracles.ledger.total,
-            "contents": oracles.contents.total,
-            "liveness": oracles.liveness.total,
-        },
+        "oracles": oracles.totals(),
         "audits": audits.rows,
         "iterations": audits.iterations,
         "virtual_us": recording.end_us,

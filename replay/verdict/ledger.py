@@ -5,6 +5,7 @@ The ledger only counts; it names neither pools nor owners.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow.compute as pc
@@ -13,7 +14,7 @@ from replay.recording.events import read_events
 from replay.recording.kinds import LedgerViolations
 from replay.recording.reader import Recording
 from replay.recording.words import what_happened
-from replay.verdict.base import Ruling
+from replay.verdict.base import Oracle, Ruling
 from replay.verdict.contents import Contents
 from replay.verdict.findings.finding import (
     ALL_POOLS,
@@ -25,8 +26,12 @@ from replay.verdict.findings.finding import (
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class Ledger(Oracle):
     """Violations of a recording, and what the contents oracle has seen of them already."""
+
+    name = "ledger"
+    objection = "pages were handled by others than their owners"
+    telling_kinds = ("double-owned", "stale-write", "premature-free")
 
     violations: LedgerViolations
     contents: Contents
@@ -82,13 +87,14 @@ class Ledger:
         event = next(each for each in events if each.event == number)
         return f"{told}; of the faults that an engine could see, the first: {what_happened(event)}"
 
-    def blocks(self, recording: Recording, over_freed_pages: int) -> Blamed:
+    def blocks(self, recording: Recording, in_gaps: Sequence[Block]) -> Blamed:
         """One block for each kind, of all pools.
 
         Pages released by another than their owner are left out where gaps have them as over-freed.
         """
         kinds = self.kinds()
-        if self.violations.released_by_another and not over_freed_pages:
+        over_freed = any(block.pages < 0 for block in in_gaps)
+        if self.violations.released_by_another and not over_freed:
             kinds[RELEASED_BY_ANOTHER] = self.violations.released_by_another
         if not kinds:
             return []
@@ -114,3 +120,10 @@ class Ledger:
             )
             for kind, pages in sorted(kinds.items())
         ]
+
+
+def read_ledger(recording: Recording, contents: Contents) -> Ledger:
+    """What the ledgers of all pools have counted; nothing where run.json does not say."""
+    found = recording.run["oracles"].get(Ledger.name)
+    violations = LedgerViolations(0, 0) if found is None else LedgerViolations(**found)
+    return Ledger(violations, contents)

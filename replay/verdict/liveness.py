@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from replay.recording.events import EventFact, read_events
 from replay.recording.kinds import DECODE_ENDED, PREFILL_ENDED
 from replay.recording.reader import Recording
 from replay.recording.words import counted, what_happened
-from replay.verdict.base import ID_CHARACTERS_MAX, Ruling
+from replay.verdict.base import ID_CHARACTERS_MAX, Oracle, Ruling
 from replay.verdict.findings.finding import (
     NEVER_ENDED,
     Blamed,
@@ -37,8 +37,12 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Liveness:
+class Liveness(Oracle):
     """How the requests of a recording ended."""
+
+    name = "liveness"
+    objection = "requests never ended"
+    telling_kinds = ()
 
     #: Requests of the trace itself (not of repeat cycles) by how they ended.
     requests: dict[str, int]
@@ -86,10 +90,28 @@ class Liveness:
         touched = read_events(recording, {name}, touched_only=True).get(name, ())
         return _never_ended_words(first, touched)
 
-    def blocks(self, recording: Recording, in_gap: set[str]) -> Blamed:
+    @classmethod
+    def objections(cls, summary: Mapping[str, Any]) -> list[str]:
+        """Requests that never ended, and an engine that would have died."""
+        total, found = summary["oracles"]["liveness"], []
+        if total:
+            found.append(f"liveness: {total} {cls.objection}")
+        if summary["engine_died_us"] is not None:
+            found.append(f"liveness: the engine would have died: {summary['engine_died_message']}")
+        return found
+
+    @classmethod
+    def ruled(cls, summary: Mapping[str, Any]) -> str | None:
+        """With the side that did not end."""
+        if not summary["oracles"]["liveness"]:
+            return None
+        return "decode-liveness" if summary["requests"]["stuck"] else "prefill-liveness"
+
+    def blocks(self, recording: Recording, in_gaps: Sequence[Block]) -> Blamed:
         """Requests that never ended and hold no page of a gap that stays."""
         if not self.total:
             return []
+        in_gap = {block.request_id for block in in_gaps if block.lasts}
         waiting = [row for row in _unended(recording) if row["request_id"] not in in_gap]
         waiting.sort(key=_by_arrival)
         names = {row["request_id"] for row in waiting}

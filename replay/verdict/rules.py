@@ -8,10 +8,10 @@ all is well.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from replay.recording.kinds import LedgerViolations, VerdictName
+from replay.recording.kinds import VerdictName
 from replay.recording.reader import Recording
 from replay.verdict.base import Oracle, Ruling
 from replay.verdict.blame import blame
@@ -19,24 +19,32 @@ from replay.verdict.contents import Contents, read_contents
 from replay.verdict.count import Count
 from replay.verdict.engine_check import EngineCheck, read_engine_check
 from replay.verdict.episodes import Episode
-from replay.verdict.ledger import Ledger
+from replay.verdict.ledger import Ledger, read_ledger
 from replay.verdict.liveness import Liveness, read_liveness
+
+#: In the order in which a verdict asks them.
+ORACLES: tuple[type[Oracle], ...] = (Contents, Count, Liveness, Ledger, EngineCheck)
 
 
 @dataclass(frozen=True, slots=True)
 class Oracles:
-    """What all oracles saw in one recording."""
+    """What all oracles saw in one recording, by their names, in the order in which a summary has them."""
 
-    contents: Contents
     count: Count
-    liveness: Liveness
     ledger: Ledger
+    contents: Contents
+    liveness: Liveness
     engine_check: EngineCheck
 
     @property
     def in_order(self) -> tuple[Oracle, ...]:
         """In the order in which a verdict asks them."""
-        return self.contents, self.count, self.liveness, self.ledger, self.engine_check
+        return tuple(getattr(self, each.name) for each in ORACLES)
+
+    def totals(self) -> dict[str, int]:
+        """What each has counted, by its name, where the recording tells."""
+        totals = {field.name: getattr(self, field.name).total for field in fields(self)}
+        return {name: total for name, total in totals.items() if total is not None}
 
     def kinds(self) -> dict[str, int]:
         """Pages by kind, of all of them."""
@@ -53,12 +61,11 @@ def ask_oracles(recording: Recording, episodes: tuple[Episode, ...]) -> Oracles:
         RecordingError: a table is missing or broken.
     """
     contents = read_contents(recording.table("contents"))
-    violations = LedgerViolations(**recording.run["oracles"]["ledger"])
     return Oracles(
-        contents=contents,
         count=Count(episodes),
+        ledger=read_ledger(recording, contents),
+        contents=contents,
         liveness=read_liveness(recording),
-        ledger=Ledger(violations, contents),
         engine_check=read_engine_check(recording),
     )
 
@@ -90,22 +97,8 @@ def objections(summary: dict[str, Any]) -> list[str]:
     A good pair lets no gap stay, opens none that no fault explains, never reads wrong bytes, never
     gives a page to two owners, ends every request, and its engine neither complains nor dies.
     """
-    oracles, found = summary["oracles"], []
-    if summary["final_gap"]["pools"]:
-        found.append(f"count: {summary['final_gap']['tokens']} tokens are missing after healing")
-    if summary["episodes_unprovoked"]:
-        found.append(f"count: {summary['episodes_unprovoked']} gaps that no fault explains")
-    if summary["engine_check_fired"]:
-        found.append("count: the engine's own check fired")
-    if oracles["ledger"]:
-        found.append(f"ledger: {oracles['ledger']} pages were handled by others than their owners")
-    if oracles["contents"]:
-        found.append(f"contents: {oracles['contents']} pages or first tokens were not the reader's")
-    if oracles["liveness"]:
-        found.append(f"liveness: {oracles['liveness']} requests never ended")
-    if summary["engine_died_us"] is not None:
-        found.append(f"liveness: the engine would have died: {summary['engine_died_message']}")
-    return found
+    by_name = {each.name: each for each in ORACLES}
+    return [text for field in fields(Oracles) for text in by_name[field.name].objections(summary)]
 
 
 def _nothing_tested(run: dict[str, Any], oracles: Oracles) -> Ruling | None:

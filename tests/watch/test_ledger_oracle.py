@@ -163,6 +163,18 @@ def clean(tmp_path_factory):
     return out
 
 
+def test_a_recording_from_before_an_oracle_existed_can_still_be_judged(clean, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(clean, copy)
+    run = json.loads((copy / "run.json").read_text())
+    del run["oracles"]["ledger"]
+    (copy / "run.json").write_text(json.dumps(run))
+    summary = judge(Recording.open(copy)).summary
+    assert summary["verdict"] == "clean"
+    del summary["oracles"]["ledger"]
+    assert objections(summary) == []
+
+
 @pytest.mark.parametrize("violation", VIOLATIONS)
 def test_every_violation_of_a_recording_enters_its_verdict_and_its_kinds(
     clean, tmp_path, violation

@@ -20,13 +20,8 @@ def find_findings(recording: Recording, verdict: Verdict) -> tuple[Finding, ...]
         RecordingError: a table is missing or broken.
     """
     run, oracles = recording.run, verdict.oracles
-    in_gaps = oracles.count.blocks()
-    over_freed_pages = sum(-block.pages for block in in_gaps if block.pages < 0)
-    stuck = {block.request_id for block in in_gaps if block.lasts and block.request_id}
-    blamed = oracles.contents.blocks(recording)
-    blamed += oracles.ledger.blocks(recording, over_freed_pages)
-    blamed += oracles.engine_check.blocks()
-    blamed += oracles.liveness.blocks(recording, stuck)
+    in_gaps = oracles.count.in_gaps()
+    blamed = [each for oracle in oracles.in_order for each in oracle.blocks(recording, in_gaps)]
     sentences = dict(blamed)
     episodes = {episode.number: episode for episode in verdict.episodes}
 
@@ -35,8 +30,7 @@ def find_findings(recording: Recording, verdict: Verdict) -> tuple[Finding, ...]
             return blame_of_blocks(run, episodes, blocks)
         return sentences[blocks[0]]
 
-    blocks = (*in_gaps, *(block for block, _ in blamed))
-    return group(blocks, run["profile"]["page_size"], blame_of)
+    return group((block for block, _ in blamed), run["profile"]["page_size"], blame_of)
 
 
 def group(

@@ -10,6 +10,9 @@ from reports.evidence import Evidence
 from reports.parts.base import Part
 from reports.words import by_count, counted, number, seconds
 
+#: Oracles with words of their own; any other is told by its name.
+_TOLD = ("count", "ledger", "contents", "liveness")
+
 
 @dataclass(frozen=True, slots=True)
 class Counted:
@@ -77,7 +80,10 @@ def make_facts(evidence: Evidence) -> tuple[tuple[str, str], ...]:
             f"counts: {counted(oracles['count'], 'gap')}; page ledger: "
             f"{counted(oracles['ledger'], 'violation')}; page contents: "
             f"{counted(oracles['contents'], 'wrong page')}; liveness: "
-            f"{counted(oracles['liveness'], 'request')} never ended",
+            f"{counted(oracles['liveness'], 'request')} never ended"
+            + "".join(
+                f"; {name}: {number(oracles[name])}" for name in oracles if name not in _TOLD
+            ),
         ),
         (
             "Audits",

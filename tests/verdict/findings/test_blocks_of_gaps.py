@@ -34,9 +34,9 @@ def episode(*owners, number=0, closed=None):
     ],
 )
 def test_what_came_back_was_only_held(share, pages, can_progress, lasting, back):
-    (block,) = Count((episode(owner(share, pages, None, can_progress)),)).blocks()
+    (block,) = Count((episode(owner(share, pages, None, can_progress)),)).in_gaps()
     assert (block.category, block.lasts, block.closed_us) == (lasting, True, None)
-    (block,) = Count((episode(owner(share, pages, 7, can_progress), closed=7),)).blocks()
+    (block,) = Count((episode(owner(share, pages, 7, can_progress), closed=7),)).in_gaps()
     assert (block.category, block.lasts, block.closed_us) == (back, False, 700)
 
 
@@ -47,7 +47,7 @@ def test_a_stay_that_two_episodes_share_is_counted_once():
             episode(shared, closed=5),
             episode(shared, other, number=1),
         )
-    ).blocks()
+    ).in_gaps()
     assert [(block.request_id, block.episodes) for block in blocks] == [
         ("r1", (0, 1)),
         ("r2", (1,)),
@@ -55,5 +55,5 @@ def test_a_stay_that_two_episodes_share_is_counted_once():
 
 
 def test_pages_that_nobody_has_have_no_owner():
-    (block,) = Count((episode(owner("counter-drift", name="(nobody)")),)).blocks()
+    (block,) = Count((episode(owner("counter-drift", name="(nobody)")),)).in_gaps()
     assert block.request_id is None
