@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import math
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from faults.toml.errors import nearest
-from replay.run.matrix_file import MatrixSource, Pattern, settings_texts, topology_settings
+from replay.run.matrix_axes import AXES
+from replay.run.matrix_file import MatrixSource, Pattern, settings_texts
 from replay.run.options import RunOptions
 
 #: More cells than this are a mistake in the file, not a matrix that anybody waits for.
@@ -33,6 +35,8 @@ class Cell:
     #: Every axis as the text that patterns are matched with and that results show.
     axes: Mapping[str, str]
     options: RunOptions
+    #: The axis that sets each profile field of `options.settings`.
+    set_by: Mapping[str, str]
     #: Line of the table that asks for this cell.
     line: int | None
     #: Where each axis' value stands in the file.
@@ -89,15 +93,7 @@ def make_cells(source: MatrixSource, warn: Callable[[str], None]) -> tuple[Cell,
     if not cells:
         raise source.error("no cell is left: everything is excluded", "exclude")
     return tuple(
-        Cell(
-            number=number,
-            name=cell.name,
-            axes=cell.axes,
-            options=cell.options,
-            line=cell.line,
-            places=cell.places,
-        )
-        for number, cell in enumerate(cells, start=1)
+        dataclasses.replace(cell, number=number) for number, cell in enumerate(cells, start=1)
     )
 
 
@@ -137,11 +133,16 @@ def _check_settings_name(
 
 def _check_count(source: MatrixSource, axes: Mapping[str, list[_Value]]) -> None:
     count = math.prod(len(values) for values in axes.values()) + len(source.file.include)
-    count += source.file.swarm * math.prod(
-        len(values) for axis, values in axes.items() if axis not in ("topology", "plan", "seed")
-    )
+    count += source.file.swarm * math.prod(len(values) for values in _swarm_axes(axes).values())
     if count > CELLS_MAX:
         raise source.error(f"{count} cells; a matrix has at most {CELLS_MAX}", "axes")
+
+
+def _swarm_axes(axes: Mapping[str, list[_Value]]) -> dict[str, list[_Value]]:
+    """The axes that are combined with the seeds of a swarm, which draw the others."""
+    return {
+        axis: values for axis, values in axes.items() if AXES[axis].drawn is None and axis != "seed"
+    }
 
 
 class _CellMaker:
@@ -158,11 +159,7 @@ class _CellMaker:
             yield self._cell(dict(zip(self._axes, values, strict=True)), ("axes",))
         if not self._source.file.swarm:
             return
-        axes = {
-            axis: values
-            for axis, values in self._axes.items()
-            if axis not in ("topology", "plan", "seed")
-        }
+        axes = _swarm_axes(self._axes)
         axes["seed"] = [_Value(seed, ("swarm",)) for seed in range(self._source.file.swarm)]
         for values in itertools.product(*axes.values()):
             yield self._cell(dict(zip(axes, values, strict=True)), ("swarm",), swarm=True)
@@ -182,29 +179,33 @@ class _CellMaker:
         self, values: Mapping[str, _Value], table: tuple[str | int, ...], swarm: bool = False
     ) -> Cell:
         texts = {
-            axis: text_of(axis, values[axis].value) if axis in values else _ABSENT.get(axis, "")
-            for axis in AXES
+            name: text_of(name, values[name].value) if name in values else axis.absent
+            for name, axis in AXES.items()
         }
         words = [f"{axis}={texts[axis]}" for axis in AXES if axis in values and axis != "seed"]
         words += ["swarm"] if swarm else []
         words += [f"seed={texts['seed']}"] if "seed" in values else []
+        settings, set_by = self._settings(values)
         return Cell(
             number=0,
             name=" ".join(words),
             axes=texts | {"swarm": str(swarm).lower()},
-            options=self._options(values, swarm),
+            options=self._options(values, settings, swarm),
+            set_by=set_by,
             line=self._source.line(*table),
             places={axis: each.place for axis, each in values.items()} | {"table": table},
         )
 
-    def _options(self, placed: Mapping[str, _Value], swarm: bool) -> RunOptions:
+    def _options(
+        self, placed: Mapping[str, _Value], settings: Mapping[str, str], swarm: bool
+    ) -> RunOptions:
         run = self._source.file.run
         values = {axis: each.value for axis, each in placed.items()}
         return RunOptions(
             trace=self._reference("trace", values["trace"]),
             profile=values["profile"],
             defects=tuple(values.get("defects", ())),
-            settings=tuple(self._settings(placed).items()),
+            settings=tuple(settings.items()),
             plan=self._plan(values.get("plan", "none")),
             seed=values.get("seed", 0),
             repeat=run.repeat,
@@ -214,24 +215,26 @@ class _CellMaker:
             swarm=swarm,
         )
 
-    def _settings(self, placed: Mapping[str, _Value]) -> dict[str, str]:
-        """The profile fields that a cell sets, none of them twice."""
+    def _settings(self, placed: Mapping[str, _Value]) -> tuple[dict[str, str], dict[str, str]]:
+        """The profile fields that a cell sets, none of them twice; and which axis sets each."""
         named = placed.get("settings")
         settings = {} if named is None else settings_texts(self._source, named.value)
-        for axis in ("page_size", "total_tokens", "topology"):
-            if axis not in placed:
+        set_by = dict.fromkeys(settings, "settings")
+        # The topology last, as lines that reproduce cells have had it.
+        for name, axis in sorted(AXES.items(), key=lambda item: item[0] == "topology"):
+            if axis.fields is None or name not in placed:
                 continue
-            value = placed[axis].value
-            fields = topology_settings(value) if axis == "topology" else {axis: str(value)}
-            if named is not None and (twice := sorted(settings.keys() & fields)):
+            texts = axis.fields.to_settings(placed[name].value)
+            if named is not None and (twice := sorted(settings.keys() & texts)):
                 text = text_of("settings", named.value)
                 raise self._source.error(
-                    f"settings: {text} sets {twice[0]}, and so does the axis {axis}; "
+                    f"settings: {text} sets {twice[0]}, and so does the axis {name}; "
                     "leave it out of one",
                     *named.place,
                 )
-            settings |= fields
-        return settings
+            settings |= texts
+            set_by |= dict.fromkeys(texts, name)
+        return settings, set_by
 
     def _plan(self, name: str) -> str | None:
         if name == "none":
@@ -250,10 +253,6 @@ def _as_argument(path: str) -> str:
     return f".{os.sep}{path}" if path.startswith("-") else path
 
 
-#: What an axis reads that the file does not give; others are empty.
-_ABSENT = {"plan": "none", "defects": "none", "settings": "none", "seed": "0"}
-
-
 def _is_excluded(source: MatrixSource, cell: Cell, excluded: list[int]) -> bool:
     hits = [
         place for place, pattern in enumerate(source.file.exclude) if matches(pattern, cell.axes)
@@ -261,20 +260,6 @@ def _is_excluded(source: MatrixSource, cell: Cell, excluded: list[int]) -> bool:
     for place in hits:
         excluded[place] += 1
     return bool(hits)
-
-
-#: The axes in the order in which a cell's name gives them.
-AXES = (
-    "trace",
-    "profile",
-    "topology",
-    "page_size",
-    "total_tokens",
-    "plan",
-    "defects",
-    "settings",
-    "seed",
-)
 
 
 def text_of(axis: str, value: object) -> str:

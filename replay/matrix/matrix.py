@@ -19,7 +19,7 @@ from replay.matrix.cells import Cell, make_cells
 from replay.matrix.expectations import Expectation, find_expectations
 from replay.profiles.catalogue import builtin_profiles
 from replay.profiles.profile import EngineProfile
-from replay.run.matrix_file import MatrixSource, read_matrix_file, topology_settings
+from replay.run.matrix_file import MatrixSource, read_matrix_file
 from replay.run.options import RunOptions
 from replay.run.references import split_reference, synthesis_options
 from traces.errors import TraceError
@@ -197,7 +197,7 @@ class _Checker:
             return cell.options.make_profile()
         except ProfileError as problem:
             field = _FIELD_SET.match(str(problem))
-            axis = _axis_of(cell, field[1]) if field else _axis_to_blame(cell)
+            axis = (cell.set_by.get(field[1]) if field else None) or _axis_to_blame(cell)
             place = cell.places[axis]
             if axis == "settings" and field is not None:
                 named = ("settings", cell.axes["settings"], field[1])
@@ -215,34 +215,20 @@ class _Checker:
         return self._source.error(f"{axis}: {words}", *cell.places[axis])
 
 
-def _axis_of(cell: Cell, field: str) -> str:
-    """The axis that sets a profile field."""
-    if field in cell.axes:
-        return field
-    if "topology" in cell.places and field in topology_settings(cell.axes["topology"]):
-        return "topology"
-    return "settings"
-
-
 def _axis_to_blame(cell: Cell) -> str:
     """The first axis without whose value the profile could be made; else the profile itself."""
-    for axis in ("defects", "topology", "total_tokens", "page_size", "settings"):
-        if axis in cell.places and _can_be_made(_without(cell.options, cell.axes, axis)):
+    # From the last that was set: a pool is to fit its pages; tables of settings come last.
+    for axis in ("defects", *reversed(dict.fromkeys(cell.set_by.values()))):
+        if axis in cell.places and _can_be_made(_without(cell, axis)):
             return axis
     return "profile"
 
 
-def _without(options: RunOptions, axes: Mapping[str, str], axis: str) -> RunOptions:
+def _without(cell: Cell, axis: str) -> RunOptions:
     if axis == "defects":
-        return dataclasses.replace(options, defects=())
-    fields = {axis} if axis != "topology" else set(topology_settings(axes["topology"]))
-    if axis == "settings":
-        others = {"page_size", "total_tokens"} | (
-            set(topology_settings(axes["topology"])) if axes["topology"] else set()
-        )
-        fields = {name for name, _ in options.settings if name not in others}
-    kept = tuple((name, text) for name, text in options.settings if name not in fields)
-    return dataclasses.replace(options, settings=kept)
+        return dataclasses.replace(cell.options, defects=())
+    kept = tuple((name, text) for name, text in cell.options.settings if cell.set_by[name] != axis)
+    return dataclasses.replace(cell.options, settings=kept)
 
 
 def _can_be_made(options: RunOptions) -> bool:

@@ -20,7 +20,7 @@ from replay.matrix.expectations import Expectation, Judgement, judge_cell
 from replay.matrix.results_schema import OUTCOMES, RESULTS_SCHEMA, RESULTS_SCHEMA_NAME
 from replay.matrix.store import MatrixStore
 from replay.recording.file_kinds import MATRIX
-from replay.run.matrix_file import topology_of
+from replay.run.matrix_axes import AXES
 from traces.files.place import Place, hold
 from traces.files.writing import append, create
 
@@ -87,26 +87,18 @@ def result_row(store: MatrixStore, result: CellResult) -> dict[str, Any]:
 
 
 def _which(cell: Cell, facts: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Which cell; where the file leaves page size, pool or topology alone, those of the profile."""
-    profile = cell.options.make_profile()
-    topology: str | None = cell.axes["topology"] or topology_of(profile.to_dict())
+    """Which cell; where the file leaves profile fields alone, those of the profile."""
+    profile = cell.options.make_profile().to_dict()
+    values: dict[str, Any] = {}
+    for name, axis in AXES.items():
+        value: Any = cell.axes[name]
+        if not value and axis.fields is not None:
+            value = axis.fields.from_profile(profile)
+        values[name] = value if axis.column == "string" else int(value)
     if cell.options.swarm:
         # Drawn when the cell ran.
-        topology = None if facts is None else facts["topology"]
-    return {
-        "number": cell.number,
-        "cell": cell.name,
-        "trace": cell.axes["trace"],
-        "profile": cell.axes["profile"],
-        "topology": topology,
-        "page_size": profile.page_size,
-        "total_tokens": profile.total_tokens,
-        "plan": cell.axes["plan"],
-        "defects": cell.axes["defects"],
-        "settings": cell.axes["settings"],
-        "seed": cell.options.seed,
-        "swarm": cell.options.swarm,
-    }
+        values["topology"] = None if facts is None else facts["topology"]
+    return {"number": cell.number, "cell": cell.name, **values, "swarm": cell.options.swarm}
 
 
 #: Columns that are facts of the same name.

@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from replay.run.matrix_axes import AXES
+
 RESULTS_SCHEMA_NAME = "kvreplay.results/1"
 
 #: What became of a cell, the best first. `failed` is a verdict (or a bound) other than expected;
 #: `inconclusive` tested nothing or not enough; the last three have no verdict at all.
 OUTCOMES = ("passed", "inconclusive", "failed", "timed-out", "out-of-memory", "crashed")
 
+#: The columns that are axes.
+AXIS_COLUMNS = tuple(AXES)
+
+#: Where a swarm cell stands on the axes that its seed draws.
+DRAWN = {name: axis.drawn for name, axis in AXES.items() if axis.drawn is not None}
+
 RESULTS_SCHEMA = pa.schema(
     {
         # Which cell.
         "number": pa.int32(),
         "cell": pa.string(),
-        "trace": pa.string(),
-        "profile": pa.string(),
-        "topology": pa.string(),
-        "page_size": pa.int32(),
-        "total_tokens": pa.int64(),
-        "plan": pa.string(),
-        "defects": pa.string(),
-        "settings": pa.string(),
-        "seed": pa.int64(),
+        **{name: pa.type_for_alias(axis.column) for name, axis in AXES.items()},
         "swarm": pa.bool_(),
         # How it fared against what was expected, and the line of the matrix file that expects it.
         "outcome": pa.string(),

@@ -22,7 +22,7 @@ from replay.matrix.store import CELL_SCHEMA, write_cell_document
 from replay.recording.file_kinds import PAGE, RECORDING
 from replay.recording.reader import Recording
 from replay.recording.words import equation
-from replay.run.matrix_file import topology_of
+from replay.run.matrix_axes import topology_of
 from traces.errors import OutputError
 from traces.files.place import hold, remove
 

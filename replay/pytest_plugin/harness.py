@@ -20,7 +20,7 @@ from replay.pool.foreign_allocator import AllocatorFactory, name_of
 from replay.pytest_plugin.replayed import Replayed, ReplayedCell, ReplayedMatrix
 from replay.pytest_plugin.token_allocator import TokenAllocatorFactory, pages_of
 from replay.pytest_plugin.watched import Misconduct, watched
-from replay.run.matrix_file import checked_topology, topology_settings
+from replay.run.matrix_axes import checked_topology, topology_settings
 from replay.run.options import HEAL_BUDGET_S, RunOptions
 from replay.run.replay_once import replay
 from traces.files.writing import make_folder, write

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from pydantic import ValidationError as PydanticError
 
 from faults.plan import PlanFile, complaint_of
@@ -25,10 +25,10 @@ from faults.toml.lines import TomlPath, lines_of, nearest_line
 from faults.toml.reading import TomlError, parse_toml, toml_text
 from replay.errors import MatrixError
 from replay.recording.kinds import GrowthName, KindName, VerdictName
+from replay.run.matrix_axes import AXES, setting_text
 from traces.synthesis_options import SynthesisOptions
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_TOPOLOGY = re.compile(r"(?:([1-9]\d*)x)?tp([1-9]\d*)(?:dp([1-9]\d*))?")
 
 
 class _Strict(BaseModel):
@@ -47,89 +47,48 @@ def _globs(value: object) -> list[str]:
     return [str(each).lower() if isinstance(each, bool) else str(each) for each in globs]
 
 
-def checked_topology(value: str) -> str:
-    """The same text.
-
-    Raises:
-        ValueError: it is not PREFILL:DECODE.
-    """
-    prefill, _, decode = value.partition(":")
-    if not (_TOPOLOGY.fullmatch(prefill) and _TOPOLOGY.fullmatch(decode)):
-        raise ValueError(
-            "expected PREFILL:DECODE, each [INSTANCESx]tpN[dpM], such as tp4:tp4dp4 or 2xtp1:tp2dp2"
-        )
-    return value
-
-
-def _settings(value: object) -> object:
-    if isinstance(value, dict):
-        for field_value in value.values():
-            _setting_text(field_value)
-    elif not isinstance(value, str):
-        raise ValueError("expected the name of a [settings.NAME] table, or an inline table")
-    return value
-
-
-def _setting_text(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return ",".join(value)
-    if isinstance(value, str | int):
-        return str(value)
-    raise ValueError("expected a string, a whole number, true or false, or a list of strings")
-
-
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Whole = Annotated[int, Field(ge=1, lt=2**31)]
-Topology = Annotated[str, AfterValidator(checked_topology)]
-SettingsValue = Annotated[Any, AfterValidator(_settings)]
-SettingText = Annotated[str, BeforeValidator(_setting_text)]
+SettingText = Annotated[str, BeforeValidator(setting_text)]
 Globs = Annotated[list[str], BeforeValidator(_globs)]
-Text = Annotated[str, Field(min_length=1)]
 
 
-class Axes(_Strict):
+def _axes_table() -> type[BaseModel]:
     """The values to combine; an omitted axis has the value of the profile or of `run`."""
+    keys: dict[str, Any] = {}
+    for name, axis in AXES.items():
+        values = list[axis.value]  # type: ignore[name-defined]
+        is_needed = name == "profile"
+        keys[name] = (
+            (values, Field(min_length=1))
+            if is_needed
+            else (values | None, Field(None, min_length=1))
+        )
+    return create_model("Axes", __config__=_Strict.model_config, **keys)
 
-    trace: list[Text] | None = Field(None, min_length=1)
-    profile: list[Text] = Field(min_length=1)
-    topology: list[Topology] | None = Field(None, min_length=1)
-    page_size: list[Whole] | None = Field(None, min_length=1)
-    total_tokens: list[Whole] | None = Field(None, min_length=1)
-    plan: list[Text] | None = Field(None, min_length=1)
-    defects: list[list[Text]] | None = Field(None, min_length=1)
-    settings: list[SettingsValue] | None = Field(None, min_length=1)
-    seed: list[Seed] | None = Field(None, min_length=1)
 
-
-class Include(_Strict):
+def _include_table() -> type[BaseModel]:
     """One more cell; an omitted axis has its first value."""
-
-    trace: Text | None = None
-    profile: Text | None = None
-    topology: Topology | None = None
-    page_size: Whole | None = None
-    total_tokens: Whole | None = None
-    plan: Text | None = None
-    defects: list[Text] | None = None
-    settings: SettingsValue = None
-    seed: Seed | None = None
+    keys: dict[str, Any] = {name: (axis.value | None, None) for name, axis in AXES.items()}
+    return create_model("Include", __config__=_Strict.model_config, **keys)
 
 
-class Pattern(_Strict):
-    """Cells by globs for each axis; all keys must match, and for a list any of its patterns."""
+def _pattern_table() -> type[BaseModel]:
+    """Globs for every axis, and for `swarm`: whether a cell belongs to the swarm."""
+    keys: dict[str, Any] = dict.fromkeys((*AXES, "swarm"), (Globs | None, None))
+    return create_model("Pattern", __config__=_Strict.model_config, **keys)
 
-    trace: Globs | None = None
-    profile: Globs | None = None
-    topology: Globs | None = None
-    page_size: Globs | None = None
-    total_tokens: Globs | None = None
-    plan: Globs | None = None
-    defects: Globs | None = None
-    settings: Globs | None = None
-    seed: Globs | None = None
-    swarm: Globs | None = None
+
+if typing.TYPE_CHECKING:
+
+    class Axes(_Strict):
+        """The values to combine."""
+
+    class Include(_Strict):
+        """One more cell."""
+
+    class Pattern(_Strict):
+        """Cells by globs for each axis; all keys must match, and for a list any of its patterns."""
+else:
+    Axes, Include, Pattern = _axes_table(), _include_table(), _pattern_table()
 
 
 class Expect(_Strict):
@@ -282,28 +241,5 @@ def _check_names(source: MatrixSource) -> None:
 def settings_texts(source: MatrixSource, value: object) -> dict[str, str]:
     """Return the profile fields, as text, that one value of the settings axis sets."""
     if isinstance(value, dict):
-        return {name: _setting_text(each) for name, each in value.items()}
+        return {name: setting_text(each) for name, each in value.items()}
     return {} if value in (None, "none") else dict(source.file.settings[str(value)])
-
-
-def topology_settings(topology: str) -> dict[str, str]:
-    """Return the profile fields of a topology such as `tp4:tp4dp4`; instances only if given."""
-    texts: dict[str, str] = {}
-    for side, part in zip(("prefill", "decode"), topology.split(":"), strict=True):
-        match = _TOPOLOGY.fullmatch(part)
-        assert match is not None
-        if match[1]:
-            texts[f"{side}_instances"] = match[1]
-        texts |= {f"{side}_tp": match[2], f"{side}_dp": match[3] or "1"}
-    return texts
-
-
-def topology_of(profile: Mapping[str, Any]) -> str:
-    """Return a profile's topology in the notation of the topology axis."""
-    return ":".join(_side(profile, side) for side in ("prefill", "decode"))
-
-
-def _side(profile: Mapping[str, Any], side: str) -> str:
-    instances, tp, dp = (profile[f"{side}_{key}"] for key in ("instances", "tp", "dp"))
-    many = f"{instances}x" if instances != 1 else ""
-    return f"{many}tp{tp}" + (f"dp{dp}" if dp != 1 else "")

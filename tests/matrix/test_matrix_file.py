@@ -85,6 +85,30 @@ BAD = {
         10,
         "max_running_requests: 'few' is not a whole number",
     ),
+    "a field with a wrong value that might be an axis": (
+        "seed = [0, 1]\n",
+        'seed = [0, 1]\nsettings = ["odd"]\n[settings.odd]\npage_size = "abc"\n',
+        11,
+        "settings: page_size: 'abc' is not a whole number",
+    ),
+    "an axis that is no field": (
+        "seed = [0, 1]\n",
+        'seed = [0, 1]\nsettings = ["odd"]\n[settings.odd]\nswarm = true\n',
+        11,
+        "settings: swarm: no profile field of that name",
+    ),
+    "a field that is no word": (
+        "seed = [0, 1]\n",
+        'seed = [0, 1]\nsettings = ["odd"]\n[settings.odd]\n"page_size: 1" = 1\n',
+        9,
+        "settings: page_size: 1: no profile field of that name",
+    ),
+    "a pool of settings that is no whole pages": (
+        "total_tokens = [65536]\n",
+        "settings = [{ page_size = 64, total_tokens = 7 }]\n",
+        6,
+        "settings: profile field total_tokens is 7, which is not whole pages of 64 tokens",
+    ),
     "a field that is an axis too": (
         "seed = [0, 1]\n",
         "seed = [0, 1]\nsettings = [\n { total_tokens = 32768 }]\n",

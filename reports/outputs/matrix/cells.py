@@ -12,32 +12,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from replay.errors import RecordingError
-from replay.matrix.results_schema import OUTCOMES, RESULTS_SCHEMA
+from replay.matrix.results_schema import AXIS_COLUMNS, DRAWN, OUTCOMES, RESULTS_SCHEMA
 from reports.words import counted, number
 from traces.text import all_printable, shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: The axes of the grid's columns where they vary.
+COLUMN_AXES = ("plan", "seed")
+
 #: The columns that say which cell it is, as the page and the grid order them.
-AXES = (
-    "trace",
-    "profile",
-    "topology",
-    "page_size",
-    "total_tokens",
-    "defects",
-    "settings",
-    "swarm",
-    "plan",
-    "seed",
-)
+AXES = (*(name for name in AXIS_COLUMNS if name not in COLUMN_AXES), "swarm", *COLUMN_AXES)
 
 #: Axes on which cells are told apart in a table; whether one is a swarm cell, its plan says.
 PLACES = tuple(axis for axis in AXES if axis != "swarm")
-
-#: Where a swarm cell stands on the axes that its seed draws.
-_DRAWN = {"topology": "drawn", "plan": "swarm"}
 
 #: What a cell is marked with: the letter of its verdict, or of what kept it from one.
 LETTERS = {
@@ -117,8 +106,8 @@ class Cell:
 
     def place(self, name: str) -> str:
         """Where on an axis it stands in a table: what a seed has drawn is no value of an axis."""
-        if self.row["swarm"] and name in _DRAWN:
-            return _DRAWN[name]
+        if self.row["swarm"] and name in DRAWN:
+            return DRAWN[name]
         return self.axis(name)
 
     @property

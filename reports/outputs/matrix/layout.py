@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.outputs.matrix.cells import AXES, PLACES, Cell
+from reports.outputs.matrix.cells import AXES, COLUMN_AXES, PLACES, Cell
 
 #: Columns that a grid may have before its seeds go into rows.
 COLUMNS_MAX = 40
@@ -104,7 +104,7 @@ def _column_axes(
         return (max(varying, key=lambda axis: sizes[axis] if sizes[axis] <= COLUMNS_MAX else 0),)
     pairs = len({(cell.place("plan"), cell.place("seed")) for cell in cells})
     if "seed" in varying and pairs <= COLUMNS_MAX:
-        return ("plan", "seed")
+        return COLUMN_AXES
     return ("plan",)
 
 
