@@ -55,7 +55,7 @@ def test_a_page_too_many_or_a_finding_too_few_is_found_out(leaky):
     worst = next(finding for finding in leaky.findings if finding.lasts and finding.episodes)
     more = changed(leaky, worst, pages=worst.blocks[0].pages + 1)
     assert [claim.split(",")[0].split(" =")[0] for claim in failed(leaky, more)] == [
-        "pages by kind of the findings",
+        "pages by kind in the findings",
         "pages of the findings that gaps show",
         "pool by pool",
     ]

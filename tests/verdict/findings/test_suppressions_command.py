@@ -112,7 +112,7 @@ def test_the_page_tells_suppressed_findings_apart(kvreplay):
     kvreplay("report", "lost", accepted=grown + entry() + entry("old", "2026-01-01") +
              entry("idle", fault="misroute"))  # fmt: skip
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", kvreplay.page()))
-    assert "Nothing is left that is not suppressed." in text
+    assert "Every finding is suppressed." in text
     for words in (
         "known (", "agreed &lt;b&gt;with&lt;/b&gt; Ann", "2027-03-31, 289 days left on 2026-06-15",
         "old (", "expired on 2026-01-01, 165 days before 2026-06-15: it suppresses nothing.",
