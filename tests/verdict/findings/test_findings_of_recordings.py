@@ -56,8 +56,8 @@ def test_a_page_too_many_or_a_finding_too_few_is_found_out(leaky):
     more = changed(leaky, worst, pages=worst.blocks[0].pages + 1)
     assert [claim.split(",")[0].split(" =")[0] for claim in failed(leaky, more)] == [
         "pages by kind in the findings",
-        "pages of the findings that gaps show",
-        "pool by pool",
+        "pages in findings of gaps",
+        "by pool",
     ]
     fewer = tuple(finding for finding in leaky.findings if finding is not worst)
     assert len(failed(leaky, fewer)) == 3

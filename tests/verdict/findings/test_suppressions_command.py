@@ -116,7 +116,7 @@ def test_the_page_tells_suppressed_findings_apart(kvreplay):
     for words in (
         "known (", "agreed &lt;b&gt;with&lt;/b&gt; Ann", "2027-03-31, 289 days left on 2026-06-15",
         "old (", "expired on 2026-01-01, 165 days before 2026-06-15: it suppresses nothing.",
-        "small (", "accepts at most 1 page, and", "Entries that match nothing here: idle (",
+        "small (", "accepts at most 1 page and matches", "Entries without a match: idle (",
     ):  # fmt: skip
         assert words in text
     assert "<b>with" not in kvreplay.page()
