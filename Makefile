@@ -50,7 +50,7 @@ schedules: $(STAMP)
 
 # Every writer cut off at every step; every verb on random places; a matrix killed at 20 moments.
 kills: $(STAMP)
-	KVREPLAY_KILLS=all KVREPLAY_ZOO_CASES=500 KVREPLAY_MATRIX_KILLS=20 $(BIN)/python -m pytest -n auto --dist loadfile tests/files tests/matrix/test_matrix_kill.py
+	KVREPLAY_KILLS=all KVREPLAY_ZOO_CASES=10000 KVREPLAY_MATRIX_KILLS=20 $(BIN)/python -m pytest -n auto --dist loadfile tests/files tests/matrix/test_matrix_kill.py
 
 verdicts: $(STAMP)
 	$(BIN)/python tests/quality/measure_verdicts.py --cells $(VERDICTS)

@@ -111,22 +111,30 @@ class Steps:
             self.step(name, os.path.abspath(text))  # noqa: PTH100
 
 
+def path_of(descriptor: int) -> str | None:
+    """What an open file is called, where the system can tell."""
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+    except OSError:
+        return None
+
+
 def put_in_place(steps: Steps, patch: pytest.MonkeyPatch, has_exchange: bool) -> None:
     """Have everything that changes a file system be a step."""
 
-    def wrapped(owner: object, name: str, called: str, has_path: bool = False) -> None:
+    def wrapped(owner: object, name: str, called: str, has_descriptor: bool = False) -> None:
         real = getattr(owner, name)
 
         def with_step(*args: object) -> object:
-            steps.step(called, args[-2] if has_path else None)
+            steps.step(called, path_of(args[0]) if has_descriptor else args[-2])
             return real(*args)
 
         patch.setattr(owner, name, with_step)
 
     for name in ("fsync", "ftruncate", "pwrite"):
-        wrapped(os, name, name)
+        wrapped(os, name, name, has_descriptor=True)
     if has_exchange:
-        wrapped(traces.files.place, "_renameat2", "rename", has_path=True)
+        wrapped(traces.files.place, "_renameat2", "rename")
     else:
         patch.setattr(traces.files.place, "_renameat2", lambda *_: False)
 

@@ -186,8 +186,18 @@ class Stage:
             if path.split("/")[0] not in ours and ".kvreplay-" not in path
         }
 
+    def kinds(self) -> list[int]:
+        """The first step of each kind at each kind of place, from 1: each has a handler of its own."""
+        first: dict[str, int] = {}
+        for number in self.chosen():
+            first.setdefault(shape_of(self.steps[number - 1]), number)
+        return self.chosen() if EVERY_STEP else sorted(first.values())
+
     def chosen(self) -> list[int]:
-        """The steps to cut, from 1: each that puts something, and the first of what is alike."""
+        """The steps to cut, from 1: each that puts something, and the first of what is alike.
+
+        A kill leaves what all steps before it have done, so what follows a step matters as well.
+        """
         shapes = ["", *(shape_of(step) for step in self.steps), ""]
         where: dict[tuple[str, ...], list[int]] = {}
         for number, step in enumerate(self.steps, 1):

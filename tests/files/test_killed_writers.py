@@ -84,7 +84,7 @@ CUT_SHORT = (
 @pytest.mark.parametrize("name", CUT_SHORT)
 def test_interrupted_before_any_step_it_leaves_nothing_half_and_nothing_hidden(stage, name):
     at = stage(WRITERS[name])
-    for number in at.chosen():
+    for number in at.kinds():
         told = (number, at.steps[number - 1])
         at.restore()
         answer = at.run(act="interrupt", at=number)
@@ -97,7 +97,7 @@ def test_interrupted_before_any_step_it_leaves_nothing_half_and_nothing_hidden(s
 @pytest.mark.parametrize("name", CUT_SHORT)
 def test_on_a_disk_that_is_full_from_any_step_on_it_leaves_nothing_half(stage, name):
     at = stage(WRITERS[name])
-    for number in at.chosen():
+    for number in at.kinds():
         told = (number, at.steps[number - 1])
         at.restore()
         answer = at.run(act="full", at=number)
