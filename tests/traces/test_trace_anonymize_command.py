@@ -143,5 +143,11 @@ def test_help_tells_what_is_not_hidden_and_why_the_secret_is_no_argument(kvrepla
     text = " ".join(out.split())
     assert code == 0
     assert "Example:\n    kvreplay trace anonymize " in out
-    for words in ("NOT hidden:", "lengths", "priorities", "which requests share a session", "shell history"):
+    for words in (
+        "NOT hidden:",
+        "lengths",
+        "priorities",
+        "which requests share a session",
+        "shell history",
+    ):
         assert words in text
