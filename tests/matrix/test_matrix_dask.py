@@ -3,17 +3,15 @@
 import concurrent.futures
 import os
 import signal
-import threading
 from pathlib import Path
 
 import polars as pl
 import pytest
 from matrix_helpers import SMALL, bytes_without_timing, kill_workers_at_seed_one
-from waiting import wait_until
 
 from replay.commands.matrix.shared import draw_page
 from replay.errors import MatrixError
-from replay.matrix.dask_pool import DaskPool
+from replay.matrix.dask_pool import DaskPool, store_remote
 
 distributed = pytest.importorskip("distributed")
 dask = pytest.importorskip("dask")
@@ -47,25 +45,24 @@ def executor_of(cluster):
 
 
 def test_the_same_results_although_a_worker_is_killed_on_the_way(
-    cluster, matrix_file, run_matrix_json, tmp_path
+    cluster, matrix_file, run_matrix_json, tmp_path, monkeypatch
 ):
     name = matrix_file(CELLS)
     code, _, _ = run_matrix_json(name, "--out", "local", "--jobs", "2")
     assert code == 0
-    killed = []
+    ran_by = []
 
-    def kill_one():
-        wait_until(lambda: len(list(Path("M/cells").glob("*.json"))) >= 4)
-        nanny = next(iter(cluster.workers.values()))
-        killed.append((nanny.process.pid, len(list(Path("M/cells").glob("*.json")))))
-        os.kill(nanny.process.pid, signal.SIGKILL)
+    def store_and_kill(cells, slug, answer):
+        """The worker that ran the fourth cell dies as soon as that is stored."""
+        document = store_remote(cells, slug, answer)
+        ran_by.append(int(document["timing"]["worker"].rpartition(":")[2]))
+        if len(ran_by) == 4:
+            os.kill(ran_by[-1], signal.SIGKILL)
+        return document
 
-    killer = threading.Thread(target=kill_one)
-    killer.start()
+    monkeypatch.setattr("replay.matrix.dask_pool.store_remote", store_and_kill)
     code, document, _ = run_matrix_json(name, "--out", "M", "--executor", executor_of(cluster))
-    killer.join()
     assert (code, document["ran"]) == (0, 24)
-    assert 4 <= killed[0][1] < 24
     assert bytes_without_timing("M", tmp_path) == bytes_without_timing("local", tmp_path)
     assert len(list(Path("M/cells").glob("*/summary.json"))) == 24
     workers = {row["timing_worker"] for row in pl.read_parquet("M/results.parquet").to_dicts()}
