@@ -42,7 +42,7 @@ properties: $(STAMP)
 	KVREPLAY_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n auto --dist worksteal -m hypothesis
 
 fuzz: $(STAMP)
-	KVREPLAY_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest -n auto --dist worksteal tests/traces/formats/test_fuzz_importers.py
+	KVREPLAY_FUZZ_CASES=$(FUZZ_CASES) $(BIN)/python -m pytest -n auto --dist worksteal tests/traces/formats/test_fuzz_importers.py tests/diagnosis/test_reading_properties.py
 
 schedules: $(STAMP)
 	KVREPLAY_SCHEDULES=$(SCHEDULES) $(BIN)/python -m pytest -n auto -k survives tests/reproduce/test_schedules.py
