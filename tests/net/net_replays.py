@@ -155,12 +155,19 @@ def fingerprint(value):
 
 
 def missing(before, now):
-    """The columns and parts of which the values are no longer there, whatever they are called now."""
+    """The columns and parts of which the values are no longer there.
+
+    One that still has its name must have its values; one that has not may be called as none was before.
+    """
     lost = []
     for place, columns in before.items():
-        left = Counter(now[place].values())
+        renamed = Counter(value for name, value in now[place].items() if name not in columns)
         for name, value in columns.items():
-            if left[value] == 0:
+            if name in now[place]:
+                is_there = now[place][name] == value
+            else:
+                is_there = renamed[value] > 0
+                renamed[value] -= 1
+            if not is_there:
                 lost.append(f"{place}.{name}")
-            left[value] -= 1
     return lost

@@ -35,3 +35,5 @@ def test_a_renamed_or_new_column_changes_nothing_and_a_changed_value_does():
         "events.result"
     ]
     assert missing(before, {"events": {"result": "a", "rule": "b"}}) == ["events.fault"]
+    swapped = {"events": {"result": "b", "rule": "a", "fault": "b"}}
+    assert missing(before, swapped) == ["events.result", "events.rule"]
