@@ -29,11 +29,6 @@ class Table:
     of: int
 
     @property
-    def is_cut(self) -> bool:
-        """Whether rows were left out."""
-        return len(self.rows) < self.of
-
-    @property
     def shown(self) -> str:
         """How many rows are shown, of how many."""
         return shown(len(self.rows), self.of)

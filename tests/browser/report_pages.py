@@ -3,10 +3,9 @@
 import contextlib
 from pathlib import Path
 
-from matrix_results import thousand_cells, write_matrix
+from matrix_results import draw_matrix_page, thousand_cells, write_matrix
 
 from replay.cli import run_command_line
-from reports.outputs.matrix.page import write_matrix_page
 from reports.page import write_report
 
 PROFILE = ["--profile", "sglang-0.4.6.post4", "--seed", "7", "--device", "cpu"]
@@ -24,6 +23,6 @@ def make_pages(root):
         matrix = Path("matrix")
         matrix.mkdir()
         write_matrix(matrix, thousand_cells())
-        write_matrix_page(matrix)
+        draw_matrix_page(matrix)
     names = {"leak": "leak.html", "comparison": "comparison.html", "matrix": "matrix/matrix.html"}
     return {name: root / path for name, path in names.items()}

@@ -1,12 +1,11 @@
 """The matrix page in a real browser: a thousand cells, filtered, opened, and worked by keys alone."""
 
 import pytest
-from matrix_results import HOSTILE, row, thousand_cells, write_matrix
+from matrix_results import HOSTILE, draw_matrix_page, row, thousand_cells, write_matrix
 from visits import Visit
 
 from replay.cli import run_command_line
 from replay.recording.reader import Recording
-from reports.outputs.matrix.page import write_matrix_page
 from reports.page import write_report
 
 pytestmark = pytest.mark.browser
@@ -18,7 +17,7 @@ FOCUSED = "document.activeElement.dataset.cell"
 @pytest.fixture(scope="module")
 def thousand(tmp_path_factory):
     root = write_matrix(tmp_path_factory.mktemp("thousand"), thousand_cells())
-    write_matrix_page(root)
+    draw_matrix_page(root)
     return root / "matrix.html"
 
 
@@ -40,8 +39,9 @@ def hostile(tmp_path_factory):
             **{**texts, "report": "javascript:document.title='run'"},
         ),
     ]
-    root = write_matrix(tmp_path_factory.mktemp("hostile"), rows, name=HOSTILE, file=HOSTILE)
-    write_matrix_page(root)
+    file = {"path": HOSTILE, "sha256": HOSTILE, "text": ""}
+    root = write_matrix(tmp_path_factory.mktemp("hostile"), rows, name=HOSTILE, file=file)
+    draw_matrix_page(root)
     return root / "matrix.html"
 
 
@@ -147,7 +147,7 @@ def test_a_real_cell_leads_to_the_report_of_its_recording(chromium, tmp_path):
     write_matrix(tmp_path, rows)
     (tmp_path / "cells" / "lost.html").unlink()
     write_report([out], tmp_path / "cells" / "lost.html", charts=False)
-    write_matrix_page(tmp_path)
+    draw_matrix_page(tmp_path)
     with Visit(chromium, tmp_path / "matrix.html") as visit:
         cell(visit.page, 0).click()
         assert visit.page.locator("#detail-line").inner_text() == summary["reproduce"]

@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from replay.matrix.results_schema import RESULTS_SCHEMA
+from reports.outputs.matrix.outputs import default_page, write_matrix_outputs
+from reports.outputs.together import plan_outputs
 
 #: A text that would run, break out or be markup if anything forgot to escape it.
 HOSTILE = (
@@ -150,3 +152,8 @@ def write_matrix(directory, rows, **changes):
             page = f"<!doctype html><title>report {each['number']}</title>"
             (directory / each["report"]).write_text(page)
     return directory
+
+
+def draw_matrix_page(directory):
+    """Draw its page as `kvreplay report` does."""
+    write_matrix_outputs(directory, plan_outputs((default_page(directory),)))

@@ -9,12 +9,20 @@ import subprocess
 import sys
 
 import pytest
-from matrix_results import HOSTILE, MATRIX, row, table, thousand_cells, write_matrix
+from matrix_results import (
+    HOSTILE,
+    MATRIX,
+    draw_matrix_page,
+    row,
+    table,
+    thousand_cells,
+    write_matrix,
+)
 
-from replay.errors import RecordingError
+from replay.errors import MatrixError, RecordingError
 from reports.outputs.matrix.cells import read_cells
 from reports.outputs.matrix.layout import make_layout
-from reports.outputs.matrix.page import render_matrix_page, write_matrix_page
+from reports.outputs.matrix.page import render_matrix_page
 from traces.errors import OutputError
 
 
@@ -144,11 +152,11 @@ def test_a_matrix_without_cells_says_so():
 @pytest.mark.slow
 def test_a_thousand_cells_are_a_small_page_made_quickly(tmp_path):
     write_matrix(tmp_path, thousand_cells())
-    write_matrix_page(tmp_path)
+    draw_matrix_page(tmp_path)
     first = (tmp_path / "matrix.html").read_bytes()
     assert len(first) < 2**20
     assert first.count(b'data-cell="') == 1000
-    write_matrix_page(tmp_path)
+    draw_matrix_page(tmp_path)
     assert (tmp_path / "matrix.html").read_bytes() == first
     assert sorted(each.name for each in tmp_path.iterdir()) == [
         "cells",
@@ -162,8 +170,9 @@ def test_a_thousand_cells_are_a_small_page_made_quickly(tmp_path):
 def test_the_results_of_a_matrix_are_drawn_without_torch(tmp_path):
     write_matrix(tmp_path, [row()])
     program = (
-        "import sys; from pathlib import Path; from reports.outputs.matrix.page import write_matrix_page; "
-        "import reports.outputs.matrix.junit, reports.outputs.matrix.markdown; write_matrix_page(Path(sys.argv[1])); "
+        "import sys; from pathlib import Path; from reports.outputs.matrix.outputs import default_page, write_matrix_outputs; "
+        "from reports.outputs.together import plan_outputs; import reports.outputs.matrix.junit; "
+        "folder = Path(sys.argv[1]); write_matrix_outputs(folder, plan_outputs((default_page(folder),))); "
         "print(sorted({'torch', 'vl_convert', 'polars'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -177,24 +186,24 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path):
     good = (tmp_path / "results.parquet").read_bytes()
     for name, content, said in (
         ("results.parquet", b"PAR1", "results.parquet: missing or not a Parquet file"),
-        ("matrix.json", b"{", "matrix.json: missing or not valid JSON"),
-        ("matrix.json", b"[]", "matrix.json: not a JSON object"),
+        ("matrix.json", b"{", "not a matrix directory: it has no readable matrix.json"),
+        ("matrix.json", b"[]", "matrix.json: not of the schema 'kvreplay.matrix/"),
     ):
         write_matrix(tmp_path, [row()])
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(RecordingError, match=said) as raised:
-            write_matrix_page(tmp_path)
+        with pytest.raises((RecordingError, MatrixError), match=said) as raised:
+            draw_matrix_page(tmp_path)
         assert "\n" not in str(raised.value)
     (tmp_path / "results.parquet").write_bytes(good)
     (tmp_path / "matrix.json").unlink()
-    with pytest.raises(RecordingError, match=r"matrix.json: missing"):
-        write_matrix_page(tmp_path)
+    with pytest.raises(MatrixError, match="it has no readable matrix"):
+        draw_matrix_page(tmp_path)
     assert not (tmp_path / "matrix.html").exists()
 
 
 def test_a_full_disk_leaves_the_earlier_page(tmp_path, monkeypatch):
     write_matrix(tmp_path, [row()])
-    write_matrix_page(tmp_path)
+    draw_matrix_page(tmp_path)
     before = (tmp_path / "matrix.html").read_bytes()
     write_matrix(tmp_path, [row(outcome="failed")])
 
@@ -203,6 +212,6 @@ def test_a_full_disk_leaves_the_earlier_page(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="No space left"):
-        write_matrix_page(tmp_path)
+        draw_matrix_page(tmp_path)
     assert (tmp_path / "matrix.html").read_bytes() == before
     assert not [each for each in tmp_path.iterdir() if each.name.startswith(".")]

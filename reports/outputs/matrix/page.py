@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from replay.errors import RecordingError
-from replay.recording.file_kinds import PAGE
 from reports.html import content_policy, environment, source, sources
 from reports.outputs.matrix.cells import (
     AXES,
@@ -37,7 +36,6 @@ from reports.outputs.matrix.cells import (
 )
 from reports.outputs.matrix.layout import TITLES, make_layout
 from reports.words import VERDICTS, shown
-from traces.files.place import hold
 from traces.text import shortened
 
 if TYPE_CHECKING:
@@ -109,20 +107,6 @@ def _happened(cell: Cell) -> str:
     return row["because"] or f"{row['verdict']}: {row['why'] or ''}"
 
 
-def write_matrix_page(directory: Path) -> None:
-    """Draw `matrix.html` in a matrix directory; it appears whole or not at all.
-
-    Args:
-        directory: what `kvreplay matrix run --out` wrote: results.parquet and matrix.json are read.
-
-    Raises:
-        RecordingError: one of them cannot be read, or the page cannot be written.
-    """
-    output = directory / "matrix.html"
-    with hold(output, PAGE, makes_folders=True) as place:
-        place.write(render_matrix_page(read_results(directory), _matrix(directory)))
-
-
 def render_matrix_page(results: pa.Table, matrix: Mapping[str, Any]) -> str:
     """The page as text.
 
@@ -178,17 +162,6 @@ def read_results(directory: Path) -> pa.Table:
             f"{path}: missing or not a Parquet file; make it with "
             "`kvreplay matrix run FILE --out DIR`"
         ) from None
-
-
-def _matrix(directory: Path) -> dict[str, Any]:
-    path = directory / "matrix.json"
-    try:
-        matrix = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise RecordingError(f"{path}: missing or not valid JSON") from None
-    if not isinstance(matrix, dict):
-        raise RecordingError(f"{path}: not a JSON object")
-    return matrix
 
 
 def _link(cell: Cell) -> str | None:
